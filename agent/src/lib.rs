@@ -1,0 +1,1 @@
+//! The Workload API on one node: attestation of local workloads and their SVIDs.

@@ -1,0 +1,1 @@
+//! Load, open loop, with histograms that do not lie about stalls.

@@ -1,0 +1,3 @@
+//! Load, open loop, with histograms that do not lie about stalls.
+
+fn main() {}

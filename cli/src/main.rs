@@ -1,0 +1,3 @@
+//! cellwall: what operators type.
+
+fn main() {}

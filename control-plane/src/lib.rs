@@ -1,0 +1,1 @@
+//! cellwalld: the identity vault, the policy book and their distribution.

@@ -1,0 +1,3 @@
+//! cellwalld: the identity vault, the policy book and their distribution.
+
+fn main() {}

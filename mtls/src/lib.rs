@@ -1,0 +1,1 @@
+//! Mutual TLS with X509-SVIDs: material, verifiers, and the peer as a proof.

@@ -1,0 +1,1 @@
+//! The policy documents: parse, validate, test, compile, explain.

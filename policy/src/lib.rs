@@ -1,0 +1,1 @@
+//! Who may call whom: the model, its signed wire form and the one decision function.

@@ -1,0 +1,1 @@
+//! cellwall-proxy: the sidecar.

@@ -1,0 +1,3 @@
+//! cellwall-proxy: the sidecar.
+
+fn main() {}

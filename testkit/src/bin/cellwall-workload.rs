@@ -1,0 +1,3 @@
+//! A workload for tests and the demo.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! cargo demo, cargo check-all, cargo evidence, cargo interop.
+
+fn main() {}
