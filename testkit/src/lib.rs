@@ -1,1 +1,11 @@
 //! For tests only: a CA, hostile certificates, a scripted Workload API, workloads, a mesh of processes, the origin witness.
+//!
+//! The kit is an independent witness: it uses neither the proxy nor the control plane, neither
+//! `mtls` nor `policy` nor `policy-language`. What it cannot set up, it panics about.
+
+pub mod ca;
+pub mod der;
+#[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
+pub mod tls;
+#[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
+pub mod x509;
