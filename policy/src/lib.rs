@@ -1,1 +1,33 @@
 //! Who may call whom: the model, its signed wire form and the one decision function.
+//!
+//! Pure: no I/O, no clock, no async, no parser of policy documents. The control plane compiles a
+//! [`SnapshotDocument`] for one callee and signs it; the callee's proxy opens it with a
+//! [`PolicyKey`] and asks the [`Snapshot`] about every connection and every request.
+
+mod calls;
+mod decide;
+mod document;
+mod identity;
+mod names;
+mod path;
+mod rules;
+mod signed;
+mod snapshot;
+mod template;
+
+pub use calls::{CallError, MAX_HTTP_TEMPLATES};
+pub use decide::{By, Call, Decision, PolicyVersion, Verdict};
+pub use document::{
+    CallDocument, CallerDocument, Callers, DestinationDocument, GuardDocument, ListensDocument,
+    Mode, Protocol, RuleDocument, SCHEMA, SnapshotDocument,
+};
+pub use identity::{
+    IdentityError, IdentityTemplate, MAX_ID_BYTES, Shape, canonical_id, is_reserved,
+};
+pub use names::{MAX_NAME_BYTES, is_name};
+pub use path::{AmbiguousPath, RequestPath};
+pub use signed::{
+    KeyError, MAX_PAYLOAD_BYTES, OpenError, PolicyKey, PolicySigner, SignError, SignedSnapshot,
+};
+pub use snapshot::{Destination, Snapshot, SnapshotError};
+pub use template::{Conflict, PathTemplate, TemplateError, is_grpc_name, is_http_method};

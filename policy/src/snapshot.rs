@@ -1,0 +1,250 @@
+//! What one callee enforces: whole, immutable, indexed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use spiffe::{SpiffeId, TrustDomain};
+use thiserror::Error;
+
+use crate::{
+    CallError, IdentityError, IdentityTemplate, Mode, PolicyVersion, Protocol, SCHEMA,
+    SnapshotDocument,
+    calls::{CallBuilder, CallIndex},
+    canonical_id,
+    identity::{CallerIndex, IdentityIndex},
+    is_name, is_reserved,
+    rules::{Guards, Rules},
+};
+
+/// The most callers of one snapshot (AZ-07).
+const MAX_CALLERS: usize = 100_000;
+/// The most rules and the most guards of one snapshot (AZ-07).
+const MAX_RULES: usize = 10_000;
+
+/// The policy of one callee at one moment, ready to be asked.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(crate) version: PolicyVersion,
+    pub(crate) mode: Mode,
+    pub(crate) identities: IdentityIndex,
+    pub(crate) calls: CallIndex,
+    pub(crate) rules: Rules,
+    pub(crate) guards: Guards,
+    callee: SpiffeId,
+    workload: Arc<str>,
+    environment: String,
+    destinations: HashMap<Box<str>, Destination>,
+}
+
+/// A workload that the callee itself calls.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Destination {
+    /// How it is named here: `payments`, or `staging/payments`.
+    pub name: Arc<str>,
+    /// The SPIFFE ID that must answer.
+    pub id: SpiffeId,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// Why a document is no policy. Nothing of it is used.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum SnapshotError {
+    /// The schema is not this release's.
+    #[error("schema {0} is not known, this release reads schema {SCHEMA}")]
+    Schema(u32),
+    /// A text that must be a name is none.
+    #[error("`{0}` is not a name")]
+    Name(String),
+    /// Two callers, rules, guards or destinations have one name.
+    #[error("`{0}` stands twice")]
+    Duplicate(String),
+    /// The trust domain is not the identity template's.
+    #[error("the identity template is not of trust domain `{0}`")]
+    TrustDomain(String),
+    /// The template, or the identity of a caller, is not legal.
+    #[error("identity of `{name}`")]
+    Identity {
+        /// Whose: a caller's name, or `identity`.
+        name: String,
+        /// What is wrong.
+        source: IdentityError,
+    },
+    /// A SPIFFE ID is not canonical, of another trust domain, reserved or without environment.
+    #[error("`{0}` is not an ID of this policy")]
+    Id(String),
+    /// Two callers would have one ID.
+    #[error("`{0}` has the IDs of another caller")]
+    SameId(String),
+    /// A rule or guard names a caller that is not listed.
+    #[error("`{by}` names the unknown caller `{caller}`")]
+    UnknownCaller {
+        /// The rule or guard.
+        by: String,
+        /// The name.
+        caller: String,
+    },
+    /// A call is not legal for this callee.
+    #[error("calls of this callee")]
+    Call(#[from] CallError),
+    /// The port is 0.
+    #[error("port 0 is not a port")]
+    Port,
+    /// There is more than one snapshot may hold.
+    #[error("more {0} than one snapshot may hold")]
+    TooMany(&'static str),
+}
+
+impl Snapshot {
+    /// Checks a document whole and compiles it.
+    ///
+    /// # Errors
+    ///
+    /// [`SnapshotError`] for the first thing that is wrong: then nothing of it may be used.
+    pub fn new(document: SnapshotDocument) -> Result<Self, SnapshotError> {
+        check_header(&document)?;
+        let template = identity(&document.identity, "identity", IdentityTemplate::parse)?;
+        if template.trust_domain().as_str() != document.trust_domain {
+            return Err(SnapshotError::TrustDomain(document.trust_domain));
+        }
+        let callee = member(&document.callee, template.trust_domain())?;
+        let mut identities = IdentityIndex::new(&template, &callee)
+            .ok_or_else(|| SnapshotError::Id(document.callee.clone()))?;
+        let callers = index_callers(&document, &template, &mut identities)?;
+        let mut calls = CallBuilder::new(document.listens.protocol, document.listens.port);
+        let rules = Rules::build(&document.rules, &callers, &mut calls)?;
+        Ok(Self {
+            version: PolicyVersion(document.version),
+            mode: document.mode,
+            environment: identities.environment(),
+            identities,
+            calls: calls.finish()?,
+            rules,
+            guards: Guards::build(&document.guards, &callers)?,
+            callee,
+            workload: Arc::from(document.workload.as_str()),
+            destinations: index_destinations(&document, template.trust_domain())?,
+        })
+    }
+
+    /// Which publication of the policy this is.
+    pub const fn version(&self) -> PolicyVersion {
+        self.version
+    }
+
+    /// Whose policy this is.
+    pub const fn callee(&self) -> &SpiffeId {
+        &self.callee
+    }
+
+    /// The callee's name in the documents.
+    pub const fn workload(&self) -> &Arc<str> {
+        &self.workload
+    }
+
+    /// The callee's values of the identity template's variables, joined by `/`; `""` without any.
+    pub fn environment(&self) -> &str {
+        &self.environment
+    }
+
+    /// What the callee speaks.
+    pub const fn protocol(&self) -> Protocol {
+        self.calls.protocol()
+    }
+
+    /// The port that the documents declare for the callee.
+    pub const fn port(&self) -> u16 {
+        self.calls.port()
+    }
+
+    /// The workload that the callee calls by this name: `payments`, or `staging/payments`.
+    pub fn destination(&self, name: &str) -> Option<&Destination> {
+        self.destinations.get(name)
+    }
+
+    /// The name of a caller, for logs and metrics. `None` for IDs that no rule or guard of this
+    /// callee names; so the names are bounded by the policy.
+    pub fn workload_of(&self, id: &SpiffeId) -> Option<&Arc<str>> {
+        self.identities.name(self.identities.read(id).caller?)
+    }
+}
+
+fn check_header(document: &SnapshotDocument) -> Result<(), SnapshotError> {
+    if document.schema != SCHEMA {
+        return Err(SnapshotError::Schema(document.schema));
+    }
+    check_name(&document.workload)?;
+    if document.listens.port == 0 {
+        return Err(SnapshotError::Port);
+    }
+    if document.callers.len() > MAX_CALLERS {
+        return Err(SnapshotError::TooMany("callers"));
+    }
+    if document.rules.len() > MAX_RULES || document.guards.len() > MAX_RULES {
+        return Err(SnapshotError::TooMany("rules or guards"));
+    }
+    Ok(())
+}
+
+fn index_callers<'a>(
+    document: &'a SnapshotDocument,
+    template: &IdentityTemplate,
+    identities: &mut IdentityIndex,
+) -> Result<BTreeMap<&'a str, CallerIndex>, SnapshotError> {
+    let mut callers = BTreeMap::new();
+    for caller in &document.callers {
+        let name = check_name(&caller.name)?;
+        let shape = identity(&caller.name, name, |name| match &caller.id {
+            Some(id) => template.shape(id, name),
+            None => template.derive(name),
+        })?;
+        if callers.contains_key(name) {
+            return Err(SnapshotError::Duplicate(caller.name.clone()));
+        }
+        let number = identities
+            .insert(Arc::from(name), &shape)
+            .ok_or_else(|| SnapshotError::SameId(caller.name.clone()))?;
+        callers.insert(name, number);
+    }
+    Ok(callers)
+}
+
+fn index_destinations(
+    document: &SnapshotDocument,
+    trust_domain: &TrustDomain,
+) -> Result<HashMap<Box<str>, Destination>, SnapshotError> {
+    let mut destinations = HashMap::new();
+    for entry in &document.destinations {
+        if !entry.name.split('/').all(is_name) {
+            return Err(SnapshotError::Name(entry.name.clone()));
+        }
+        let name: Arc<str> = Arc::from(entry.name.as_str());
+        let id = member(&entry.id, trust_domain)?;
+        let destination = Destination { name, id, protocol: entry.protocol };
+        if destinations.insert(Box::from(entry.name.as_str()), destination).is_some() {
+            return Err(SnapshotError::Duplicate(entry.name.clone()));
+        }
+    }
+    Ok(destinations)
+}
+
+pub(crate) fn check_name(name: &str) -> Result<&str, SnapshotError> {
+    if is_name(name) { Ok(name) } else { Err(SnapshotError::Name(name.to_owned())) }
+}
+
+/// A canonical ID of the trust domain, not one of Cellwall's own.
+fn member(text: &str, trust_domain: &TrustDomain) -> Result<SpiffeId, SnapshotError> {
+    canonical_id(text)
+        .filter(|id| id.trust_domain() == trust_domain && !is_reserved(id))
+        .ok_or_else(|| SnapshotError::Id(text.to_owned()))
+}
+
+fn identity<'a, T>(
+    text: &'a str,
+    name: &str,
+    read: impl FnOnce(&'a str) -> Result<T, IdentityError>,
+) -> Result<T, SnapshotError> {
+    read(text).map_err(|source| SnapshotError::Identity { name: name.to_owned(), source })
+}
