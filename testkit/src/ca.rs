@@ -30,7 +30,8 @@ impl TestCa {
 
     /// A new root with a validity of its own.
     pub fn valid(trust_domain: &str, validity: Validity) -> Self {
-        let name = format!("{trust_domain} root");
+        // RFC 5280 allows 64 characters; a trust domain may have 255.
+        let name = trust_domain.chars().take(40).chain(" root".chars()).collect::<String>();
         let draft = Self::draft(&name, &format!("spiffe://{trust_domain}"), validity);
         Self::from_draft(trust_domain, &draft)
     }

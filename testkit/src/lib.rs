@@ -5,6 +5,8 @@
 
 pub mod ca;
 pub mod der;
+#[expect(clippy::indexing_slicing, reason = "cuts certificates that it has made itself")]
+pub mod hostile;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod tls;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
