@@ -7,7 +7,9 @@ pub mod ca;
 pub mod der;
 #[expect(clippy::indexing_slicing, reason = "cuts certificates that it has made itself")]
 pub mod hostile;
+mod tasks;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod tls;
+pub mod workload_api;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod x509;
