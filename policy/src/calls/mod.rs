@@ -196,3 +196,6 @@ impl Routes {
         Ok(RouteIndex(number))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -260,3 +260,6 @@ fn is_spiffe_segment(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     !matches!(text, "" | "." | "..") && text.bytes().all(legal)
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,11 @@ impl<'a> RequestPath<'a> {
         Ok(Self(path))
     }
 
+    /// The same path, on its own.
+    pub fn into_owned(self) -> RequestPath<'static> {
+        RequestPath(Cow::Owned(self.0.into_owned()))
+    }
+
     /// The canonical path, which is also what must be sent on (HTTP-10).
     pub fn as_str(&self) -> &str {
         &self.0
@@ -128,3 +133,6 @@ fn check_plain(byte: u8) -> Result<(), AmbiguousPath> {
 const fn unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
+
+#[cfg(test)]
+mod tests;

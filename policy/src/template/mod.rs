@@ -233,3 +233,6 @@ pub fn is_grpc_name(text: &str) -> bool {
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Which declared template a call belongs to.
+
+use proptest::prelude::*;
+
+use super::{CallBuilder, CallError, CallIndex};
+use crate::{Call, CallDocument, Conflict, PathTemplate, Protocol, RequestPath, template::Segment};
+
+fn http(methods: &str, path: &str) -> CallDocument {
+    CallDocument::Http {
+        methods: methods.split(',').map(str::to_owned).collect(),
+        path: path.to_owned(),
+    }
+}
+
+fn grpc(service: &str, method: &str) -> CallDocument {
+    CallDocument::Grpc { service: service.to_owned(), method: method.to_owned() }
+}
+
+fn build(protocol: Protocol, calls: &[CallDocument]) -> Result<CallIndex, CallError> {
+    let mut builder = CallBuilder::new(protocol, 5432);
+    for call in calls {
+        builder.declare(call)?;
+    }
+    builder.finish()
+}
+
+fn route<'a>(index: &'a CallIndex, call: &Call<'_>) -> Option<&'a str> {
+    index.route(call).and_then(|route| index.text(route)).map(|text| &**text)
+}
+
+fn http_route<'a>(index: &'a CallIndex, method: &str, path: &str) -> Option<&'a str> {
+    let path = RequestPath::parse(path).unwrap();
+    route(index, &Call::Http { method, path: &path })
+}
+
+#[test]
+fn a_request_belongs_to_the_most_specific_template_that_carries_its_method() {
+    let index = build(
+        Protocol::Http,
+        &[
+            http("POST", "/v1/tokens/{t}"),
+            http("POST", "/v1/tokens/export"),
+            http("GET", "/v1/{rest...}"),
+            http("GET", "/v1/tokens/export/{part}"),
+            http("GET", "/"),
+            http("GET,HEAD", "/files/{dir}/"),
+            http("DELETE", "/{rest...}"),
+        ],
+    )
+    .unwrap();
+    for (method, path, template) in [
+        ("POST", "/v1/tokens/t_1", Some("/v1/tokens/{t}")),
+        ("POST", "/v1/tokens/export", Some("/v1/tokens/export")),
+        ("POST", "/v1/tokens/Export", Some("/v1/tokens/{t}")),
+        ("POST", "/v1/tokens/exports", Some("/v1/tokens/{t}")),
+        ("POST", "/v1/tokens/export/", None),
+        ("POST", "/v1/tokens/", None),
+        ("POST", "/v1/tokens", None),
+        ("POST", "/v1/tokens/a/b", None),
+        ("post", "/v1/tokens/a", None),
+        ("GET", "/v1/tokens/t_1", Some("/v1/{rest...}")),
+        ("GET", "/v1/tokens/export", Some("/v1/{rest...}")),
+        ("GET", "/v1/tokens/export/3", Some("/v1/tokens/export/{part}")),
+        ("GET", "/v1/tokens/export/3/4", Some("/v1/{rest...}")),
+        ("GET", "/v1/a", Some("/v1/{rest...}")),
+        ("GET", "/v1/a/", None),
+        ("GET", "/v1", None),
+        ("GET", "/v1/", None),
+        ("GET", "/", Some("/")),
+        ("GET", "/files/a/", Some("/files/{dir}/")),
+        ("HEAD", "/files/a/", Some("/files/{dir}/")),
+        ("HEAD", "/files/a", None),
+        ("DELETE", "/a/b/c/d", Some("/{rest...}")),
+        ("DELETE", "/v1/tokens/export/3", Some("/{rest...}")),
+        ("DELETE", "/", None),
+    ] {
+        assert_eq!(http_route(&index, method, path), template, "{method} {path}");
+    }
+}
+
+#[test]
+fn a_grpc_call_belongs_to_its_method_before_the_star() {
+    let index = build(
+        Protocol::Grpc,
+        &[grpc("a.v1.A", "*"), grpc("a.v1.A", "Post"), grpc("a.v1.B", "Get")],
+    )
+    .unwrap();
+    for (service, method, template) in [
+        ("a.v1.A", "Post", Some("a.v1.A/Post")),
+        ("a.v1.A", "post", Some("a.v1.A/*")),
+        ("a.v1.A", "Get", Some("a.v1.A/*")),
+        ("a.v1.B", "Get", Some("a.v1.B/Get")),
+        ("a.v1.B", "*", None),
+        ("a.v1", "A", None),
+        ("a.v1.a", "Post", None),
+    ] {
+        assert_eq!(route(&index, &Call::Grpc { service, method }), template, "{service}/{method}");
+    }
+}
+
+#[test]
+fn a_call_in_another_protocol_belongs_to_nothing() {
+    // AZ-03
+    let path = RequestPath::parse("/a").unwrap();
+    let calls = [
+        Call::Http { method: "GET", path: &path },
+        Call::Grpc { service: "a.A", method: "Get" },
+        Call::Tcp,
+    ];
+    for (protocol, declared) in [
+        (Protocol::Http, http("GET", "/{rest...}")),
+        (Protocol::Grpc, grpc("a.A", "*")),
+        (Protocol::Tcp, CallDocument::Tcp { port: 5432 }),
+    ] {
+        let index = build(protocol, &[declared]).unwrap();
+        for call in &calls {
+            assert_eq!(route(&index, call).is_some(), call.protocol() == protocol, "{call:?}");
+        }
+    }
+}
+
+#[test]
+fn calls_that_do_not_fit_the_callee_are_refused() {
+    let error = |protocol, call: CallDocument| build(protocol, &[call]).unwrap_err();
+    assert_eq!(
+        error(Protocol::Tcp, http("GET", "/a")),
+        CallError::Protocol { listens: "tcp", call: "http" }
+    );
+    assert_eq!(
+        error(Protocol::Tcp, CallDocument::Tcp { port: 1 }),
+        CallError::Port { listens: 5432, call: 1 }
+    );
+    assert_eq!(error(Protocol::Http, http("get", "/a")), CallError::Method("get".to_owned()));
+    let none = CallDocument::Http { methods: Vec::new(), path: "/a".to_owned() };
+    assert_eq!(error(Protocol::Http, none), CallError::Method(String::new()));
+    for (service, method) in [("a.A", "b/c"), ("a", "b.c"), ("", "b"), ("a.A", ""), ("*", "*")] {
+        let expected = CallError::Grpc(format!("{service}/{method}"));
+        assert_eq!(error(Protocol::Grpc, grpc(service, method)), expected);
+    }
+}
+
+#[test]
+fn templates_without_an_order_are_refused_for_a_common_method_only() {
+    let two = |one, other| build(Protocol::Http, &[http(one, "/a/{x}"), http(other, "/{y}/b")]);
+    assert_eq!(
+        two("GET,PUT", "PUT").unwrap_err(),
+        CallError::Conflict {
+            first: "/a/{x}".into(),
+            second: "/{y}/b".into(),
+            conflict: Conflict::Unordered
+        }
+    );
+    assert!(two("GET", "PUT").is_ok());
+}
+
+#[test]
+fn more_templates_than_the_limit_are_refused() {
+    let many: Vec<_> = (0..=1024).map(|number| http("GET", &format!("/a{number}"))).collect();
+    assert_eq!(build(Protocol::Http, &many).unwrap_err(), CallError::TooMany);
+}
+
+/// Whether a template matches, by the definition and segment by segment.
+fn matches(template: &PathTemplate, path: &str) -> bool {
+    let slash = path.ends_with('/');
+    let inner = path.trim_matches('/');
+    let segments: Vec<_> = inner.split('/').filter(|segment| !segment.is_empty()).collect();
+    let fits = template.segments.iter().zip(&segments).all(|(want, have)| match want {
+        Segment::Literal(text) => **text == **have,
+        Segment::Any => true,
+    });
+    let length = if template.tail {
+        segments.len() > template.segments.len()
+    } else {
+        segments.len() == template.segments.len()
+    };
+    fits && length && slash == template.slash
+}
+
+proptest! {
+    /// The compiled tree against a scan over all templates.
+    #[test]
+    fn the_tree_finds_what_a_scan_finds(
+        templates in prop::collection::vec("(/([ab]|\\{p\\})){1,3}(/\\{q\\.\\.\\.\\}|/)?", 1..8),
+        path in "(/[abc]){1,4}/?",
+    ) {
+        let declared: Vec<_> = templates
+            .iter()
+            .enumerate()
+            .map(|(at, text)| {
+                // Parameters of one template need names of their own.
+                let mut named = String::new();
+                for (at, part) in text.split("{p}").enumerate() {
+                    if at > 0 {
+                        named.push_str(&format!("{{p{at}}}"));
+                    }
+                    named.push_str(part);
+                }
+                http(["GET", "PUT"][at % 2], &named)
+            })
+            .collect();
+        if let Ok(index) = build(Protocol::Http, &declared) {
+            for method in ["GET", "PUT"] {
+                let mut fitting: Vec<_> = declared
+                    .iter()
+                    .filter_map(|call| match call {
+                        CallDocument::Http { methods, path } if methods[0] == method => {
+                            Some(PathTemplate::parse(path).unwrap())
+                        }
+                        _ => None,
+                    })
+                    .filter(|template| matches(template, &path))
+                    .collect();
+                fitting.sort_by(PathTemplate::specificity);
+                let expected = fitting.first().map(PathTemplate::as_str);
+                prop_assert_eq!(http_route(&index, method, &path), expected, "{} {}", method, path);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Each case of HTTP-08 and HTTP-09, and the two laws: idempotent, and never a panic.
+
+use proptest::prelude::*;
+
+use super::{AmbiguousPath, RequestPath};
+
+fn check(raw: &str, expected: Result<&str, AmbiguousPath>) {
+    let path = RequestPath::parse(raw);
+    assert_eq!(path.as_ref().map(RequestPath::as_str), expected.as_ref().copied(), "{raw:?}");
+}
+
+#[test]
+fn a_path_with_two_readings_is_refused() {
+    use AmbiguousPath::{DotSegment, EmptySegment, EncodedByte, NotAbsolute, Parameter};
+    for (raw, reason) in [
+        // HTTP-08
+        ("", NotAbsolute),
+        ("a", NotAbsolute),
+        ("*", NotAbsolute),
+        ("http://a/b", NotAbsolute),
+        ("%2Fa", NotAbsolute),
+        ("//", EmptySegment),
+        ("//a", EmptySegment),
+        ("/a//b", EmptySegment),
+        ("/a//", EmptySegment),
+        ("/.", DotSegment),
+        ("/..", DotSegment),
+        ("/./a", DotSegment),
+        ("/a/../b", DotSegment),
+        ("/a/.", DotSegment),
+        ("/a/..", DotSegment),
+        ("/a/../", DotSegment),
+        ("/%2e", DotSegment),
+        ("/%2E%2e/a", DotSegment),
+        ("/.%2e/a", DotSegment),
+        ("/a/%2e./b", DotSegment),
+        ("/a%2fb", EncodedByte),
+        ("/a%2Fb", EncodedByte),
+        ("/a%5cb", EncodedByte),
+        ("/a%5Cb", EncodedByte),
+        ("/a%00", EncodedByte),
+        ("/a%0d%0aHost:%20b", EncodedByte),
+        ("/a%1F", EncodedByte),
+        ("/a%7f", EncodedByte),
+        ("/a%252fb", EncodedByte),
+        ("/a%252e%252e", EncodedByte),
+        // HTTP-09
+        ("/a;x=1/b", Parameter),
+        ("/a;", Parameter),
+        ("/;x/../admin", Parameter),
+        ("/a%3bx", Parameter),
+        ("/a%3Bx", Parameter),
+    ] {
+        check(raw, Err(reason));
+    }
+}
+
+#[test]
+fn bytes_and_escapes_that_no_path_may_have_are_refused() {
+    use AmbiguousPath::{BadByte, BadEncoding};
+    for (raw, reason) in [
+        ("/a\\b", BadByte),
+        ("/a\0", BadByte),
+        ("/a\r\n", BadByte),
+        ("/a\tb", BadByte),
+        ("/a\u{7f}", BadByte),
+        ("/a b", BadByte),
+        ("/ä", BadByte),
+        ("/a\u{2215}b", BadByte),
+        ("/a#b", BadByte),
+        ("/a?b", BadByte),
+        ("/a\"b", BadByte),
+        ("/a<b>", BadByte),
+        ("/a[b]", BadByte),
+        ("/a{b}", BadByte),
+        ("/a^b", BadByte),
+        ("/a|b", BadByte),
+        ("/a`b", BadByte),
+        ("/%", BadEncoding),
+        ("/%4", BadEncoding),
+        ("/%4/a", BadEncoding),
+        ("/%zz", BadEncoding),
+        ("/%+1", BadEncoding),
+        ("/% 1", BadEncoding),
+        ("/%4ä", BadEncoding),
+        ("/%%41", BadEncoding),
+    ] {
+        check(raw, Err(reason));
+    }
+}
+
+#[test]
+fn what_is_unreserved_is_decoded_and_all_else_keeps_its_escape_in_upper_case() {
+    for (raw, canonical) in [
+        ("/", "/"),
+        ("/a", "/a"),
+        ("/a/b.c", "/a/b.c"),
+        ("/a/..b/c../.d/...", "/a/..b/c../.d/..."),
+        ("/%61%62", "/ab"),
+        ("/%7Euser/%2Dx%5Fy%2Ez", "/~user/-x_y.z"),
+        ("/a%20b", "/a%20b"),
+        ("/a%c3%a4", "/a%C3%A4"),
+        ("/a%3fb%23c", "/a%3Fb%23c"),
+        ("/%41b%2b%63", "/Ab%2Bc"),
+        ("/a:b@c!$&'()*+,=d", "/a:b@c!$&'()*+,=d"),
+        ("/A", "/A"),
+    ] {
+        check(raw, Ok(canonical));
+        check(canonical, Ok(canonical));
+    }
+}
+
+#[test]
+fn a_trailing_slash_is_part_of_the_path() {
+    check("/a/", Ok("/a/"));
+    check("/a", Ok("/a"));
+    check("/a/b/", Ok("/a/b/"));
+}
+
+proptest! {
+    #[test]
+    fn parsing_is_idempotent_and_leaves_nothing_that_it_would_refuse(
+        raw in "/[a-z./%;\\\\?#\u{0}-\u{20}ä0-9A-F]{0,24}",
+    ) {
+        if let Ok(path) = RequestPath::parse(&raw) {
+            prop_assert_eq!(RequestPath::parse(path.as_str()), Ok(path.clone()));
+            prop_assert!(path.as_str().is_ascii());
+            prop_assert!(!path.as_str().contains("//"));
+            prop_assert!(!path.as_str().split('/').any(|segment| segment == "." || segment == ".."));
+        }
+    }
+
+    #[test]
+    fn any_text_whatever_is_read_without_a_panic(raw in ".*") {
+        let _ = RequestPath::parse(&raw);
+        let _ = RequestPath::parse(&format!("/{raw}"));
+    }
+
+    #[test]
+    fn an_escape_of_any_byte_reads_as_that_byte_or_is_refused(byte in 0u8..=255, upper in any::<bool>()) {
+        let escape = if upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
+        let raw = format!("/x{escape}y");
+        let expected = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                Ok(format!("/x{}y", char::from(byte)))
+            }
+            b'/' | b'\\' | b'%' | 0..=0x1f | 0x7f => Err(AmbiguousPath::EncodedByte),
+            b';' => Err(AmbiguousPath::Parameter),
+            _ => Ok(format!("/x{}y", escape.to_uppercase())),
+        };
+        prop_assert_eq!(RequestPath::parse(&raw).map(|path| path.as_str().to_owned()), expected);
+    }
+}

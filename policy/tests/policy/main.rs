@@ -1,0 +1,7 @@
+//! What the crate promises to the proxy and the control plane.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
+mod decide;
+mod document;
+mod sample;
+mod signed;

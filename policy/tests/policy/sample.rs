@@ -1,0 +1,93 @@
+//! A small policy that each test bends to its case.
+
+use std::time::SystemTime;
+
+use cellwall_policy::{
+    Call, CallDocument, CallerDocument, Callers, Decision, DestinationDocument, GuardDocument,
+    ListensDocument, Mode, Protocol, RequestPath, RuleDocument, SCHEMA, Snapshot, SnapshotDocument,
+};
+use spiffe::SpiffeId;
+
+pub(crate) fn names(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+pub(crate) fn named(text: &str) -> Callers {
+    Callers::Named(names(text))
+}
+
+pub(crate) fn http(method: &str, path: &str) -> CallDocument {
+    CallDocument::Http { methods: vec![method.to_owned()], path: path.to_owned() }
+}
+
+pub(crate) fn rule(name: &str, from: Callers, calls: &[CallDocument]) -> RuleDocument {
+    RuleDocument { name: name.to_owned(), from, calls: calls.to_vec() }
+}
+
+pub(crate) fn guard(name: &str, from: Callers, except: &str) -> GuardDocument {
+    GuardDocument { name: name.to_owned(), from, except: names(except) }
+}
+
+/// `card-vault` of prod: `checkout` and `payments` may call it, a guard keeps all others out.
+pub(crate) fn vault() -> SnapshotDocument {
+    SnapshotDocument {
+        schema: SCHEMA,
+        trust_domain: "pay.example".to_owned(),
+        callee: "spiffe://pay.example/prod/card-vault".to_owned(),
+        workload: "card-vault".to_owned(),
+        version: 42,
+        issued_at: 1_790_000_000,
+        mode: Mode::Enforce,
+        listens: ListensDocument { protocol: Protocol::Http, port: 8443 },
+        identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
+        callers: vec![
+            CallerDocument { name: "checkout".to_owned(), id: None },
+            CallerDocument { name: "payments".to_owned(), id: None },
+            CallerDocument {
+                name: "ledger-db".to_owned(),
+                id: Some("/{env}/vm/ledger-db".to_owned()),
+            },
+        ],
+        rules: vec![
+            rule("checkout-tokenises", named("checkout"), &[http("POST", "/v1/tokens")]),
+            rule(
+                "payments-charges-token",
+                named("payments ledger-db"),
+                &[http("POST", "/v1/tokens/{token}/charge")],
+            ),
+        ],
+        guards: vec![guard("vault-callers", Callers::Any, "checkout payments")],
+        destinations: vec![DestinationDocument {
+            name: "staging/payments".to_owned(),
+            id: "spiffe://pay.example/staging/payments".to_owned(),
+            protocol: Protocol::Http,
+        }],
+    }
+}
+
+/// The same without the guard.
+pub(crate) fn open_vault() -> SnapshotDocument {
+    SnapshotDocument { guards: Vec::new(), ..vault() }
+}
+
+pub(crate) fn id(text: &str) -> SpiffeId {
+    SpiffeId::new(text).unwrap()
+}
+
+pub(crate) fn ask(document: &SnapshotDocument, caller: &str, call: &Call<'_>) -> Decision {
+    let snapshot = Snapshot::new(document.clone()).unwrap();
+    snapshot.decide(&id(caller), call, SystemTime::UNIX_EPOCH)
+}
+
+/// `VERDICT by BY` for an HTTP call by `spiffe://pay.example/CALLER`.
+pub(crate) fn answer(
+    document: &SnapshotDocument,
+    caller: &str,
+    method: &str,
+    path: &str,
+) -> String {
+    let path = RequestPath::parse(path).unwrap();
+    let caller = format!("spiffe://pay.example/{caller}");
+    let decision = ask(document, &caller, &Call::Http { method, path: &path });
+    format!("{} by {}", decision.verdict.as_str(), decision.by)
+}
