@@ -1,1 +1,4 @@
 //! cellwalld: the identity vault, the policy book and their distribution.
+
+pub mod audit;
+pub mod store;
