@@ -1,1 +1,42 @@
-//! cellwall-proxy: the sidecar.
+//! The sidecar of one workload: mutual TLS for every call, decided by the caller's SPIFFE ID.
+//!
+//! Start reading at [`hot_path`].
+
+pub mod app;
+pub mod args;
+pub mod config;
+pub mod hot_path;
+pub mod logging;
+pub mod metrics;
+
+mod admin;
+mod authz;
+mod close;
+mod decision_id;
+mod directory;
+mod drain;
+mod flow;
+mod http;
+mod identity;
+mod listener;
+mod live;
+mod policy_feed;
+mod relay;
+mod route;
+mod upstream;
+
+pub use admin::{Admin, Configured};
+pub use authz::{Authz, Denied, Permit};
+pub use close::CloseReason;
+pub use decision_id::DecisionId;
+pub use directory::Directory;
+pub use drain::{Drain, DrainWatch};
+pub use flow::{Direction, FlowRecord, Flows, Kind, Party};
+pub use hot_path::Proxy;
+pub use identity::{Identities, Identity};
+pub use listener::listen;
+pub use live::{Live, Watch};
+pub use logging::AccessLog;
+pub use policy_feed::PolicyFeed;
+pub use route::Destination;
+pub use upstream::{Peers, Workload};

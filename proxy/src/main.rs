@@ -1,3 +1,20 @@
 //! cellwall-proxy: the sidecar.
 
-fn main() {}
+use std::process::ExitCode;
+
+use cellwall_proxy::{
+    app,
+    args::{Cli, Command},
+};
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let Command::Run(args) = Cli::parse().command;
+    match app::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cellwall-proxy: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Starting and stopping: makes the rooms, opens the listeners, waits for the signal, drains.
+
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use cellwall_api::distribution::Hello;
+use cellwall_policy::Snapshot;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rand::Rng as _;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, Flows, Identities, Live,
+    PolicyFeed, Proxy, Workload, args::Args, config::Config, listen, logging, metrics,
+    upstream::Peers,
+};
+
+/// Runs the proxy until SIGTERM or SIGINT, and a drain after it.
+///
+/// # Errors
+///
+/// When the configuration cannot be used or a listener cannot be opened.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    logging::init(&args.log).context("--log")?;
+    let config = Config::try_from(args)?;
+    harden();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = config.threads {
+        runtime.worker_threads(threads);
+    }
+    let runtime = runtime.enable_all().build().context("starting the runtime")?;
+    let (log, writer) = AccessLog::start(io::stdout()).context("starting the access log")?;
+    runtime.block_on(serve(config, Flows::new(log)))?;
+    drop(runtime); // the last handle of the log goes with its tasks
+    writer.join().map_err(|_| anyhow::anyhow!("the access log's thread panicked"))
+}
+
+/// SEC-01: no core file, no memory for other processes of the same user. And every descriptor that
+/// the kernel lets us have: a connection takes two.
+fn harden() {
+    let core = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let dumpable = nix::sys::prctl::set_dumpable(false);
+    let files = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    for (what, result) in [("core", core), ("dumpable", dumpable), ("nofile", files)] {
+        if let Err(error) = result {
+            tracing::warn!(what, %error, "process limit not set");
+        }
+    }
+}
+
+async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
+    let handle = metrics::install()?;
+    let drain = Drain::default();
+    let listeners = Listeners::bind(&config).await?;
+    let configured = listeners.describe(&config)?;
+    announce(&configured)?;
+
+    let identities = Identities::default();
+    let policy = Arc::new(Live::default());
+    let directory = Arc::new(Directory::default());
+    let follow = identities.clone().follow(config.workload_api, config.spiffe_id, drain.watch());
+    drain.spawn(follow);
+    let feed = PolicyFeed {
+        serving: vec![advertised(config.advertise, configured.inbound, &config.control)?],
+        control: config.control,
+        key: config.policy_key,
+        identities: identities.clone(),
+        policy: policy.clone(),
+        directory: directory.clone(),
+        hello: Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: format!("{:016x}", rand::rng().next_u64()),
+            destinations: config.outbound.iter().map(|one| one.destination.clone()).collect(),
+        },
+    };
+    drain.spawn(feed.follow(drain.watch()));
+    let admin = Admin {
+        metrics: handle.clone(),
+        identities: identities.clone(),
+        policy: policy.clone(),
+        configured,
+    };
+    drain.spawn(admin.serve(listeners.admin, drain.clone()));
+    drain.spawn(Admin::upkeep(handle, drain.watch()));
+    drain.spawn(ready(identities.clone(), policy.clone(), drain.clone()));
+    let proxy = Arc::new(Proxy {
+        peers: Peers::new(identities.clone(), drain.clone()),
+        identities,
+        authz: Authz::new(policy),
+        directory,
+        flows,
+        workload: Workload::new(config.workload, drain.clone()),
+        drain: drain.clone(),
+    });
+    let limit = config.max_connections;
+    for (destination, listener) in listeners.outbound {
+        let proxy = proxy.clone();
+        drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
+            proxy.clone().outbound(tcp, from, destination.clone())
+        }));
+    }
+    drain.spawn(listen(listeners.inbound, limit, drain.clone(), move |tcp, from| {
+        proxy.clone().inbound(tcp, from)
+    }));
+
+    stopped().await?;
+    tracing::info!(tasks = drain.tasks(), "draining");
+    drain.drain(config.drain).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The listeners, bound before anything else starts: a mistake ends the process at once.
+struct Listeners {
+    inbound: TcpListener,
+    outbound: Vec<(Arc<Destination>, TcpListener)>,
+    admin: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let inbound = bind("--inbound", config.inbound).await?;
+        let admin = bind("--admin", config.admin).await?;
+        let mut outbound = Vec::new();
+        for one in &config.outbound {
+            let listener = bind("--outbound", SocketAddr::from(([127, 0, 0, 1], one.port))).await?;
+            let destination = Destination::new(&one.destination, one.addresses.clone());
+            outbound.push((Arc::new(destination), listener));
+        }
+        Ok(Self { inbound, outbound, admin })
+    }
+
+    fn describe(&self, config: &Config) -> anyhow::Result<Configured> {
+        let mut outbound = BTreeMap::new();
+        for (destination, listener) in &self.outbound {
+            outbound.insert(destination.name.to_string(), listener.local_addr()?);
+        }
+        Ok(Configured {
+            inbound: self.inbound.local_addr()?,
+            workload: config.workload,
+            outbound,
+            admin: self.admin.local_addr()?,
+            control: config.control.clone(),
+        })
+    }
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))
+}
+
+fn announce(configured: &Configured) -> anyhow::Result<()> {
+    let outbound = serde_json::to_string(&configured.outbound)?;
+    tracing::info!(
+        inbound = %configured.inbound, outbound, admin = %configured.admin,
+        tls = cellwall_mtls::describe_provider(), version = env!("CARGO_PKG_VERSION"), "listening"
+    );
+    Ok(())
+}
+
+/// What others connect to. An unspecified address means this host, as the control plane's route
+/// sees it.
+fn advertised(
+    configured: Option<SocketAddr>,
+    inbound: SocketAddr,
+    control: &str,
+) -> anyhow::Result<String> {
+    let mut address = configured.unwrap_or(inbound);
+    if address.ip().is_unspecified() {
+        // A UDP socket that sends nothing tells which of our addresses leads there.
+        let probe = std::net::UdpSocket::bind((address.ip(), 0))?;
+        probe.connect(control).with_context(|| format!("--control {control}: no route"))?;
+        address.set_ip(probe.local_addr()?.ip());
+    }
+    Ok(address.to_string())
+}
+
+/// Says once that both an SVID and a policy are there.
+async fn ready(identities: Identities, policy: Arc<Live<Snapshot>>, drain: Drain) {
+    let watch = drain.watch();
+    let both = async {
+        let mut changed = identities.watch();
+        while identities.current().is_none() {
+            changed.changed().await;
+        }
+        policy.present().await;
+    };
+    tokio::select! {
+        () = both => tracing::info!("ready"),
+        () = watch.stopping() => {}
+    }
+}
+
+async fn stopped() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! What the operator typed. The only place that reads flags and the environment.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+/// The sidecar of one workload: mutual TLS in and out, each call authorized by SPIFFE ID.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "cellwall-proxy", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the proxy can be asked to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM.
+    Run(Args),
+}
+
+/// Options of `run`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// LISTEN=WORKLOAD: where other sidecars connect, and where our workload listens on loopback.
+    /// What is spoken there is what the policy's `listens` says.
+    #[arg(long, value_name = "LISTEN=WORKLOAD")]
+    pub inbound: String,
+
+    /// PORT=[ENV/]WORKLOAD[@ADDR,...]: a local port for one destination; at these addresses, or
+    /// wherever the control plane says. Port 0 takes a free one. May be repeated.
+    #[arg(long, value_name = "PORT=DESTINATION")]
+    pub outbound: Vec<String>,
+
+    /// Health, metrics and configuration; loopback only.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15020")]
+    pub admin: SocketAddr,
+
+    /// The control plane, HOST:PORT.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7443")]
+    pub control: String,
+
+    /// The public half of the policy-signing key, PEM, as `cellwalld init` wrote it.
+    #[arg(long, value_name = "FILE")]
+    pub policy_key: PathBuf,
+
+    /// The SPIFFE Workload API: `unix:/path` or `tcp://IP:PORT`.
+    #[arg(long, value_name = "URI", env = "SPIFFE_ENDPOINT_SOCKET")]
+    pub workload_api: String,
+
+    /// The one SPIFFE ID to take when the Workload API offers several; the first one otherwise.
+    #[arg(long, value_name = "ID")]
+    pub spiffe_id: Option<String>,
+
+    /// The address that others reach our inbound listener at. By default the listener's own, with
+    /// the address that we reach the control plane from in place of 0.0.0.0.
+    #[arg(long, value_name = "ADDR")]
+    pub advertise: Option<SocketAddr>,
+
+    /// Connections at once in each direction. More wait in the kernel's queue.
+    #[arg(long, value_name = "N", default_value_t = 8192)]
+    pub max_connections: usize,
+
+    /// Seconds that calls in progress may take after SIGTERM.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub drain_seconds: u64,
+
+    /// Threads that carry calls; by default one for each core.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+
+    /// What to log: LEVEL or TARGET=LEVEL, separated by commas.
+    #[arg(long, value_name = "FILTER", env = "CELLWALL_LOG", default_value = "info")]
+    pub log: String,
+}

@@ -1,0 +1,73 @@
+//! Enforcement: turns a verified peer and a call into a [`Permit`], or into a [`Denied`].
+
+use std::{sync::Arc, time::SystemTime};
+
+use cellwall_mtls::Peer;
+use cellwall_policy::{Call, Decision, Snapshot, Verdict};
+
+use crate::{Live, decision_id::DecisionId};
+
+/// Asks the policy in force. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Authz {
+    policy: Arc<Live<Snapshot>>,
+}
+
+/// Proof that the policy lets this peer make this call. The workload cannot be reached without
+/// one, and only this room makes one.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    decision: Decision,
+    audited: Option<DecisionId>,
+}
+
+/// The policy does not allow the call, or there is none (AZ-01).
+#[derive(Debug)]
+pub struct Denied {
+    /// Why; `None` when there is no policy.
+    pub decision: Option<Decision>,
+    /// What the caller is told, and an operator can look up.
+    pub id: DecisionId,
+}
+
+impl Authz {
+    /// Enforces whatever `policy` holds.
+    pub fn new(policy: Arc<Live<Snapshot>>) -> Self {
+        Self { policy }
+    }
+
+    /// The policy in force.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.policy.load()
+    }
+
+    /// Decides on one call of `peer`, by the policy of this moment (AZ-09).
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`] unless the policy says allow or audit.
+    pub fn decide(&self, peer: &Peer, call: &Call<'_>) -> Result<Permit, Denied> {
+        let Some(snapshot) = self.policy.load() else {
+            return Err(Denied { decision: None, id: DecisionId::new() }); // AZ-01
+        };
+        let decision = snapshot.decide(peer.id(), call, SystemTime::now());
+        match decision.verdict {
+            Verdict::Allow => Ok(Permit { decision, audited: None }),
+            Verdict::Audit => Ok(Permit { decision, audited: Some(DecisionId::new()) }),
+            Verdict::Deny => Err(Denied { decision: Some(decision), id: DecisionId::new() }),
+        }
+    }
+}
+
+impl Permit {
+    /// What was decided, for the flow record.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The id of a call that passes only because its segment is in audit.
+    pub fn audited(&self) -> Option<&DecisionId> {
+        self.audited.as_ref()
+    }
+}

@@ -1,0 +1,84 @@
+//! Why a connection or a call ended: one closed list for logs, metrics and flow records.
+
+use cellwall_mtls::{HandshakeError, Refusal};
+
+/// The end of a flow. The wire name of each is a metric label, so a name never changes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CloseReason {
+    /// Both sides closed, or the response was delivered whole.
+    Done,
+    /// The grace period of a drain ran out.
+    Drained,
+    /// The caller went away before the end of the response.
+    Cancelled,
+    /// A side broke the protocol, or reset the connection.
+    Io,
+    /// The request's path has more than one reading (HTTP-08).
+    PathAmbiguous,
+    /// The request's framing, method or authority has more than one reading (HTTP-01..06).
+    RequestAmbiguous,
+    /// The policy does not allow it.
+    PolicyDenied,
+    /// There is no verified policy to ask (AZ-01).
+    NoPolicy,
+    /// The policy knows no such destination.
+    NoRoute,
+    /// Nobody serves the destination now.
+    NoEndpoint,
+    /// The handshake was refused, by us or by the other side.
+    TlsRefused(Refusal),
+    /// The workload, or the other sidecar, could not be reached.
+    ConnectFailed,
+    /// It was reached, and failed before it answered: whether it acted is unknown.
+    UpstreamFailed,
+    /// It was reached, and did not answer in time: whether it acted is unknown.
+    UpstreamTimeout,
+}
+
+impl CloseReason {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Drained => "drained",
+            Self::Cancelled => "cancelled",
+            Self::Io => "io",
+            Self::PathAmbiguous => "path_ambiguous",
+            Self::RequestAmbiguous => "request_ambiguous",
+            Self::PolicyDenied => "policy_denied",
+            Self::NoPolicy => "no_policy",
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::TlsRefused(_) => "tls_refused",
+            Self::ConnectFailed => "connect_failed",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::UpstreamTimeout => "upstream_timeout",
+        }
+    }
+
+    /// Why the handshake was refused, if that is what happened.
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::TlsRefused(refusal) => Some(refusal),
+            Self::Done
+            | Self::Drained
+            | Self::Cancelled
+            | Self::Io
+            | Self::PathAmbiguous
+            | Self::RequestAmbiguous
+            | Self::PolicyDenied
+            | Self::NoPolicy
+            | Self::NoRoute
+            | Self::NoEndpoint
+            | Self::ConnectFailed
+            | Self::UpstreamFailed
+            | Self::UpstreamTimeout => None,
+        }
+    }
+}
+
+impl From<&HandshakeError> for CloseReason {
+    fn from(error: &HandshakeError) -> Self {
+        Self::TlsRefused(error.refusal)
+    }
+}

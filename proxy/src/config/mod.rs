@@ -1,0 +1,164 @@
+//! What the proxy runs with: [`Args`] checked once, all mistakes reported at once.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use cellwall_policy::PolicyKey;
+use spiffe::SpiffeId;
+
+use crate::args::Args;
+
+/// The checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Where other sidecars connect.
+    pub inbound: SocketAddr,
+    /// Where our workload listens.
+    pub workload: SocketAddr,
+    /// A local listener for each destination.
+    pub outbound: Vec<OutboundConfig>,
+    /// The admin listener, on loopback.
+    pub admin: SocketAddr,
+    /// The control plane, `HOST:PORT`.
+    pub control: String,
+    /// Whose signature makes a policy.
+    pub policy_key: PolicyKey,
+    /// The Workload API's endpoint.
+    pub workload_api: String,
+    /// The one identity to take.
+    pub spiffe_id: Option<SpiffeId>,
+    /// What others connect to, if not the listener's own address.
+    pub advertise: Option<SocketAddr>,
+    /// Connections at once in each direction.
+    pub max_connections: usize,
+    /// What calls in progress may take after SIGTERM.
+    pub drain: Duration,
+    /// Worker threads.
+    pub threads: Option<usize>,
+}
+
+/// One local listener.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OutboundConfig {
+    /// On loopback.
+    pub port: u16,
+    /// `WORKLOAD` or `ENVIRONMENT/WORKLOAD`.
+    pub destination: String,
+    /// Where it is, if not where the control plane says.
+    pub addresses: Option<Arc<[SocketAddr]>>,
+}
+
+/// The options that cannot be used, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(Vec<String>);
+
+impl TryFrom<Args> for Config {
+    type Error = ConfigError;
+
+    fn try_from(args: Args) -> Result<Self, ConfigError> {
+        let mut mistakes = Vec::new();
+        let inbound = keep(&mut mistakes, parse_inbound(&args.inbound));
+        let mut outbound = Vec::new();
+        for text in &args.outbound {
+            outbound.extend(keep(&mut mistakes, parse_outbound(text)));
+        }
+        keep(&mut mistakes, unique(&outbound));
+        let policy_key = keep(&mut mistakes, read_key(&args.policy_key));
+        let spiffe_id = args
+            .spiffe_id
+            .as_deref()
+            .map(|id| SpiffeId::new(id).map_err(|error| format!("--spiffe-id {id}: {error}")));
+        let spiffe_id = keep(&mut mistakes, spiffe_id.transpose());
+        keep(&mut mistakes, check_limits(&args));
+        match (inbound, policy_key, spiffe_id) {
+            (Some((inbound, workload)), Some(policy_key), Some(spiffe_id))
+                if mistakes.is_empty() =>
+            {
+                Ok(Self {
+                    inbound,
+                    workload,
+                    outbound,
+                    admin: args.admin,
+                    control: args.control,
+                    policy_key,
+                    workload_api: args.workload_api,
+                    spiffe_id,
+                    advertise: args.advertise,
+                    max_connections: args.max_connections,
+                    drain: Duration::from_secs(args.drain_seconds),
+                    threads: args.threads,
+                })
+            }
+            _ => Err(ConfigError(mistakes)),
+        }
+    }
+}
+
+fn keep<T>(mistakes: &mut Vec<String>, parsed: Result<T, String>) -> Option<T> {
+    parsed.map_err(|mistake| mistakes.push(mistake)).ok()
+}
+
+fn parse_inbound(text: &str) -> Result<(SocketAddr, SocketAddr), String> {
+    let mistake = || format!("--inbound {text}: not LISTEN=WORKLOAD, both IP:PORT");
+    let (listen, workload) = text.split_once('=').ok_or_else(mistake)?;
+    let listen = listen.parse().map_err(|_| mistake())?;
+    let workload: SocketAddr = workload.parse().map_err(|_| mistake())?;
+    if !workload.ip().is_loopback() {
+        // CAP-02: whoever reaches the workload beside its sidecar reaches it without a decision.
+        return Err(format!("--inbound {text}: the workload must listen on loopback"));
+    }
+    Ok((listen, workload))
+}
+
+fn parse_outbound(text: &str) -> Result<OutboundConfig, String> {
+    let mistake = || format!("--outbound {text}: not PORT=[ENV/]WORKLOAD[@ADDR,...]");
+    let (port, rest) = text.split_once('=').ok_or_else(mistake)?;
+    let port = port.parse().map_err(|_| mistake())?;
+    let (destination, addresses) =
+        rest.split_once('@').map_or((rest, None), |(name, addresses)| (name, Some(addresses)));
+    let named = destination.split('/').all(|part| {
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    });
+    if !named {
+        return Err(mistake());
+    }
+    let addresses = addresses
+        .map(|list| list.split(',').map(str::parse).collect::<Result<Arc<[SocketAddr]>, _>>())
+        .transpose()
+        .map_err(|_| mistake())?;
+    Ok(OutboundConfig { port, destination: destination.to_owned(), addresses })
+}
+
+fn unique(outbound: &[OutboundConfig]) -> Result<(), String> {
+    let mut names: Vec<_> = outbound.iter().map(|one| one.destination.as_str()).collect();
+    names.sort_unstable();
+    match names.array_windows().find(|[first, second]| first == second) {
+        Some([name, _]) => Err(format!("--outbound: `{name}` is there twice")),
+        None => Ok(()),
+    }
+}
+
+fn read_key(path: &std::path::Path) -> Result<PolicyKey, String> {
+    let mistake = |error: &dyn std::error::Error| {
+        format!("--policy-key {}: {}", path.display(), crate::identity::chain(error))
+    };
+    let pem = std::fs::read(path).map_err(|error| mistake(&error))?;
+    PolicyKey::from_pem(&pem).map_err(|error| mistake(&error))
+}
+
+fn check_limits(args: &Args) -> Result<(), String> {
+    if !args.admin.ip().is_loopback() {
+        return Err(format!("--admin {}: loopback only (OBS-09)", args.admin)); // OBS-09
+    }
+    if args.max_connections == 0 {
+        return Err("--max-connections 0: nothing could be served".to_owned());
+    }
+    if args.threads == Some(0) {
+        return Err("--threads 0: nothing could run".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+use clap::Parser as _;
+
+use super::{Config, OutboundConfig, parse_inbound, parse_outbound};
+use crate::args::{Cli, Command};
+
+fn config(flags: &[&str]) -> String {
+    let args = ["cellwall-proxy", "run", "--workload-api", "unix:/s"];
+    let Command::Run(args) = Cli::try_parse_from(args.iter().chain(flags)).unwrap().command;
+    Config::try_from(args).unwrap_err().to_string()
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let mistakes = config(&[
+        "--inbound=0.0.0.0:8443",
+        "--outbound=x=payments",
+        "--outbound=1=",
+        "--outbound=9001=ledger@nowhere",
+        "--policy-key=/does/not/exist.pem",
+        "--spiffe-id=https://pay.example/x",
+        "--admin=0.0.0.0:1",
+        "--max-connections=0",
+    ]);
+    let lines: Vec<_> = mistakes.lines().collect();
+    assert_eq!(lines.len(), 7, "{mistakes}");
+    assert_eq!(lines[0], "--inbound 0.0.0.0:8443: not LISTEN=WORKLOAD, both IP:PORT");
+    assert!(lines[4].starts_with("--policy-key /does/not/exist.pem: "), "{mistakes}");
+    assert_eq!(lines[6], "--admin 0.0.0.0:1: loopback only (OBS-09)");
+}
+
+#[test]
+fn a_workload_that_others_can_reach_is_refused() {
+    // CAP-02
+    assert!(parse_inbound("0.0.0.0:1=127.0.0.1:2").is_ok());
+    assert!(parse_inbound("0.0.0.0:1=[::1]:2").is_ok());
+    assert!(parse_inbound("0.0.0.0:1=10.0.0.1:2").unwrap_err().contains("loopback"));
+}
+
+#[test]
+fn an_outbound_names_a_port_a_workload_and_maybe_addresses() {
+    let parsed = |port, destination: &str, addresses: Option<&[&str]>| OutboundConfig {
+        port,
+        destination: destination.to_owned(),
+        addresses: addresses.map(|list| list.iter().map(|a| a.parse().unwrap()).collect()),
+    };
+    assert_eq!(parse_outbound("9001=ledger"), Ok(parsed(9001, "ledger", None)));
+    assert_eq!(parse_outbound("0=prod/ledger"), Ok(parsed(0, "prod/ledger", None)));
+    assert_eq!(
+        parse_outbound("9001=ledger@127.0.0.1:1,[::1]:2"),
+        Ok(parsed(9001, "ledger", Some(&["127.0.0.1:1", "[::1]:2"])))
+    );
+    for mistake in ["9001", "9001=", "70000=a", "9001=a b", "9001=a@", "9001=/a", "9001=a/"] {
+        assert!(parse_outbound(mistake).is_err(), "{mistake}");
+    }
+}
+
+#[test]
+fn the_same_destination_twice_is_a_mistake() {
+    let mistakes = config(&["--inbound=x", "--policy-key=x", "--outbound=1=a", "--outbound=2=a"]);
+    assert!(mistakes.contains("--outbound: `a` is there twice"), "{mistakes}");
+}

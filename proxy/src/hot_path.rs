@@ -1,0 +1,331 @@
+//! The hot path: what happens to every connection and every call, in order.
+//!
+//! Read this file first. Each step is one line here and one module elsewhere, which says why.
+//! Nothing here takes a lock, waits for the control plane or reads a policy document: a step reads
+//! what a [`crate::Live`] holds, and a [`Peer`] or a [`Permit`] in hand is the proof that the step
+//! before it was taken.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cellwall_mtls::{Alpn, Peer, Refusal, Session};
+use cellwall_policy::{Call, Protocol};
+use http::{Request, Response, Version as HttpVersion};
+use hyper::body::Incoming;
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::{
+    Authz, CloseReason, Directory, Drain, Flows, Identities, Permit,
+    flow::{Direction, Flow, Kind},
+    http::{self as web, Body, Canonical, Reply, SendError, Version},
+    metrics, relay,
+    route::{Destination, Route},
+    upstream::{HANDSHAKE_DEADLINE, Peers, Workload},
+};
+
+/// What every connection shares: one room per field.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Our SVID and whom we trust.
+    pub identities: Identities,
+    /// The policy in force for our workload.
+    pub authz: Authz,
+    /// Where other workloads are.
+    pub directory: Arc<Directory>,
+    /// Where flow records go.
+    pub flows: Flows,
+    /// Our workload.
+    pub workload: Workload,
+    /// Other workloads' sidecars.
+    pub peers: Peers,
+    /// Ends all of it.
+    pub drain: Drain,
+}
+
+/// A session with another sidecar that called us.
+type Inbound = Session<TlsStream<TcpStream>>;
+
+impl Proxy {
+    /// A connection from another workload's sidecar to our workload.
+    pub async fn inbound(self: Arc<Self>, tcp: TcpStream, from: SocketAddr) {
+        let _open = Open::count(Direction::Inbound);
+        match self.accept(tcp).await {
+            Ok((session, Protocol::Tcp)) => self.receive(session, from).await,
+            Ok((session, protocol)) => Box::pin(self.answer(session, protocol, from)).await,
+            Err(reason) => {
+                self.flows.open(Kind::Connection, Direction::Inbound, from).close(reason);
+            }
+        }
+    }
+
+    /// Who is it? Without an identity or a policy of our own we do not even ask (ID-21, AZ-01).
+    async fn accept(&self, tcp: TcpStream) -> Result<(Inbound, Protocol), CloseReason> {
+        let identity =
+            self.identities.current().ok_or(CloseReason::TlsRefused(Refusal::NoOwnIdentity))?;
+        let snapshot = self.authz.snapshot().ok_or(CloseReason::NoPolicy)?;
+        let protocol = snapshot.protocol();
+        let started = Instant::now();
+        let alpn = offered(protocol);
+        let session =
+            cellwall_mtls::accept(&identity.material, tcp, alpn, HANDSHAKE_DEADLINE).await;
+        let result = session.as_ref().map(drop).map_err(|error| error.refusal);
+        metrics::handshake(Direction::Inbound, started.elapsed(), result);
+        session.map(|session| (session, protocol)).map_err(|error| (&error).into())
+    }
+
+    /// TCP: one connection is one call.
+    async fn receive(&self, session: Inbound, from: SocketAddr) {
+        let mut flow = self.flows.open(Kind::Connection, Direction::Inbound, from);
+        flow.record.protocol = Some(Protocol::Tcp);
+        flow.identify_caller(&session.peer, self.authz.snapshot().as_deref());
+        let close = self.permitted(session, &mut flow).await;
+        flow.close(close.unwrap_or_else(|reason| reason));
+    }
+
+    async fn permitted(
+        &self,
+        mut session: Inbound,
+        flow: &mut Flow,
+    ) -> Result<CloseReason, CloseReason> {
+        let permit = self.authz.decide(&session.peer, &Call::Tcp).map_err(|denied| {
+            flow.denied(&denied);
+            CloseReason::PolicyDenied
+        })?;
+        flow.permitted(&permit);
+        let mut workload = self.workload.connect(&permit).await?;
+        let drain = self.drain.watch();
+        tokio::select! {
+            end = relay::both_ways(&mut session.stream, &mut workload, &flow.bytes) => end?,
+            () = drain.cut() => return Err(CloseReason::Drained),
+        }
+        Ok(CloseReason::Done)
+    }
+
+    /// HTTP and gRPC: each request is a call (AZ-09).
+    async fn answer(self: Arc<Self>, session: Inbound, protocol: Protocol, from: SocketAddr) {
+        let Session { stream, peer, alpn } = session;
+        let version = if alpn == Alpn::H2 { Version::Http2 } else { Version::Http1 };
+        let calls = |request| self.clone().call(peer.clone(), protocol, from, request);
+        web::serve(stream, version, &self.drain, calls).await;
+    }
+
+    /// One call on such a connection. Policy is asked anew for each.
+    async fn call(
+        self: Arc<Self>,
+        peer: Peer,
+        protocol: Protocol,
+        from: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let started = Instant::now();
+        let mut flow = self.flows.open(Kind::Call, Direction::Inbound, from);
+        flow.identify_caller(&peer, self.authz.snapshot().as_deref());
+        let canonical = match read(&mut flow, protocol, &request) {
+            Ok(canonical) => canonical,
+            Err(reason) => return refused(flow, Reply(protocol).ambiguous(reason), reason),
+        };
+        let Some(call) = canonical.call(protocol) else {
+            let reason = CloseReason::RequestAmbiguous;
+            return refused(flow, Reply(protocol).ambiguous(reason), reason);
+        };
+        let permit = match self.authz.decide(&peer, &call) {
+            Ok(permit) => permit,
+            Err(denied) => {
+                flow.denied(&denied);
+                let reason = CloseReason::PolicyDenied;
+                return refused(flow, Reply(protocol).denied(denied.id), reason);
+            }
+        };
+        flow.permitted(&permit);
+        match self.forward(&permit, &peer, (protocol, canonical), (request, &mut flow)).await {
+            Ok(response) => delivered(flow, started, response),
+            Err(SendError(reason)) => refused(flow, Reply(protocol).unavailable(reason), reason),
+        }
+    }
+
+    /// What was authorised is what is sent (HTTP-10), with the caller's ID and nobody else's.
+    async fn forward(
+        &self,
+        permit: &Permit,
+        peer: &Peer,
+        (protocol, canonical): (Protocol, Canonical),
+        (request, flow): (Request<Incoming>, &mut Flow),
+    ) -> Result<Response<Incoming>, SendError> {
+        let unreadable = |_| SendError(CloseReason::RequestAmbiguous);
+        let mut request = request.map(|body| Body::request(body, flow.bytes.clone()));
+        let version = match protocol {
+            Protocol::Grpc => HttpVersion::HTTP_2,
+            Protocol::Http | Protocol::Tcp => HttpVersion::HTTP_11,
+        };
+        canonical.apply(&mut request, version).map_err(unreadable)?;
+        web::to_callee(request.headers_mut(), peer.id_text()).map_err(unreadable)?;
+        let sent = Instant::now();
+        let response = self.workload.send(permit, protocol, request).await;
+        flow.record.upstream = Some(sent.elapsed());
+        response
+    }
+
+    /// A connection from our workload to the workload that `destination` stands for.
+    pub async fn outbound(
+        self: Arc<Self>,
+        app: TcpStream,
+        from: SocketAddr,
+        destination: Arc<Destination>,
+    ) {
+        let _open = Open::count(Direction::Outbound);
+        match self.route(&destination) {
+            Ok(route) => match route.protocol {
+                Protocol::Tcp => self.send(app, from, &destination, &route).await,
+                Protocol::Http => self.pass(app, from, destination, Protocol::Http).await,
+                Protocol::Grpc => self.pass(app, from, destination, Protocol::Grpc).await,
+            },
+            Err(reason) => {
+                let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
+                let snapshot = self.authz.snapshot();
+                flow.identify_callee(&destination.name, None, snapshot.as_deref());
+                flow.close(reason);
+            }
+        }
+    }
+
+    fn route(&self, destination: &Destination) -> Result<Route, CloseReason> {
+        destination.route(self.authz.snapshot().as_deref(), &self.directory)
+    }
+
+    /// TCP: a session of its own.
+    async fn send(
+        &self,
+        mut app: TcpStream,
+        from: SocketAddr,
+        destination: &Destination,
+        route: &Route,
+    ) {
+        let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
+        flow.record.protocol = Some(Protocol::Tcp);
+        let snapshot = self.authz.snapshot();
+        flow.identify_callee(&destination.name, Some(&route.expected), snapshot.as_deref());
+        let drain = self.drain.watch();
+        let relayed = async {
+            let mut session = self.peers.connect(destination, route).await?;
+            relay::both_ways(&mut app, &mut session.stream, &flow.bytes).await
+        };
+        let close = tokio::select! {
+            end = relayed => end.err().unwrap_or(CloseReason::Done),
+            () = drain.cut() => CloseReason::Drained,
+        };
+        flow.close(close);
+    }
+
+    /// HTTP and gRPC: each request finds its own way.
+    async fn pass(
+        self: Arc<Self>,
+        app: TcpStream,
+        from: SocketAddr,
+        destination: Arc<Destination>,
+        protocol: Protocol,
+    ) {
+        let version = if protocol == Protocol::Grpc { Version::Http2 } else { Version::Http1 };
+        let calls = |request| self.clone().request(destination.clone(), protocol, from, request);
+        web::serve(app, version, &self.drain, calls).await;
+    }
+
+    /// One request of our workload. The callee's sidecar decides; we make sure who it is.
+    async fn request(
+        self: Arc<Self>,
+        destination: Arc<Destination>,
+        protocol: Protocol,
+        from: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let started = Instant::now();
+        let mut flow = self.flows.open(Kind::Call, Direction::Outbound, from);
+        let (snapshot, route) = (self.authz.snapshot(), self.route(&destination));
+        let expected = route.as_ref().ok().map(|route| &route.expected);
+        flow.identify_callee(&destination.name, expected, snapshot.as_deref());
+        let canonical = match read(&mut flow, protocol, &request) {
+            Ok(canonical) => canonical,
+            Err(reason) => return refused(flow, Reply(protocol).ambiguous(reason), reason),
+        };
+        let mut request = request.map(|body| Body::request(body, flow.bytes.clone()));
+        if canonical.apply(&mut request, HttpVersion::HTTP_2).is_err() {
+            let reason = CloseReason::RequestAmbiguous;
+            return refused(flow, Reply(protocol).ambiguous(reason), reason);
+        }
+        web::to_peer(request.headers_mut());
+        let sent = Instant::now();
+        let response = match route {
+            Ok(route) => self.peers.send(&destination, &route, request).await,
+            Err(reason) => Err(SendError(reason)),
+        };
+        flow.record.upstream = Some(sent.elapsed());
+        match response {
+            Ok(response) => delivered(flow, started, response),
+            Err(SendError(reason)) => refused(flow, Reply(protocol).unavailable(reason), reason),
+        }
+    }
+}
+
+/// What a listener of `protocol` speaks inside TLS (TLS-06).
+fn offered(protocol: Protocol) -> &'static [Alpn] {
+    match protocol {
+        Protocol::Http => &[Alpn::H2, Alpn::Http11],
+        Protocol::Grpc => &[Alpn::H2],
+        Protocol::Tcp => &[Alpn::Tcp],
+    }
+}
+
+/// Reads a request once, for policy, record and forwarding alike.
+fn read(
+    flow: &mut Flow,
+    protocol: Protocol,
+    request: &Request<Incoming>,
+) -> Result<Canonical, CloseReason> {
+    flow.record.protocol = Some(protocol);
+    flow.record.method = Some(request.method().clone());
+    flow.record.trace_id = web::trace_id(request.headers());
+    let canonical = Canonical::read(request)?;
+    if protocol == Protocol::Grpc {
+        flow.record.rpc = canonical.rpc().map(Into::into);
+    }
+    Ok(canonical)
+}
+
+/// Answers in place of the callee.
+fn refused(mut flow: Flow, response: Response<Body>, reason: CloseReason) -> Response<Body> {
+    flow.record.status = Some(response.status().as_u16());
+    flow.record.grpc_status = web::grpc_status(response.headers());
+    flow.close(reason);
+    response
+}
+
+/// Hands the callee's answer on. The flow ends with its body.
+fn delivered(mut flow: Flow, started: Instant, response: Response<Incoming>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    web::to_caller(&mut head.headers);
+    flow.record.status = Some(head.status.as_u16());
+    flow.record.grpc_status = web::grpc_status(&head.headers);
+    let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
+    metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
+    Response::from_parts(head, Body::response(body, flow))
+}
+
+/// Counts a connection while it is open.
+struct Open(::metrics::Gauge);
+
+impl Open {
+    fn count(direction: Direction) -> Self {
+        let gauge = metrics::connections_open(direction);
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}

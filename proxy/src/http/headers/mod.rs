@@ -1,0 +1,114 @@
+//! Headers that belong to one hop, and the one header that is ours alone.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Carries the verified SPIFFE ID of the caller to our workload.
+const CALLER: HeaderName = HeaderName::from_static("x-spiffe-id");
+
+/// Carries W3C trace context; passed through untouched.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Headers of one hop (RFC 9110 §7.6.1), and what an h2c upgrade would use (HTTP-13).
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Names by which a workload may believe who calls: none of them passes from a caller (HTTP-16).
+const IDENTITY: [&str; 2] = ["x-spiffe-id", "x-forwarded-client-cert"];
+
+/// Makes a request's headers fit for our workload: hop-by-hop and identity headers out, then the
+/// caller's verified ID in, once. In this order no `Connection` token can name ours away.
+pub(crate) fn to_callee(headers: &mut HeaderMap, caller: &str) -> Result<(), http::Error> {
+    let caller = HeaderValue::from_str(caller)?;
+    scrub_request(headers);
+    headers.insert(CALLER, caller);
+    Ok(())
+}
+
+/// Makes a request's headers fit for the other sidecar, which knows who we are from TLS.
+pub(crate) fn to_peer(headers: &mut HeaderMap) {
+    scrub_request(headers);
+}
+
+/// Makes a response's headers fit for the caller.
+pub(crate) fn to_caller(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+}
+
+/// Identity and framing have no place after the body (HTTP-16, HTTP-19).
+pub(crate) fn scrub_trailers(trailers: &mut HeaderMap) {
+    remove_identity(trailers);
+    remove_hop_by_hop(trailers);
+    for name in [header::CONTENT_LENGTH, header::HOST, header::AUTHORIZATION, header::COOKIE] {
+        trailers.remove(name);
+    }
+}
+
+/// The status of a gRPC call, from its trailers or, when there is no message, its headers.
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+/// The trace id of W3C Trace Context §3.2.2.3, for our records.
+pub(crate) fn trace_id(headers: &HeaderMap) -> Option<Box<str>> {
+    let value = headers.get(TRACEPARENT)?.to_str().ok()?;
+    let mut fields = value.split('-');
+    let (version, id) = (fields.next()?, fields.next()?);
+    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let plausible =
+        version.len() == 2 && id.len() == 32 && hex(id) && id.bytes().any(|b| b != b'0');
+    plausible.then(|| id.into())
+}
+
+fn scrub_request(headers: &mut HeaderMap) {
+    // RFC 9110 §10.1.4: `trailers` is the one member of TE that is not about this hop alone, and
+    // gRPC insists on it.
+    let trailers = headers.get_all(header::TE).iter().any(|value| value == "trailers");
+    remove_identity(headers);
+    remove_hop_by_hop(headers);
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+fn remove_identity(headers: &mut HeaderMap) {
+    let spoofs: Vec<HeaderName> =
+        headers.keys().filter(|name| is_identity(name)).cloned().collect();
+    for name in spoofs {
+        headers.remove(name);
+    }
+}
+
+/// Whether a server could take `name` for an identity header: many fold everything that is not a
+/// letter or a digit into one character.
+fn is_identity(name: &HeaderName) -> bool {
+    let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
+    IDENTITY.iter().any(|known| name.as_str().bytes().map(folded).eq(known.bytes()))
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim().as_bytes()).ok())
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Serving HTTP on one connection: limits, deadlines, and a drain that lets answers finish.
+
+use std::{convert::Infallible, time::Duration};
+
+use hyper::{Request, Response, body::Incoming, server::conn, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::body::Body;
+use crate::{CloseReason, Drain};
+
+/// Which HTTP a connection speaks: agreed by ALPN or configured, never guessed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
+/// How long an HTTP/1.1 connection may take for a request's head, silence between requests
+/// included (RES-03). Above the 60 s that many clients keep an idle connection, so that it is they
+/// who close it.
+const HEAD_DEADLINE: Duration = Duration::from_secs(75);
+
+/// The largest head of a request (RES-04).
+const MAX_HEAD: usize = 64 * 1024;
+
+/// Headers of a request.
+const MAX_HEADERS: usize = 128;
+
+/// Requests at once on one HTTP/2 connection (RES-04).
+const MAX_STREAMS: u32 = 256;
+
+/// How far a sender may run ahead of a slow reader (RES-05): per stream, and per connection.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// The pause between pings, and how long an answer may take.
+const PING: Duration = Duration::from_secs(30);
+const PONG: Duration = Duration::from_secs(10);
+
+/// Answers requests until the caller closes, or until a drain lets the last answers finish.
+pub(crate) async fn serve<IO, F>(
+    io: IO,
+    version: Version,
+    drain: &Drain,
+    answer: impl Fn(Request<Incoming>) -> F,
+) -> CloseReason
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let service = service_fn(|request| {
+        let response = answer(request);
+        async move { Ok::<_, Infallible>(response.await) }
+    });
+    match version {
+        Version::Http1 => {
+            let connection = conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_DEADLINE)
+                .max_headers(MAX_HEADERS)
+                .max_buf_size(MAX_HEAD)
+                .serve_connection(TokioIo::new(io), service);
+            finish(connection, drain, conn::http1::Connection::graceful_shutdown).await
+        }
+        Version::Http2 => {
+            let connection = conn::http2::Builder::new(drain.clone())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(MAX_STREAMS)
+                .max_header_list_size(16 * 1024)
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_send_buf_size(128 * 1024)
+                .max_pending_accept_reset_streams(Some(50))
+                .max_local_error_reset_streams(Some(100))
+                .keep_alive_interval(PING)
+                .keep_alive_timeout(PONG)
+                .serve_connection(TokioIo::new(io), service);
+            finish(connection, drain, conn::http2::Connection::graceful_shutdown).await
+        }
+    }
+}
+
+async fn finish<C>(
+    connection: C,
+    drain: &Drain,
+    shut_down: impl Fn(std::pin::Pin<&mut C>),
+) -> CloseReason
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let watch = drain.watch();
+    let mut connection = std::pin::pin!(connection);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            end = connection.as_mut() => {
+                return if end.is_ok() { CloseReason::Done } else { CloseReason::Io };
+            }
+            () = watch.stopping(), if !stopping => {
+                stopping = true;
+                shut_down(connection.as_mut());
+            }
+            () = watch.cut() => return CloseReason::Drained,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Accepting: a bounded number of connections, and a pause when the kernel has no descriptors.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use metrics::counter;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+
+use crate::Drain;
+
+/// The pause after a failed accept: long enough not to spin, short enough not to be noticed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves each connection of `listener` as a task of `drain`, `limit` at most at a time, until
+/// `drain` stops it.
+pub async fn listen<S, F>(listener: TcpListener, limit: usize, drain: Drain, serve: S)
+where
+    S: Fn(TcpStream, SocketAddr) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let slots = Arc::new(Semaphore::new(limit));
+    let watch = drain.watch();
+    loop {
+        let slot = tokio::select! {
+            () = watch.stopping() => return,
+            Ok(slot) = slots.clone().acquire_owned() => slot,
+        };
+        let accepted = tokio::select! {
+            () = watch.stopping() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, from)) => {
+                prepare(&tcp);
+                let connection = serve(tcp, from);
+                drain.spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                // RES-02: without descriptors the listener pauses; it never ends and never spins.
+                counter!("cellwall_accept_failures_total").increment(1);
+                tracing::warn!(%error, "accept failed");
+                tokio::select! {
+                    () = watch.stopping() => return,
+                    () = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+    }
+}
+
+/// How long the kernel waits for an answer to what we sent before it gives a connection up.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// The pause before the kernel asks a silent peer whether it is still there.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What every socket of ours has: no delay for small writes (TLS-10), and an end when the other
+/// host is gone (RES-03).
+pub(crate) fn prepare(tcp: &TcpStream) {
+    let socket = SockRef::from(tcp);
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(UNACKNOWLEDGED / 3);
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_keepalive(&keepalive))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+    if let Err(error) = set {
+        tracing::debug!(%error, "socket options");
+    }
+}

@@ -1,0 +1,192 @@
+//! What the proxy writes: its own log on stderr, one access-log line per flow on stdout.
+
+use std::{
+    io::{self, Write},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
+
+use cellwall_policy::{Protocol, Verdict};
+use metrics::counter;
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tracing_subscriber::EnvFilter;
+
+use crate::flow::FlowRecord;
+
+/// Lines that wait for the writer. When it is full a line is dropped and counted (OBS-03).
+const QUEUE: usize = 16 * 1024;
+
+/// How long a line may wait in the buffer.
+const FLUSH: Duration = Duration::from_millis(200);
+
+/// Longest method or RPC name in a line (OBS-01).
+const MAX_TEXT: usize = 256;
+
+/// Starts the proxy's own log: JSON on stderr, `info` and above unless `filter` says otherwise.
+///
+/// # Errors
+///
+/// When `filter` is not a list of `target=level` directives.
+pub fn init(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)?;
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+    Ok(())
+}
+
+/// The access log: never waits, never blocks a call.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    queue: SyncSender<Vec<u8>>,
+}
+
+impl AccessLog {
+    /// Starts the thread that writes to `out`. It ends when the last handle is gone.
+    ///
+    /// # Errors
+    ///
+    /// When the thread cannot be started.
+    pub fn start(out: impl Write + Send + 'static) -> io::Result<(Self, thread::JoinHandle<()>)> {
+        let (queue, lines) = sync_channel(QUEUE);
+        let writer = thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_lines(&lines, io::BufWriter::with_capacity(32 * 1024, out)))?;
+        Ok((Self { queue }, writer))
+    }
+
+    pub(crate) fn write(&self, record: &FlowRecord) {
+        let written = serde_json::to_vec(&Line::from(record)).is_ok_and(|mut line: Vec<u8>| {
+            line.push(b'\n');
+            self.queue.try_send(line).is_ok()
+        });
+        if !written {
+            counter!("cellwall_log_dropped_total").increment(1);
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<Vec<u8>>, mut out: impl Write) {
+    loop {
+        let written = match lines.recv_timeout(FLUSH) {
+            Ok(line) => out.write_all(&line),
+            Err(RecvTimeoutError::Timeout) => out.flush(),
+            Err(RecvTimeoutError::Disconnected) => {
+                let _ = out.flush(); // nobody is left to tell
+                return;
+            }
+        };
+        if written.is_err() {
+            counter!("cellwall_log_dropped_total").increment(1);
+        }
+    }
+}
+
+/// One line, by the names of OpenTelemetry where they exist (experience.md E.3).
+#[derive(Serialize)]
+struct Line<'a> {
+    ts: String,
+    level: &'static str,
+    kind: &'static str,
+    #[serde(rename = "cellwall.direction")]
+    direction: &'static str,
+    #[serde(rename = "cellwall.verdict")]
+    verdict: Option<&'static str>,
+    #[serde(rename = "cellwall.by")]
+    by: Option<String>,
+    #[serde(rename = "cellwall.reason")]
+    reason: &'static str,
+    #[serde(rename = "cellwall.tls.reason", skip_serializing_if = "Option::is_none")]
+    tls_reason: Option<&'static str>,
+    #[serde(rename = "cellwall.decision", skip_serializing_if = "Option::is_none")]
+    decision: Option<String>,
+    #[serde(rename = "cellwall.policy.version")]
+    policy_version: Option<u64>,
+    #[serde(rename = "cellwall.env")]
+    environment: &'a str,
+    #[serde(rename = "cellwall.caller.workload")]
+    caller_workload: Option<&'a str>,
+    #[serde(rename = "cellwall.caller.id")]
+    caller_id: Option<&'a str>,
+    #[serde(rename = "cellwall.caller.serial", skip_serializing_if = "Option::is_none")]
+    caller_serial: Option<&'a str>,
+    #[serde(rename = "cellwall.callee.workload")]
+    callee_workload: Option<&'a str>,
+    #[serde(rename = "cellwall.callee.id")]
+    callee_id: Option<&'a str>,
+    #[serde(rename = "network.peer.address")]
+    peer_address: std::net::IpAddr,
+    #[serde(rename = "network.peer.port")]
+    peer_port: u16,
+    #[serde(rename = "rpc.system.name", skip_serializing_if = "Option::is_none")]
+    rpc_system: Option<&'static str>,
+    #[serde(rename = "rpc.method", skip_serializing_if = "Option::is_none")]
+    rpc_method: Option<&'a str>,
+    #[serde(rename = "rpc.status_code", skip_serializing_if = "Option::is_none")]
+    rpc_status: Option<u16>,
+    #[serde(rename = "http.request.method", skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(rename = "http.route")]
+    route: Option<&'a str>,
+    #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
+    duration_s: f64,
+    upstream_s: Option<f64>,
+    request_bytes: u64,
+    response_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+}
+
+impl<'a> From<&'a FlowRecord> for Line<'a> {
+    fn from(record: &'a FlowRecord) -> Self {
+        let decision = record.decision.as_ref();
+        let denied = decision.is_some_and(|decision| decision.verdict == Verdict::Deny);
+        let refused = record.close.refusal().is_some();
+        Self {
+            ts: OffsetDateTime::from(record.began).format(&Rfc3339).unwrap_or_default(),
+            level: if denied || refused { "warn" } else { "info" },
+            kind: record.kind.as_str(),
+            direction: record.direction.as_str(),
+            verdict: decision.map(|decision| decision.verdict.as_str()),
+            by: decision.map(|decision| decision.by.to_string()),
+            reason: record.close.as_str(),
+            tls_reason: record.close.refusal().map(cellwall_mtls::Refusal::as_str),
+            decision: record.decision_id.map(|id| id.to_string()),
+            policy_version: decision.map(|decision| decision.version.0),
+            environment: &record.environment,
+            caller_workload: record.caller.workload.as_deref(),
+            caller_id: record.caller.id.as_deref(),
+            caller_serial: record.caller_serial.as_deref(),
+            callee_workload: record.callee.workload.as_deref(),
+            callee_id: record.callee.id.as_deref(),
+            peer_address: record.remote.ip(),
+            peer_port: record.remote.port(),
+            rpc_system: (record.protocol == Some(Protocol::Grpc)).then_some("grpc"),
+            rpc_method: record.rpc.as_deref().map(shortened),
+            rpc_status: record.grpc_status,
+            method: record.method.as_ref().map(|method| shortened(method.as_str())),
+            route: decision.and_then(|decision| decision.route.as_deref()),
+            status: record.status,
+            duration_s: record.duration.as_secs_f64(),
+            upstream_s: record.upstream.map(|upstream| upstream.as_secs_f64()),
+            request_bytes: record.bytes.0,
+            response_bytes: record.bytes.1,
+            trace_id: record.trace_id.as_deref(),
+        }
+    }
+}
+
+fn shortened(text: &str) -> &str {
+    text.get(..MAX_TEXT).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests;

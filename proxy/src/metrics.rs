@@ -1,0 +1,177 @@
+//! Every metric of the proxy: its name, unit and help, and where flows are counted.
+//!
+//! Label values are closed enums or names that the policy bounds (OBS-08): no path, address,
+//! SPIFFE ID or free text of a caller becomes a label.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cellwall_mtls::Refusal;
+use metrics::{
+    SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::{
+    CloseReason,
+    flow::{Direction, FlowRecord, Kind, Party},
+};
+
+/// Seconds: finer below 5 ms than OpenTelemetry's list, which is too coarse for a proxy.
+const SECONDS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+
+/// Installs the recorder of this process and describes every metric.
+///
+/// # Errors
+///
+/// When a recorder is there already.
+pub fn install() -> anyhow::Result<PrometheusHandle> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .context("installing the metrics recorder")?;
+    describe();
+    gauge!("cellwall_build_info", "version" => env!("CARGO_PKG_VERSION"), "tls" => "aws-lc-rs")
+        .set(1.0);
+    Ok(handle)
+}
+
+fn describe() {
+    let counters = [
+        ("cellwall_requests_total", "Calls, by what the policy said and the status returned."),
+        ("cellwall_authz_decisions_total", "Decisions of the policy, and what decided."),
+        ("cellwall_connections_total", "TCP connections that ended, by how."),
+        ("cellwall_connection_bytes_total", "Bytes inside TCP connections."),
+        ("cellwall_tls_handshakes_total", "Handshakes, and why those that failed were refused."),
+        ("cellwall_svid_rotations_total", "New identity material, accepted or refused."),
+        ("cellwall_policy_updates_total", "Policy snapshots, accepted (ack) or refused (nack)."),
+        ("cellwall_upstream_failures_total", "Calls that did not come back, by reason."),
+        ("cellwall_log_dropped_total", "Access-log lines that found the queue full."),
+        ("cellwall_accept_failures_total", "Failed accepts, for example without descriptors."),
+    ];
+    for (name, help) in counters {
+        describe_counter!(name, help);
+    }
+    let gauges = [
+        ("cellwall_connections_open", "Connections in progress."),
+        ("cellwall_svid_expiration_timestamp_seconds", "When our own SVID ends."),
+        ("cellwall_svid_issued_timestamp_seconds", "When our own SVID came."),
+        ("cellwall_bundle_expiration_timestamp_seconds", "When a bundle's last anchor ends."),
+        ("cellwall_policy_version", "The version in force; 0 without one."),
+        ("cellwall_control_connected", "1 while the control plane's stream is open."),
+        ("cellwall_control_last_contact_timestamp_seconds", "When it last said something."),
+        ("cellwall_build_info", "This build."),
+    ];
+    for (name, help) in gauges {
+        describe_gauge!(name, help);
+    }
+    let histograms = [
+        ("cellwall_request_duration_seconds", "A call, from its head to the end of its answer."),
+        ("cellwall_proxy_overhead_seconds", "What this proxy adds until the head of the answer."),
+        ("cellwall_tls_handshake_duration_seconds", "A handshake."),
+    ];
+    for (name, help) in histograms {
+        describe_histogram!(name, Unit::Seconds, help);
+    }
+}
+
+/// Counts a flow that has ended.
+pub(crate) fn flow_ended(record: &FlowRecord) {
+    match record.kind {
+        Kind::Call => call_ended(record),
+        Kind::Connection => connection_ended(record),
+    }
+    if let Some(decision) = &record.decision {
+        let (src, dst) = (label(&record.caller), label(&record.callee));
+        let by = decision.by.to_string();
+        counter!("cellwall_authz_decisions_total",
+            "dst" => dst, "src" => src, "verdict" => decision.verdict.as_str(), "by" => by)
+        .increment(1);
+    }
+    if let Some(reason) = upstream_failure(record.close) {
+        counter!("cellwall_upstream_failures_total", "dst" => label(&record.callee),
+            "reason" => reason)
+        .increment(1);
+    }
+}
+
+fn call_ended(record: &FlowRecord) {
+    let direction = record.direction.as_str();
+    let (src, dst) = (label(&record.caller), label(&record.callee));
+    let decision = record.decision.as_ref();
+    let route = decision.and_then(|decision| decision.route.clone());
+    let route: SharedString = route.map_or_else(|| "unknown".into(), SharedString::from);
+    let verdict = decision.map_or("none", |decision| decision.verdict.as_str());
+    let code = record.status.map_or_else(|| "none".into(), |code| code.to_string());
+    counter!("cellwall_requests_total", "direction" => direction, "src" => src.clone(),
+        "dst" => dst.clone(), "route" => route.clone(), "verdict" => verdict, "code" => code)
+    .increment(1);
+    histogram!("cellwall_request_duration_seconds", "direction" => direction, "src" => src,
+        "dst" => dst, "route" => route)
+    .record(record.duration.as_secs_f64());
+}
+
+fn connection_ended(record: &FlowRecord) {
+    let direction = record.direction.as_str();
+    let (src, dst) = (label(&record.caller), label(&record.callee));
+    counter!("cellwall_connections_total", "direction" => direction, "src" => src.clone(),
+        "dst" => dst.clone(), "result" => record.close.as_str())
+    .increment(1);
+    for (flow, bytes) in [("rx", record.bytes.0), ("tx", record.bytes.1)] {
+        counter!("cellwall_connection_bytes_total", "direction" => direction, "src" => src.clone(),
+            "dst" => dst.clone(), "flow" => flow)
+        .increment(bytes);
+    }
+}
+
+/// Records what the proxy itself took of a call, until the head of the answer.
+pub(crate) fn overhead(direction: Direction, overhead: Duration) {
+    histogram!("cellwall_proxy_overhead_seconds", "direction" => direction.as_str())
+        .record(overhead.as_secs_f64());
+}
+
+/// Counts a handshake.
+pub(crate) fn handshake(direction: Direction, took: Duration, result: Result<(), Refusal>) {
+    let direction = direction.as_str();
+    let (result, reason) = match result {
+        Ok(()) => ("ok", "ok"),
+        Err(refusal) => ("refused", refusal.as_str()),
+    };
+    counter!("cellwall_tls_handshakes_total", "direction" => direction, "result" => result,
+        "reason" => reason)
+    .increment(1);
+    histogram!("cellwall_tls_handshake_duration_seconds", "direction" => direction)
+        .record(took.as_secs_f64());
+}
+
+/// The gauge of connections open in a direction.
+pub(crate) fn connections_open(direction: Direction) -> metrics::Gauge {
+    gauge!("cellwall_connections_open", "direction" => direction.as_str())
+}
+
+fn label(party: &Party) -> SharedString {
+    party.workload.clone().map_or_else(|| SharedString::const_str("unknown"), SharedString::from)
+}
+
+fn upstream_failure(close: CloseReason) -> Option<&'static str> {
+    match close {
+        CloseReason::NoRoute
+        | CloseReason::NoEndpoint
+        | CloseReason::ConnectFailed
+        | CloseReason::UpstreamFailed
+        | CloseReason::UpstreamTimeout => Some(close.as_str()),
+        CloseReason::Done
+        | CloseReason::Drained
+        | CloseReason::Cancelled
+        | CloseReason::Io
+        | CloseReason::PathAmbiguous
+        | CloseReason::RequestAmbiguous
+        | CloseReason::PolicyDenied
+        | CloseReason::NoPolicy
+        | CloseReason::TlsRefused(_) => None,
+    }
+}

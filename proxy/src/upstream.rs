@@ -1,0 +1,199 @@
+//! Reaching the other end: our own workload with a permit, another sidecar with its expected ID.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use cellwall_mtls::{Alpn, HandshakeError, Refusal, Session};
+use cellwall_policy::Protocol;
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use rustls_pki_types::UnixTime;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::{
+    CloseReason, Drain, Permit,
+    flow::Direction,
+    http::{Body, Conn, Multiplexed, Recycled, SendError, handshake_h1, handshake_h2},
+    identity::{Identities, Identity},
+    listener::prepare,
+    metrics,
+    route::{Destination, Endpoint, PoolKey, Route},
+};
+
+/// How long a TCP connection may take.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a handshake may take (TLS-05).
+pub(crate) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Our own workload, on loopback.
+#[derive(Debug)]
+pub struct Workload {
+    address: SocketAddr,
+    http1: Recycled,
+    http2: Multiplexed<()>,
+    drain: Drain,
+}
+
+impl Workload {
+    /// The workload that listens at `address`.
+    pub fn new(address: SocketAddr, drain: Drain) -> Self {
+        let http1 = Recycled::new(drain.clone());
+        Self { address, http1, http2: Multiplexed::default(), drain }
+    }
+
+    /// Connects for a permitted TCP connection.
+    pub(crate) async fn connect(&self, _permit: &Permit) -> Result<TcpStream, CloseReason> {
+        tcp(self.address).await
+    }
+
+    /// Sends a permitted call.
+    pub(crate) async fn send(
+        &self,
+        _permit: &Permit,
+        protocol: Protocol,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, SendError> {
+        match protocol {
+            Protocol::Http => {
+                request.headers_mut().remove(header::TE); // one hop's, in HTTP/1.1
+                let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
+                self.http1.send(request, open).await
+            }
+            Protocol::Grpc => {
+                let open = || async {
+                    let sender = handshake_h2(tcp(self.address).await?, &self.drain).await?;
+                    Ok(Conn::new(sender, ()))
+                };
+                self.http2.send(request, |_| true, open).await
+            }
+            Protocol::Tcp => Err(SendError(CloseReason::RequestAmbiguous)), // AZ-03
+        }
+    }
+}
+
+/// Other workloads' sidecars.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    identities: Identities,
+    drain: Drain,
+}
+
+impl Peers {
+    /// Connects as whoever `identities` says we are.
+    pub fn new(identities: Identities, drain: Drain) -> Self {
+        Self { identities, drain }
+    }
+
+    /// Sends a call to `destination`, over a connection that many calls share.
+    pub(crate) async fn send(
+        &self,
+        destination: &Destination,
+        route: &Route,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let mut last = CloseReason::NoEndpoint;
+        for endpoint in destination.endpoints(route).map_err(SendError)? {
+            let identity = self.identity().map_err(SendError)?;
+            let key = PoolKey {
+                own: identity.material.id().clone(),
+                expected: route.expected.clone(),
+                trust_epoch: identity.trust_epoch,
+            };
+            let open = || self.open(&identity, &endpoint, &key);
+            match endpoint.pool.try_send(request, |conn| conn.key == key, open).await {
+                Ok(response) => return Ok(response),
+                Err((reason, Some(back))) => {
+                    destination.shun(&endpoint);
+                    (last, request) = (reason, back);
+                }
+                Err((reason, None)) => return Err(SendError(reason)),
+            }
+        }
+        Err(SendError(last))
+    }
+
+    /// Connects to `destination` for one TCP connection.
+    pub(crate) async fn connect(
+        &self,
+        destination: &Destination,
+        route: &Route,
+    ) -> Result<Session<TlsStream<TcpStream>>, CloseReason> {
+        let mut last = CloseReason::NoEndpoint;
+        for endpoint in destination.endpoints(route)? {
+            let identity = self.identity()?;
+            match session(&identity, endpoint.address, &route.expected, Alpn::Tcp).await {
+                Ok(session) => return Ok(session),
+                Err(reason) => {
+                    destination.shun(&endpoint);
+                    last = reason;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn identity(&self) -> Result<Arc<Identity>, CloseReason> {
+        self.identities.current().ok_or(CloseReason::TlsRefused(Refusal::NoOwnIdentity)) // ID-21
+    }
+
+    async fn open(
+        &self,
+        identity: &Identity,
+        endpoint: &Endpoint,
+        key: &PoolKey,
+    ) -> Result<Conn<PoolKey>, CloseReason> {
+        let session = session(identity, endpoint.address, &key.expected, Alpn::H2).await?;
+        let end = session.peer.authority_end().min(identity.material.authority_end());
+        let sender = handshake_h2(session.stream, &self.drain).await?;
+        let mut conn = Conn::new(sender, key.clone());
+        conn.retire_at = Some(retire_before(end));
+        Ok(conn)
+    }
+}
+
+/// New calls move on when nine tenths of a connection's remaining authority have passed.
+fn retire_before(end: UnixTime) -> SystemTime {
+    let now = SystemTime::now();
+    let left = end.as_secs().saturating_sub(UnixTime::now().as_secs());
+    now + Duration::from_secs(left).mul_f64(0.9)
+}
+
+/// Connects, and insists that `expected` answers (AZ-12). Never anything but TLS (AZ-14).
+async fn session(
+    identity: &Identity,
+    address: SocketAddr,
+    expected: &spiffe::SpiffeId,
+    alpn: Alpn,
+) -> Result<Session<TlsStream<TcpStream>>, CloseReason> {
+    let tcp = tcp(address).await?;
+    let started = Instant::now();
+    let expected = std::slice::from_ref(expected);
+    let session =
+        cellwall_mtls::connect(&identity.material, tcp, expected, &[alpn], HANDSHAKE_DEADLINE)
+            .await;
+    let result = session.as_ref().map(drop).map_err(|error: &HandshakeError| error.refusal);
+    metrics::handshake(Direction::Outbound, started.elapsed(), result);
+    session.map_err(|error| {
+        tracing::warn!(%address, refusal = %error.refusal, "outbound handshake refused");
+        CloseReason::from(&error)
+    })
+}
+
+async fn tcp(address: SocketAddr) -> Result<TcpStream, CloseReason> {
+    match tokio::time::timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
+        Ok(Ok(tcp)) => {
+            prepare(&tcp);
+            Ok(tcp)
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%address, %error, "connect failed");
+            Err(CloseReason::ConnectFailed)
+        }
+        Err(_) => Err(CloseReason::ConnectFailed),
+    }
+}
