@@ -10,6 +10,7 @@ pub mod hostile;
 mod tasks;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod tls;
+pub mod workload;
 pub mod workload_api;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod x509;

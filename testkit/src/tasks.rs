@@ -19,6 +19,18 @@ impl Tasks {
         Self(Arc::new(Owner { stop: CancellationToken::new(), tracker: TaskTracker::new() }))
     }
 
+    /// Runs `task` until it ends or this owner stops; cut at any await, which only loses what a
+    /// peer of a stopped test would have got.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stopped();
+        self.0.tracker.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
     /// Runs a task that ends by itself, and in its own way, once the owner stops.
     pub(crate) fn spawn_graceful(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.tracker.spawn(task);
