@@ -30,3 +30,4 @@ pub use selector::{Selector, SelectorError, Selectors};
 pub use serve::{Agent, serve};
 pub use server::{Bundle, Issued, Order, Refused, Server, View};
 pub use socket::{Socket, SocketError};
+pub use svid::{FreshKey, Renewal, jitter};

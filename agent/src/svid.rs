@@ -1,6 +1,9 @@
 //! One X509-SVID with its key: how it is asked for, and when it is renewed.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use rustls_pki_types::CertificateSigningRequestDer;
@@ -13,9 +16,11 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// A key that no certificate has been issued for.
-pub(crate) struct FreshKey {
-    pub(crate) key: Zeroizing<Vec<u8>>,
-    pub(crate) csr: CertificateSigningRequestDer<'static>,
+pub struct FreshKey {
+    /// The private key, PKCS #8.
+    pub key: Zeroizing<Vec<u8>>,
+    /// The request to certify it.
+    pub csr: CertificateSigningRequestDer<'static>,
 }
 
 /// A certificate, its key, and when to replace both.
@@ -26,18 +31,28 @@ pub(crate) struct Svid {
     pub(crate) renewal: Renewal,
 }
 
-/// When the next attempt at a renewal is due.
+/// When a certificate is replaced: planned once, and again after each attempt that failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Renewal {
-    pub(crate) due: SystemTime,
+pub struct Renewal {
+    due: SystemTime,
     not_after: SystemTime,
     retry: Duration,
+}
+
+impl fmt::Debug for FreshKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FreshKey")
+    }
 }
 
 impl FreshKey {
     /// Makes a P-256 key and asks for nothing but its certification: whatever else a request
     /// says, the server does not read (CA-01).
-    pub(crate) fn generate() -> Result<Self, rcgen::Error> {
+    ///
+    /// # Errors
+    ///
+    /// The cryptographic library's.
+    pub fn generate() -> Result<Self, rcgen::Error> {
         let pair = Zeroizing::new(KeyPair::generate()?);
         let mut request = CertificateParams::default();
         request.distinguished_name = DistinguishedName::new();
@@ -49,18 +64,23 @@ impl FreshKey {
 impl Renewal {
     /// Half of the life after issuance, give or take `jitter` of it, which is -0.1 to 0.1
     /// (ROT-02). `notBefore` is earlier than issuance and plays no part.
-    pub(crate) fn planned(issued_at: SystemTime, not_after: SystemTime, jitter: f64) -> Self {
+    pub fn planned(issued_at: SystemTime, not_after: SystemTime, jitter: f64) -> Self {
         let life = not_after.duration_since(issued_at).unwrap_or_default();
         let due = issued_at + life.mul_f64(0.5 * (1.0 + jitter.clamp(-0.1, 0.1)));
         Self { due, not_after, retry: FIRST_RETRY }
     }
 
     /// The plan after an attempt that failed at `now`.
-    pub(crate) fn failed(self, now: SystemTime, jitter: f64) -> Self {
+    pub fn failed(self, now: SystemTime, jitter: f64) -> Self {
         let remaining = self.not_after.duration_since(now).unwrap_or_default();
         let pause = self.retry.min(remaining / 10).mul_f64(1.0 + jitter.clamp(-0.1, 0.1));
         let retry = (self.retry * 2).min(MAX_RETRY);
         Self { due: now + pause.max(Duration::from_millis(100)), retry, ..self }
+    }
+
+    /// When the next attempt is due.
+    pub fn due(&self) -> SystemTime {
+        self.due
     }
 
     /// Whether there is nothing left to renew.
@@ -70,7 +90,7 @@ impl Renewal {
 }
 
 /// -0.1 to 0.1, so that a fleet that started together does not renew together.
-pub(crate) fn jitter() -> f64 {
+pub fn jitter() -> f64 {
     rand::random_range(-0.1..=0.1)
 }
 

@@ -62,7 +62,7 @@ impl<S: Server> Svids<S> {
     /// How long until a renewal is due, or the clock must be looked at.
     pub(crate) fn pause(&self) -> Duration {
         let now = SystemTime::now();
-        let due = self.held.values().map(|svid| svid.renewal.due).min();
+        let due = self.held.values().map(|svid| svid.renewal.due()).min();
         let pause = due.map_or(CLOCK_CHECK, |due| due.duration_since(now).unwrap_or_default());
         pause.min(CLOCK_CHECK)
     }
@@ -70,7 +70,7 @@ impl<S: Server> Svids<S> {
     async fn keep_fresh(&mut self, id: &SpiffeId) -> Result<(), Status> {
         let now = SystemTime::now();
         let renewal = self.held.get(id).map(|svid| svid.renewal);
-        if renewal.is_some_and(|renewal| renewal.due > now) {
+        if renewal.is_some_and(|renewal| renewal.due() > now) {
             return Ok(());
         }
         match (self.mint(id).await, renewal) {
@@ -107,7 +107,7 @@ impl<S: Server> Svids<S> {
             serial: issued.serial.clone(),
             issued_at: issued.issued_at,
             not_after: issued.not_after,
-            renew_at: renewal.due,
+            renew_at: renewal.due(),
         });
         Ok(Svid { issued, key, _held: held, renewal })
     }
