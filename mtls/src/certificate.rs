@@ -94,6 +94,11 @@ pub(crate) fn canonical(uri: &str) -> Result<SpiffeId, Refusal> {
     Ok(id)
 }
 
+/// Whether `der` is one certificate with each extension at most once (ID-14).
+pub(crate) fn is_well_formed(der: &CertificateDer<'_>) -> Result<(), Refusal> {
+    parse(der).map(drop)
+}
+
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Refusal> {
     let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| Refusal::Malformed)?;
     if !rest.is_empty() {

@@ -7,7 +7,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use crate::{
     DenyList, Peer, Refusal,
     anchors::Bundles,
-    certificate::{IssuerFacts, Leaf, Role},
+    certificate::{IssuerFacts, Leaf, Role, is_well_formed},
     provider::provider,
 };
 
@@ -80,7 +80,7 @@ impl Trust {
                 None,
                 None,
             )
-            .map_err(|error| refusal(&error))?;
+            .map_err(|error| chain.refine(refusal(&error)))?;
         let anchor_end = self.bundles.end_of(trust_domain, path.anchor());
         let issuers_end = check_issuers(&path, trust_domain)?;
         Ok(leaf.not_after.min(anchor_end).min(issuers_end.unwrap_or(anchor_end)))
@@ -101,6 +101,17 @@ impl Chain<'_> {
         }
         let bytes = self.intermediates.iter().map(|der| der.len()).sum::<usize>() + self.leaf.len();
         if bytes > MAX_CHAIN_BYTES { Err(Refusal::ChainTooLarge) } else { Ok(()) }
+    }
+}
+
+impl Chain<'_> {
+    /// webpki has one word for every malformed issuer; ours are finer.
+    fn refine(&self, refusal: Refusal) -> Refusal {
+        let twice = |der| is_well_formed(der) == Err(Refusal::DuplicateExtension);
+        if refusal == Refusal::Malformed && self.intermediates.iter().any(twice) {
+            return Refusal::DuplicateExtension;
+        }
+        refusal
     }
 }
 

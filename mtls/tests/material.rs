@@ -1,0 +1,113 @@
+//! What may become a generation of material, and what keeps the one before in force.
+
+use std::time::{Duration, SystemTime};
+
+use cellwall_mtls::{MaterialError, Refusal, Serial, TlsMaterial};
+use cellwall_testkit::{
+    ca::TestCa,
+    x509::{Validity, oid},
+};
+use rustls::pki_types::UnixTime;
+
+use crate::kit::{CHECKOUT, PAYMENTS, bundles, input, material};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn own(result: Result<TlsMaterial, MaterialError>) -> Refusal {
+    match result.unwrap_err() {
+        MaterialError::OwnSvid { refusal, .. } => refusal,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_generation_knows_its_svid_and_its_ends() {
+    let ca = TestCa::new("pay.example");
+    let svid = ca.svid(CHECKOUT);
+    let material = material(&svid, bundles(&[&ca])).unwrap();
+    assert_eq!(material.id().to_string(), CHECKOUT);
+    assert_eq!(*material.serial(), Serial::new(&svid.serial));
+    assert!(material.not_after() > UnixTime::now());
+    assert!(material.authority_end() <= material.not_after());
+    assert_eq!(material.anchor_ends().count(), 1);
+    assert_eq!(material.defects(), []);
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_refused() {
+    let ca = TestCa::new("pay.example");
+    let mut mixed = input(&ca.svid(CHECKOUT), bundles(&[&ca]));
+    mixed.key = ca.svid(PAYMENTS).key;
+    assert!(matches!(TlsMaterial::build(mixed).unwrap_err(), MaterialError::Key(_)));
+}
+
+#[test]
+fn an_svid_that_no_peer_would_accept_is_refused() {
+    let (ca, other) = (TestCa::new("pay.example"), TestCa::new("partner.example"));
+    let now = SystemTime::now();
+    let past = Validity { not_before: now - 2 * DAY, not_after: now - DAY };
+    let expired = ca.svid_valid(CHECKOUT, past);
+    assert_eq!(own(material(&expired, bundles(&[&ca]))), Refusal::Expired);
+    let foreign = ca.svid(CHECKOUT);
+    assert_eq!(own(material(&foreign, bundles(&[&other]))), Refusal::UnknownTrustDomain);
+    let draft = TestCa::svid_draft(CHECKOUT).without(oid::EXTENDED_KEY_USAGE);
+    assert_eq!(
+        own(material(&ca.svid_from(&draft), bundles(&[&ca]))),
+        Refusal::ExtendedKeyUsageMissing
+    );
+    let mut empty = input(&ca.svid(CHECKOUT), bundles(&[&ca]));
+    empty.chain.clear();
+    assert!(matches!(TlsMaterial::build(empty).unwrap_err(), MaterialError::EmptyChain));
+}
+
+#[test]
+fn an_empty_bundle_of_our_own_is_refused() {
+    let ca = TestCa::new("pay.example");
+    let mut empty = bundles(&[&ca]);
+    empty.values_mut().for_each(Vec::clear);
+    assert_eq!(own(material(&ca.svid(CHECKOUT), empty)), Refusal::AnchorsExpired);
+}
+
+#[test]
+fn an_expired_anchor_is_left_out_and_said_so() {
+    // ID-11
+    let ca = TestCa::new("pay.example");
+    let now = SystemTime::now();
+    let old = TestCa::valid(
+        "partner.example",
+        Validity { not_before: now - 2 * DAY, not_after: now - DAY },
+    );
+    let material = material(&ca.svid(CHECKOUT), bundles(&[&ca, &old])).unwrap();
+    let [defect] = material.defects() else { panic!("{:?}", material.defects()) };
+    assert_eq!(
+        (defect.trust_domain.as_str(), defect.refusal),
+        ("partner.example", Refusal::Expired)
+    );
+}
+
+#[test]
+fn trust_is_compared_by_its_anchors_and_not_by_our_own_svid() {
+    // AZ-13: what keeps a pooled connection usable over a renewal, and ends it with its anchor
+    let ca = TestCa::new("pay.example");
+    let first = material(&ca.svid(CHECKOUT), bundles(&[&ca])).unwrap();
+    let renewed = material(&ca.svid(CHECKOUT), bundles(&[&ca])).unwrap();
+    assert!(first.trusts_like(&renewed));
+    let partner = TestCa::new("partner.example");
+    let wider = material(&ca.svid(CHECKOUT), bundles(&[&ca, &partner])).unwrap();
+    assert!(!first.trusts_like(&wider));
+}
+
+#[test]
+fn no_key_shows_in_a_debug_line() {
+    // SEC-03
+    let ca = TestCa::new("pay.example");
+    let svid = ca.svid(CHECKOUT);
+    let shown = format!("{:?}", material(&svid, bundles(&[&ca])).unwrap());
+    // PKCS#8 of P-256: the private scalar, without the public key that follows it (RFC 5915 §3).
+    let scalar = &svid.key.secret_der()[36..68];
+    for window in scalar.windows(8) {
+        let hex: String = window.iter().map(|byte| format!("{byte:02x}")).collect();
+        let list = format!("{window:?}");
+        assert!(!shown.contains(&hex) && !shown.contains(list.trim_matches(['[', ']'])));
+    }
+}
