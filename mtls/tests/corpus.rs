@@ -42,8 +42,8 @@ async fn as_server(ours: &TlsMaterial, case: &Case) -> Result<(), &'static str> 
 
 fn uri(leaf: Option<&CertificateDer<'_>>) -> Option<SpiffeId> {
     let leaf = webpki::EndEntityCert::try_from(leaf?).ok()?;
-    let id = leaf.valid_uri_names().next().and_then(|uri| SpiffeId::new(uri).ok());
-    id
+    let uri = leaf.valid_uri_names().next()?;
+    SpiffeId::new(uri).ok()
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! What `mtls` promises, tried from both sides with real handshakes.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod corpus;
 mod kit;

@@ -126,8 +126,8 @@ async fn a_protocol_is_agreed_or_there_is_no_session() {
     // TLS-06
     let (ca, ours) = world();
     let svid = ca.svid(CHECKOUT);
-    let table: [(&[&str], &[Alpn], Option<Refusal>); 5] = [
-        (&["h2", "http/1.1"], &[Alpn::H2, Alpn::Http11], None),
+    let table = [
+        (&["h2", "http/1.1"][..], &[Alpn::H2, Alpn::Http11][..], None),
         (&["http/1.1"], &[Alpn::H2], Some(Refusal::AlpnMismatch)),
         (&["h3"], &[Alpn::H2], Some(Refusal::AlpnMismatch)),
         (&["h2"], &[Alpn::Tcp], Some(Refusal::AlpnMismatch)),

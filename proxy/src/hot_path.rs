@@ -5,11 +5,7 @@
 //! what a [`crate::Live`] holds, and a [`Peer`] or a [`Permit`] in hand is the proof that the step
 //! before it was taken.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
 use cellwall_policy::{Call, Protocol};
@@ -52,7 +48,7 @@ type Inbound = Session<TlsStream<TcpStream>>;
 impl Proxy {
     /// A connection from another workload's sidecar to our workload.
     pub async fn inbound(self: Arc<Self>, tcp: TcpStream, from: SocketAddr) {
-        let _open = Open::count(Direction::Inbound);
+        let _open = metrics::Open::count(Direction::Inbound);
         match self.accept(tcp).await {
             Ok((session, Protocol::Tcp)) => self.receive(session, from).await,
             Ok((session, protocol)) => Box::pin(self.answer(session, protocol, from)).await,
@@ -124,26 +120,28 @@ impl Proxy {
         let started = Instant::now();
         let mut flow = self.flows.open(Kind::Call, Direction::Inbound, from);
         flow.identify_caller(&peer, self.authz.snapshot().as_deref());
-        let canonical = match read(&mut flow, protocol, &request) {
+        let canonical = match web::read(&mut flow, protocol, &request) {
             Ok(canonical) => canonical,
-            Err(reason) => return refused(flow, Reply(protocol).ambiguous(reason), reason),
+            Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
         let Some(call) = canonical.call(protocol) else {
             let reason = CloseReason::RequestAmbiguous;
-            return refused(flow, Reply(protocol).ambiguous(reason), reason);
+            return web::refused(flow, Reply(protocol).ambiguous(reason), reason);
         };
         let permit = match self.authz.decide(&peer, &call) {
             Ok(permit) => permit,
             Err(denied) => {
                 flow.denied(&denied);
                 let reason = CloseReason::PolicyDenied;
-                return refused(flow, Reply(protocol).denied(denied.id), reason);
+                return web::refused(flow, Reply(protocol).denied(denied.id), reason);
             }
         };
         flow.permitted(&permit);
         match self.forward(&permit, &peer, (protocol, canonical), (request, &mut flow)).await {
-            Ok(response) => delivered(flow, started, response),
-            Err(SendError(reason)) => refused(flow, Reply(protocol).unavailable(reason), reason),
+            Ok(response) => web::delivered(flow, started, response),
+            Err(SendError(reason)) => {
+                web::refused(flow, Reply(protocol).unavailable(reason), reason)
+            }
         }
     }
 
@@ -176,7 +174,7 @@ impl Proxy {
         from: SocketAddr,
         destination: Arc<Destination>,
     ) {
-        let _open = Open::count(Direction::Outbound);
+        let _open = metrics::Open::count(Direction::Outbound);
         match self.route(&destination) {
             Ok(route) => match route.protocol {
                 Protocol::Tcp => self.send(app, from, &destination, &route).await,
@@ -246,14 +244,14 @@ impl Proxy {
         let (snapshot, route) = (self.authz.snapshot(), self.route(&destination));
         let expected = route.as_ref().ok().map(|route| &route.expected);
         flow.identify_callee(&destination.name, expected, snapshot.as_deref());
-        let canonical = match read(&mut flow, protocol, &request) {
+        let canonical = match web::read(&mut flow, protocol, &request) {
             Ok(canonical) => canonical,
-            Err(reason) => return refused(flow, Reply(protocol).ambiguous(reason), reason),
+            Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
         let mut request = request.map(|body| Body::request(body, flow.bytes.clone()));
         if canonical.apply(&mut request, HttpVersion::HTTP_2).is_err() {
             let reason = CloseReason::RequestAmbiguous;
-            return refused(flow, Reply(protocol).ambiguous(reason), reason);
+            return web::refused(flow, Reply(protocol).ambiguous(reason), reason);
         }
         web::to_peer(request.headers_mut());
         let sent = Instant::now();
@@ -263,8 +261,10 @@ impl Proxy {
         };
         flow.record.upstream = Some(sent.elapsed());
         match response {
-            Ok(response) => delivered(flow, started, response),
-            Err(SendError(reason)) => refused(flow, Reply(protocol).unavailable(reason), reason),
+            Ok(response) => web::delivered(flow, started, response),
+            Err(SendError(reason)) => {
+                web::refused(flow, Reply(protocol).unavailable(reason), reason)
+            }
         }
     }
 }
@@ -275,57 +275,5 @@ fn offered(protocol: Protocol) -> &'static [Alpn] {
         Protocol::Http => &[Alpn::H2, Alpn::Http11],
         Protocol::Grpc => &[Alpn::H2],
         Protocol::Tcp => &[Alpn::Tcp],
-    }
-}
-
-/// Reads a request once, for policy, record and forwarding alike.
-fn read(
-    flow: &mut Flow,
-    protocol: Protocol,
-    request: &Request<Incoming>,
-) -> Result<Canonical, CloseReason> {
-    flow.record.protocol = Some(protocol);
-    flow.record.method = Some(request.method().clone());
-    flow.record.trace_id = web::trace_id(request.headers());
-    let canonical = Canonical::read(request)?;
-    if protocol == Protocol::Grpc {
-        flow.record.rpc = canonical.rpc().map(Into::into);
-    }
-    Ok(canonical)
-}
-
-/// Answers in place of the callee.
-fn refused(mut flow: Flow, response: Response<Body>, reason: CloseReason) -> Response<Body> {
-    flow.record.status = Some(response.status().as_u16());
-    flow.record.grpc_status = web::grpc_status(response.headers());
-    flow.close(reason);
-    response
-}
-
-/// Hands the callee's answer on. The flow ends with its body.
-fn delivered(mut flow: Flow, started: Instant, response: Response<Incoming>) -> Response<Body> {
-    let (mut head, body) = response.into_parts();
-    web::to_caller(&mut head.headers);
-    flow.record.status = Some(head.status.as_u16());
-    flow.record.grpc_status = web::grpc_status(&head.headers);
-    let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
-    metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
-    Response::from_parts(head, Body::response(body, flow))
-}
-
-/// Counts a connection while it is open.
-struct Open(::metrics::Gauge);
-
-impl Open {
-    fn count(direction: Direction) -> Self {
-        let gauge = metrics::connections_open(direction);
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
     }
 }

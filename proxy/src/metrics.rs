@@ -148,9 +148,21 @@ pub(crate) fn handshake(direction: Direction, took: Duration, result: Result<(),
         .record(took.as_secs_f64());
 }
 
-/// The gauge of connections open in a direction.
-pub(crate) fn connections_open(direction: Direction) -> metrics::Gauge {
-    gauge!("cellwall_connections_open", "direction" => direction.as_str())
+/// Counts a connection while it is open.
+pub(crate) struct Open(metrics::Gauge);
+
+impl Open {
+    pub(crate) fn count(direction: Direction) -> Self {
+        let gauge = gauge!("cellwall_connections_open", "direction" => direction.as_str());
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 fn label(party: &Party) -> SharedString {

@@ -3,15 +3,21 @@
 
 mod body;
 mod canonical;
+mod client;
+mod exchange;
 mod headers;
-mod pool;
+mod multiplexed;
+mod recycled;
 mod reply;
 mod serve;
 
 pub(crate) use body::Body;
 pub(crate) use canonical::Canonical;
-pub(crate) use pool::{Conn, Multiplexed, Recycled, SendError, handshake_h1, handshake_h2};
+pub(crate) use client::{SendError, handshake_h1, handshake_h2};
+pub(crate) use multiplexed::{Conn, Multiplexed};
+pub(crate) use recycled::Recycled;
 pub(crate) use reply::Reply;
 pub(crate) use serve::{Version, serve};
 
-pub(crate) use headers::{grpc_status, to_callee, to_caller, to_peer, trace_id};
+pub(crate) use exchange::{delivered, read, refused};
+pub(crate) use headers::{to_callee, to_peer};

@@ -1,0 +1,53 @@
+//! One request and its answer, as the flow record sees them.
+
+use std::time::{Duration, Instant};
+
+use cellwall_policy::Protocol;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::{body::Body, canonical::Canonical, headers};
+use crate::{CloseReason, flow::Flow, metrics};
+
+/// Reads a request once, for policy, record and forwarding alike.
+pub(crate) fn read(
+    flow: &mut Flow,
+    protocol: Protocol,
+    request: &Request<Incoming>,
+) -> Result<Canonical, CloseReason> {
+    flow.record.protocol = Some(protocol);
+    flow.record.method = Some(request.method().clone());
+    flow.record.trace_id = headers::trace_id(request.headers());
+    let canonical = Canonical::read(request)?;
+    if protocol == Protocol::Grpc {
+        flow.record.rpc = canonical.rpc().map(Into::into);
+    }
+    Ok(canonical)
+}
+
+/// Answers in place of the callee.
+pub(crate) fn refused(
+    mut flow: Flow,
+    response: Response<Body>,
+    reason: CloseReason,
+) -> Response<Body> {
+    flow.record.status = Some(response.status().as_u16());
+    flow.record.grpc_status = headers::grpc_status(response.headers());
+    flow.close(reason);
+    response
+}
+
+/// Hands the callee's answer on. The flow ends with its body.
+pub(crate) fn delivered(
+    mut flow: Flow,
+    started: Instant,
+    response: Response<Incoming>,
+) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    headers::to_caller(&mut head.headers);
+    flow.record.status = Some(head.status.as_u16());
+    flow.record.grpc_status = headers::grpc_status(&head.headers);
+    let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
+    metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
+    Response::from_parts(head, Body::response(body, flow))
+}

@@ -1,0 +1,159 @@
+//! HTTP/2 connections to one destination: many calls at once, read without a lock.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+use hyper::{Request, Response, body::Incoming, client::conn::http2};
+use tokio::sync::Mutex;
+
+use super::{
+    body::Body,
+    client::{SendError, Unsent, answered},
+};
+use crate::CloseReason;
+
+/// Calls in flight on one connection before another is opened.
+const BUSY: usize = 100;
+
+/// Connections to one destination.
+const MAX_CONNECTIONS: usize = 16;
+
+/// How often a request that never left us looks for another connection.
+const ATTEMPTS: usize = 3;
+
+/// HTTP/2 connections to one destination, read without a lock.
+#[derive(Debug)]
+pub(crate) struct Multiplexed<K> {
+    connections: ArcSwap<Vec<Arc<Conn<K>>>>,
+    opening: Mutex<()>,
+}
+
+/// One HTTP/2 connection, and what it was opened for.
+#[derive(Debug)]
+pub(crate) struct Conn<K> {
+    sender: http2::SendRequest<Body>,
+    in_flight: AtomicUsize,
+    /// What a call compares to know whether it may use this connection.
+    pub(crate) key: K,
+    /// When no new call may start here: before the first of both certificates ends.
+    pub(crate) retire_at: Option<SystemTime>,
+}
+
+impl<K> Default for Multiplexed<K> {
+    fn default() -> Self {
+        Self { connections: ArcSwap::default(), opening: Mutex::default() }
+    }
+}
+
+impl<K: Send + Sync + 'static> Multiplexed<K> {
+    /// Sends `request` on a connection that `fits`, or on a new one from `open`.
+    pub(crate) async fn send<F>(
+        &self,
+        request: Request<Body>,
+        fits: impl Fn(&Conn<K>) -> bool,
+        open: impl Fn() -> F,
+    ) -> Result<Response<Incoming>, SendError>
+    where
+        F: Future<Output = Result<Conn<K>, CloseReason>>,
+    {
+        self.try_send(request, fits, open).await.map_err(|(reason, _)| SendError(reason))
+    }
+
+    /// The same; gives the request back when no byte of it left us.
+    pub(crate) async fn try_send<F>(
+        &self,
+        mut request: Request<Body>,
+        fits: impl Fn(&Conn<K>) -> bool,
+        open: impl Fn() -> F,
+    ) -> Result<Response<Incoming>, (CloseReason, Option<Request<Body>>)>
+    where
+        F: Future<Output = Result<Conn<K>, CloseReason>>,
+    {
+        for _ in 0..ATTEMPTS {
+            let call = match self.connection(&fits, &open).await {
+                Ok(conn) => InFlight::on(conn),
+                Err(reason) => return Err((reason, Some(request))),
+            };
+            match answered(call.0.sender.clone().try_send_request(request)).await {
+                Ok(response) => return Ok(response),
+                Err(Unsent::Returned(back)) => request = *back,
+                Err(Unsent::Gone(reason)) => return Err((reason, None)),
+            }
+        }
+        Err((CloseReason::ConnectFailed, Some(request)))
+    }
+
+    async fn connection<F>(
+        &self,
+        fits: &impl Fn(&Conn<K>) -> bool,
+        open: &impl Fn() -> F,
+    ) -> Result<Arc<Conn<K>>, CloseReason>
+    where
+        F: Future<Output = Result<Conn<K>, CloseReason>>,
+    {
+        if let Some(conn) = self.least_busy(fits, BUSY) {
+            return Ok(conn);
+        }
+        let _opening = self.opening.lock().await;
+        if let Some(conn) = self.least_busy(fits, BUSY) {
+            return Ok(conn); // somebody else opened it meanwhile
+        }
+        let usable: Vec<_> = self.usable(fits).collect();
+        if usable.len() >= MAX_CONNECTIONS
+            && let Some(conn) = self.least_busy(fits, usize::MAX)
+        {
+            return Ok(conn);
+        }
+        let opened = Arc::new(Box::pin(open()).await?); // rare, and large
+        // Those that no longer fit end by themselves once their last answer is delivered.
+        let connections = usable.into_iter().chain([opened.clone()]).collect();
+        self.connections.store(Arc::new(connections));
+        Ok(opened)
+    }
+
+    fn least_busy(&self, fits: &impl Fn(&Conn<K>) -> bool, busy: usize) -> Option<Arc<Conn<K>>> {
+        let load = |conn: &Arc<Conn<K>>| conn.in_flight.load(Ordering::Relaxed);
+        self.usable(fits).filter(|conn| load(conn) < busy).min_by_key(load)
+    }
+
+    fn usable(&self, fits: &impl Fn(&Conn<K>) -> bool) -> impl Iterator<Item = Arc<Conn<K>>> {
+        let now = SystemTime::now();
+        let connections = self.connections.load_full();
+        let usable: Vec<_> = connections
+            .iter()
+            .filter(|conn| !conn.sender.is_closed())
+            .filter(|conn| conn.retire_at.is_none_or(|end| now < end))
+            .filter(|conn| fits(conn))
+            .cloned()
+            .collect();
+        usable.into_iter()
+    }
+}
+
+/// One call on a connection, until its answer begins or nobody waits for it any more.
+struct InFlight<K>(Arc<Conn<K>>);
+
+impl<K> InFlight<K> {
+    fn on(conn: Arc<Conn<K>>) -> Self {
+        conn.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(conn)
+    }
+}
+
+impl<K> Drop for InFlight<K> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<K> Conn<K> {
+    pub(crate) fn new(sender: http2::SendRequest<Body>, key: K) -> Self {
+        Self { sender, in_flight: AtomicUsize::new(0), key, retire_at: None }
+    }
+}

@@ -1,0 +1,76 @@
+//! HTTP/1.1 connections to our workload: one call at a time, kept open between calls.
+
+use std::sync::Arc;
+
+use crossbeam_queue::ArrayQueue;
+use hyper::{Request, Response, body::Incoming, client::conn::http1};
+
+use super::{
+    body::Body,
+    client::{SendError, Unsent, answered},
+};
+use crate::{CloseReason, Drain};
+
+/// Idle connections kept.
+const MAX_IDLE: usize = 256;
+
+/// The connections that wait for their next call.
+#[derive(Debug)]
+pub(crate) struct Recycled {
+    idle: Arc<ArrayQueue<http1::SendRequest<Body>>>,
+    drain: Drain,
+}
+
+impl Recycled {
+    pub(crate) fn new(drain: Drain) -> Self {
+        Self { idle: Arc::new(ArrayQueue::new(MAX_IDLE)), drain }
+    }
+
+    /// Sends `request` on an idle connection, or on a new one from `open`.
+    pub(crate) async fn send<F>(
+        &self,
+        mut request: Request<Body>,
+        open: impl Fn() -> F,
+    ) -> Result<Response<Incoming>, SendError>
+    where
+        F: Future<Output = Result<http1::SendRequest<Body>, CloseReason>>,
+    {
+        // Any number of idle connections may have been closed by the workload meanwhile.
+        while let Some(mut sender) = self.idle.pop() {
+            if !sender.is_ready() {
+                continue;
+            }
+            match answered(sender.try_send_request(request)).await {
+                Ok(response) => return Ok(self.recycle(sender, response)),
+                Err(Unsent::Returned(back)) => request = *back,
+                Err(Unsent::Gone(reason)) => return Err(SendError(reason)),
+            }
+        }
+        let mut sender = open().await.map_err(SendError)?;
+        match answered(sender.try_send_request(request)).await {
+            Ok(response) => Ok(self.recycle(sender, response)),
+            Err(Unsent::Returned(_)) => Err(SendError(CloseReason::ConnectFailed)),
+            Err(Unsent::Gone(reason)) => Err(SendError(reason)),
+        }
+    }
+
+    /// Takes the connection back once both bodies are through (HTTP-22).
+    fn recycle(
+        &self,
+        mut sender: http1::SendRequest<Body>,
+        response: Response<Incoming>,
+    ) -> Response<Incoming> {
+        let (idle, watch) = (self.idle.clone(), self.drain.watch());
+        self.drain.spawn(async move {
+            tokio::select! {
+                () = watch.stopping() => {}
+                ready = sender.ready() => {
+                    if ready.is_ok() {
+                        let _ = idle.push(sender); // full: one connection fewer
+                    }
+                }
+            }
+        });
+        response
+    }
+}
