@@ -4,9 +4,12 @@
 //! `mtls` nor `policy` nor `policy-language`. What it cannot set up, it panics about.
 
 pub mod ca;
+pub mod client;
 pub mod der;
 #[expect(clippy::indexing_slicing, reason = "cuts certificates that it has made itself")]
 pub mod hostile;
+pub mod process;
+pub mod scrape;
 mod tasks;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod tls;
