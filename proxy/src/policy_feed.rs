@@ -19,6 +19,7 @@ use spiffe::SpiffeId;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
+    time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -37,6 +38,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a new stream may take until its first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+
+/// A stream is not replaced more often than this, however often our SVID is renewed.
+const SHORTEST_STREAM: Duration = Duration::from_secs(1);
 
 /// Messages of ours that wait to be sent. There are never more than acks to answer.
 const QUEUE: usize = 16;
@@ -91,6 +95,8 @@ enum Refused {
 struct Stream<'a> {
     run: Pin<Box<dyn Future<Output = Ended> + Send + 'a>>,
     ready: oneshot::Receiver<()>,
+    opened: Instant,
+    is_open: bool,
 }
 
 impl PolicyFeed {
@@ -111,24 +117,32 @@ impl PolicyFeed {
         let mut current = self.stream(drain);
         let mut retiring: Option<Stream<'_>> = None;
         loop {
+            let renewed = async {
+                tokio::time::sleep_until(current.opened + SHORTEST_STREAM).await;
+                rotated.changed().await;
+            };
             tokio::select! {
+                () = renewed => {
+                    let next = self.stream(drain);
+                    // One that is not open yet is no loss; one that is stays until the next is.
+                    let last = std::mem::replace(&mut current, next);
+                    retiring = if last.is_open { Some(last) } else { retiring };
+                }
+                Ok(()) = &mut current.ready, if !current.is_open => {
+                    gauge!("cellwall_control_connected").set(1.0);
+                    tracing::debug!("control stream open");
+                    current.is_open = true;
+                    pause = FIRST_PAUSE;
+                    retiring = None;
+                }
                 ended = &mut current.run => {
-                    gauge!("cellwall_control_connected").set(0.0);
                     tracing::warn!(error = %chain(&ended), "control stream ended");
+                    gauge!("cellwall_control_connected").set(0.0);
                     jittered(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
-                    current = retiring.take().unwrap_or_else(|| self.stream(drain));
-                }
-                Ok(()) = &mut current.ready => {
-                    gauge!("cellwall_control_connected").set(1.0);
-                    tracing::info!("control stream open");
-                    pause = FIRST_PAUSE;
-                    retiring = None; // ends with its last message delivered by the new one
+                    current = self.stream(drain);
                 }
                 () = ended(&mut retiring) => retiring = None,
-                () = rotated.changed() => {
-                    retiring = Some(std::mem::replace(&mut current, self.stream(drain)));
-                }
             }
         }
     }
@@ -141,7 +155,7 @@ impl PolicyFeed {
                 Err(ended) => ended,
             }
         });
-        Stream { run, ready }
+        Stream { run, ready, opened: Instant::now(), is_open: false }
     }
 
     async fn attach(
