@@ -72,7 +72,7 @@ impl HttpConnection {
     {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let tasks = Tasks::new();
-        tasks.spawn(async move { drop(connection.await) });
+        tasks.spawner().spawn(async move { drop(connection.await) });
         Ok(Self { sender, _tasks: tasks })
     }
 
@@ -149,7 +149,7 @@ pub async fn grpc(address: SocketAddr, method: &str) -> anyhow::Result<GrpcAnswe
     let io = TokioIo::new(stream);
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
     let tasks = Tasks::new();
-    tasks.spawn(async move { drop(connection.await) });
+    tasks.spawner().spawn(async move { drop(connection.await) });
     let request = Request::post(format!("http://localhost/{method}"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")

@@ -6,6 +6,7 @@
 pub mod ca;
 pub mod client;
 pub mod der;
+pub mod distribution;
 #[expect(clippy::indexing_slicing, reason = "cuts certificates that it has made itself")]
 pub mod hostile;
 pub mod process;

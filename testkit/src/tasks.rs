@@ -1,44 +1,27 @@
 //! The tasks of one scripted server: they end with it.
 
-use std::{future::Future, sync::Arc};
+use std::future::Future;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Owns tasks; dropping the last owner tells them to end.
-#[derive(Clone, Debug)]
-pub(crate) struct Tasks(Arc<Owner>);
-
+/// Owns tasks; dropping it tells them to end.
 #[derive(Debug)]
-struct Owner {
+pub(crate) struct Tasks(Spawner);
+
+/// Starts tasks that end with the [`Tasks`] it came from. Tasks may hold one.
+#[derive(Clone, Debug)]
+pub(crate) struct Spawner {
     stop: CancellationToken,
     tracker: TaskTracker,
 }
 
 impl Tasks {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Owner { stop: CancellationToken::new(), tracker: TaskTracker::new() }))
+        Self(Spawner { stop: CancellationToken::new(), tracker: TaskTracker::new() })
     }
 
-    /// Runs `task` until it ends or this owner stops; cut at any await, which only loses what a
-    /// peer of a stopped test would have got.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stopped();
-        self.0.tracker.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = task => {}
-            }
-        });
-    }
-
-    /// Runs a task that ends by itself, and in its own way, once the owner stops.
-    pub(crate) fn spawn_graceful(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.0.tracker.spawn(task);
-    }
-
-    /// Resolves when the owner stops.
-    pub(crate) fn stopped(&self) -> CancellationToken {
-        self.0.stop.clone()
+    pub(crate) const fn spawner(&self) -> &Spawner {
+        &self.0
     }
 
     /// Tells all tasks to end and waits for them.
@@ -49,8 +32,32 @@ impl Tasks {
     }
 }
 
-impl Drop for Owner {
+impl Drop for Tasks {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.0.stop.cancel();
+    }
+}
+
+impl Spawner {
+    /// Runs `task` until it ends or its owner stops; cut at any await, which only loses what a
+    /// peer of a stopped server would have got.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    /// Runs a task that ends by itself, and in its own way, once the owner stops.
+    pub(crate) fn spawn_graceful(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
+    }
+
+    /// Resolves when the owner stops.
+    pub(crate) fn stopped(&self) -> CancellationToken {
+        self.stop.clone()
     }
 }

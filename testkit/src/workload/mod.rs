@@ -30,7 +30,7 @@ pub use self::{
     route::{Call, Route, RouteError, Step},
     stats::{DownstreamStats, Stats},
 };
-use crate::tasks::Tasks;
+use crate::tasks::{Spawner, Tasks};
 
 /// What one workload is and does.
 #[derive(Clone, Debug)]
@@ -108,11 +108,12 @@ impl Workload {
         let stats_listener = TcpListener::bind(config.stats).await?;
         let (address, stats_address) = (listener.local_addr()?, stats_listener.local_addr()?);
         let tasks = Tasks::new();
+        let spawner = tasks.spawner();
         let counters = Counters::default();
         let claim = claim(&config.environment, &config.name);
         let shared = Arc::new(Shared {
             log: Log::append(&config.log)?,
-            downstreams: Downstreams::new(claim, counters.clone(), tasks.clone()),
+            downstreams: Downstreams::new(claim, counters.clone(), spawner.clone()),
             counters,
             name: config.name,
             environment: config.environment,
@@ -121,8 +122,8 @@ impl Workload {
             destinations: RwLock::new(config.destinations),
             connections: AtomicU64::new(0),
         });
-        tasks.spawn(accept(listener, shared.clone(), tasks.clone()));
-        tasks.spawn(stats::serve(stats_listener, shared.counters.clone(), tasks.clone()));
+        spawner.spawn(accept(listener, shared.clone(), spawner.clone()));
+        spawner.spawn(stats::serve(stats_listener, shared.counters.clone(), spawner.clone()));
         Ok(Self { address, stats_address, shared, tasks })
     }
 
@@ -194,7 +195,7 @@ struct StepFailed {
     reason: String,
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Tasks) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Spawner) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Too many open files, or a peer that has gone: others may get through.

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use crate::tasks::Tasks;
+use crate::tasks::Spawner;
 
 /// What a workload counted since it started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl Counters {
     }
 }
 
-pub(super) async fn serve(listener: TcpListener, counters: Counters, tasks: Tasks) {
+pub(super) async fn serve(listener: TcpListener, counters: Counters, tasks: Spawner) {
     while let Ok((stream, _)) = listener.accept().await {
         let counters = counters.clone();
         let service = service_fn(move |request: Request<Incoming>| {

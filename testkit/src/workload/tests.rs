@@ -197,3 +197,19 @@ async fn a_tcp_client_that_does_not_say_who_it_is_gets_no_service_and_is_on_reco
     let seen = Saw::Tcp { hello: None, verb: "POST".to_owned(), bytes: 9 };
     assert_eq!(saw(dir.path(), "ledger-db"), [seen]);
 }
+
+#[tokio::test]
+async fn a_dropped_workload_listens_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let workload = start(dir.path(), "w", Protocol::Http).await;
+    let address = workload.address();
+
+    drop(workload);
+
+    let gone = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+}

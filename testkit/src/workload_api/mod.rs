@@ -47,9 +47,10 @@ impl ScriptedWorkloadApi {
         let script = Arc::new(Script::default());
         let service = SpiffeWorkloadApiServer::new(Service::new(script.clone()));
         let tasks = Tasks::new();
-        let stopped = tasks.stopped().cancelled_owned();
+        let spawner = tasks.spawner();
+        let stopped = spawner.stopped().cancelled_owned();
         let server = Server::builder().add_service(service);
-        tasks.spawn_graceful(async move {
+        spawner.spawn_graceful(async move {
             // A socket that fails shows as calls that fail.
             drop(server.serve_with_incoming_shutdown(incoming, stopped).await);
         });

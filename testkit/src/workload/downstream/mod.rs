@@ -19,7 +19,7 @@ use super::{
     route::{Parameters, fill},
     stats::Counters,
 };
-use crate::tasks::Tasks;
+use crate::tasks::Spawner;
 
 /// How long one call may take, connecting included.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ pub(super) struct Downstreams {
     /// How this workload names itself to TCP servers.
     claim: Arc<str>,
     counters: Counters,
-    tasks: Tasks,
+    tasks: Spawner,
     sequence: AtomicU64,
     known: Mutex<BTreeMap<String, Arc<Downstream>>>,
 }
@@ -49,7 +49,7 @@ struct Downstream {
 struct Watch {
     to: Arc<str>,
     counters: Counters,
-    tasks: Tasks,
+    tasks: Spawner,
 }
 
 /// A running connection.
@@ -92,7 +92,7 @@ impl Running {
 }
 
 impl Downstreams {
-    pub(super) fn new(claim: String, counters: Counters, tasks: Tasks) -> Self {
+    pub(super) fn new(claim: String, counters: Counters, tasks: Spawner) -> Self {
         Self {
             claim: claim.into(),
             counters,
