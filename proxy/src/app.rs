@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
 use anyhow::Context as _;
 use cellwall_api::distribution::Hello;
 use cellwall_policy::Snapshot;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rand::Rng as _;
 use tokio::{
     net::TcpListener,
@@ -14,7 +13,7 @@ use tokio::{
 
 use crate::{
     AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, Flows, Identities, Live,
-    PolicyFeed, Proxy, Workload, args::Args, config::Config, listen, logging, metrics,
+    PolicyFeed, Proxy, Workload, args::Args, config::Config, hardening, listen, logging, metrics,
     upstream::Peers,
 };
 
@@ -26,7 +25,7 @@ use crate::{
 pub fn run(args: Args) -> anyhow::Result<()> {
     logging::init(&args.log).context("--log")?;
     let config = Config::try_from(args)?;
-    harden();
+    hardening::harden();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = config.threads {
         runtime.worker_threads(threads);
@@ -36,20 +35,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     runtime.block_on(serve(config, Flows::new(log)))?;
     drop(runtime); // the last handle of the log goes with its tasks
     writer.join().map_err(|_| anyhow::anyhow!("the access log's thread panicked"))
-}
-
-/// SEC-01: no core file, no memory for other processes of the same user. And every descriptor that
-/// the kernel lets us have: a connection takes two.
-fn harden() {
-    let core = setrlimit(Resource::RLIMIT_CORE, 0, 0);
-    let dumpable = nix::sys::prctl::set_dumpable(false);
-    let files = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    for (what, result) in [("core", core), ("dumpable", dumpable), ("nofile", files)] {
-        if let Err(error) = result {
-            tracing::warn!(what, %error, "process limit not set");
-        }
-    }
 }
 
 async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {

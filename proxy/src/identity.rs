@@ -14,7 +14,7 @@ use spiffe::{
     x509_source::{SvidPicker, X509SourceBuilder, X509SourceState},
 };
 
-use crate::{DrainWatch, Live, live::Watch};
+use crate::{DrainWatch, Live, hardening, live::Watch};
 
 /// How long the pause between two attempts to reach the Workload API may get (WAPI-03).
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -72,6 +72,7 @@ impl Identities {
     async fn feed(&self, endpoint: &str, wanted: Option<SpiffeId>) {
         let mut generation = 0;
         loop {
+            hardening::await_attestor(endpoint).await;
             let source = match connect(endpoint, wanted.clone()).await {
                 Ok(source) => source,
                 Err(error) => {

@@ -16,6 +16,7 @@ mod decision_id;
 mod directory;
 mod drain;
 mod flow;
+mod hardening;
 mod http;
 mod identity;
 mod listener;
