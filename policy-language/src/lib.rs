@@ -1,1 +1,35 @@
 //! The policy documents: parse, validate, test, compile, explain.
+//!
+//! People write `cellwall.yaml` and the files it includes. [`load`] reads them whole, reports every
+//! mistake with its line and a caret, and gives a [`PolicySet`]: it compiles what each callee
+//! enforces, runs the tests that stand in the documents, and explains decisions. The control plane
+//! and the command line use it; a proxy never does.
+
+mod check;
+mod codes;
+mod compile;
+mod explain;
+mod finding;
+mod model;
+mod place;
+mod question;
+mod read;
+mod render;
+mod set;
+mod sources;
+mod suggest;
+mod syntax;
+mod trial;
+mod yaml;
+
+pub use check::{Checked, check, load};
+pub use codes::{CODE_PAGES, CodePage, code_page};
+pub use compile::{CompileError, Compiled};
+pub use explain::{
+    ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement, Explanation,
+};
+pub use finding::{Finding, Findings, Related, Severity};
+pub use model::{Entry, PolicySet, Summary};
+pub use render::Paint;
+pub use sources::{Sources, SourcesError};
+pub use trial::{TestReport, TestResult};

@@ -200,6 +200,27 @@ impl IdentityTemplate {
         if is_reserved(&id) { Err(IdentityError::Reserved) } else { Ok(id) }
     }
 
+    /// Reads an ID back: its shape, which names the workload, and its environment, the variables'
+    /// values joined by `/`. `None` for IDs of another trust domain, reserved ones, and those that
+    /// lack a variable.
+    pub fn read(&self, id: &SpiffeId) -> Option<(Shape, String)> {
+        if id.trust_domain() != &self.trust_domain || is_reserved(id) {
+            return None;
+        }
+        let mut places = self.places().map(|(at, _)| at).peekable();
+        let mut values = Vec::new();
+        let mut segments = Vec::new();
+        for (at, segment) in id.path().split('/').skip(1).enumerate() {
+            if places.next_if_eq(&at).is_some() {
+                values.push(segment);
+                segments.push(None);
+            } else {
+                segments.push(Some(segment.to_owned()));
+            }
+        }
+        places.peek().is_none().then(|| (Shape { segments }, values.join("/")))
+    }
+
     /// Where the variables stand, and their names.
     fn places(&self) -> impl Iterator<Item = (usize, &str)> {
         self.segments.iter().enumerate().filter_map(place)

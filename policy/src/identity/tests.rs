@@ -130,6 +130,22 @@ fn an_id_needs_a_value_for_each_variable_and_is_never_reserved() {
 }
 
 #[test]
+fn an_id_reads_back_as_the_shape_and_environment_that_made_it() {
+    let two = IdentityTemplate::parse("spiffe://pay.example/{region}/x/{env}/{workload}").unwrap();
+    let shape = two.derive("a").unwrap();
+    let made = two.id(&shape, "eu/prod").unwrap();
+    assert_eq!(two.read(&made), Some((shape, "eu/prod".to_owned())));
+    let one = template();
+    for text in [
+        "spiffe://pay.example",
+        "spiffe://other.example/prod/a",
+        "spiffe://pay.example/cellwall/a",
+    ] {
+        assert_eq!(one.read(&id(text)), None, "{text}");
+    }
+}
+
+#[test]
 fn an_id_is_read_by_whole_segments_byte_by_byte() {
     // AZ-04, SPID-09
     check("spiffe://pay.example/prod/checkout", Some("checkout"), None);

@@ -1,0 +1,97 @@
+//! The template, and the IDs it gives to each workload.
+
+use std::collections::BTreeMap;
+
+use cellwall_policy::{IdentityError, IdentityTemplate};
+
+use super::Checker;
+use crate::{
+    codes::Code,
+    finding::Problem,
+    model::{Workload, WorkloadNumber},
+    place::Place,
+    syntax::{Text, WorkloadItem},
+};
+
+impl Checker<'_> {
+    pub(super) fn template(&mut self, text: Option<&Text>) {
+        // A missing one has been reported.
+        let Some(text) = text else { return };
+        match IdentityTemplate::parse(&text.value) {
+            Ok(template) => self.parts.template = Some(template),
+            Err(error) => self.bad_identity(text.place, &error),
+        }
+    }
+
+    pub(super) fn workloads(&mut self, items: &[WorkloadItem]) {
+        let mut places: BTreeMap<&str, Place> = BTreeMap::new();
+        for item in items {
+            if let Some(first) = places.get(item.name.value.as_str()) {
+                self.twice("workload", &item.name, *first);
+                continue;
+            }
+            places.insert(&item.name.value, item.name.place);
+            let number = WorkloadNumber(self.parts.workloads.len());
+            self.parts.by_name.insert(item.name.value.clone(), number);
+            let shape = self.shape(item);
+            if let Some(shape) = &shape
+                && let Some(other) = self.parts.by_shape.insert(shape.clone(), number)
+            {
+                self.same_identity(item, other);
+            }
+            let text = |text: &Text| text.value.clone();
+            self.parts.workloads.push(Workload {
+                name: text(&item.name),
+                place: item.name.place,
+                id: item.id.as_ref().map(text),
+                shape,
+                listens: item.listens,
+                labels: item
+                    .labels
+                    .iter()
+                    .map(|(label, value)| (text(label), text(value)))
+                    .collect(),
+                segment: 0,
+            });
+        }
+    }
+
+    fn shape(&mut self, item: &WorkloadItem) -> Option<cellwall_policy::Shape> {
+        let template = self.parts.template.as_ref()?;
+        let (shape, place) = match &item.id {
+            Some(id) => (template.shape(&id.value, &item.name.value), id.place),
+            None => (template.derive(&item.name.value), item.name.place),
+        };
+        match shape {
+            Ok(shape) => Some(shape),
+            Err(error) => {
+                self.bad_identity(place, &error);
+                None
+            }
+        }
+    }
+
+    fn same_identity(&mut self, item: &WorkloadItem, other: WorkloadNumber) {
+        let Some(other) = self.parts.workloads.get(other.0) else { return };
+        let message = format!("`{}` has the identity of `{}`", item.name.value, other.name);
+        let place = item.id.as_ref().map_or(item.name.place, |id| id.place);
+        let problem = Problem::error(Code::SameIdentity, place, message);
+        self.problems.push(problem.related(other.place, "the other one"));
+    }
+
+    pub(super) fn bad_identity(&mut self, place: Place, error: &IdentityError) {
+        let code = match error {
+            IdentityError::Reserved => Code::ReservedIdentity,
+            IdentityError::Environment(_) | IdentityError::TooLong => Code::BadEnvironment,
+            IdentityError::NotATemplate
+            | IdentityError::TrustDomain(_)
+            | IdentityError::TooManySegments
+            | IdentityError::BadSegment(_)
+            | IdentityError::Workload
+            | IdentityError::Repeated(_)
+            | IdentityError::NotAPath
+            | IdentityError::Misplaced(_) => Code::BadIdentity,
+        };
+        self.problems.push(Problem::error(code, place, error.to_string()));
+    }
+}

@@ -1,0 +1,181 @@
+//! From the documents to what one callee enforces: what it needs and nothing else (POL-04).
+
+use std::{
+    collections::BTreeSet,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use cellwall_policy::{
+    CallerDocument, Callers, DestinationDocument, GuardDocument, IdentityError, IdentityTemplate,
+    ListensDocument, Mode, PolicyVersion, RuleDocument, SCHEMA, SnapshotDocument, SnapshotError,
+};
+use spiffe::SpiffeId;
+use thiserror::Error;
+
+use crate::{
+    PolicySet,
+    model::{Guard, Members, Rule, Segment, Who, Workload, WorkloadNumber},
+};
+
+/// What one callee enforces, and which of its destinations are unknown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Compiled {
+    /// To be signed and sent.
+    pub document: SnapshotDocument,
+    /// The destinations asked for that are not in it: no workload, or no environment, of that name.
+    pub refused: Vec<String>,
+}
+
+/// Why there is no policy for an ID.
+#[derive(Debug, Error)]
+pub enum CompileError {
+    /// No workload has this ID.
+    #[error("no workload has the ID `{0}`")]
+    UnknownCallee(String),
+    /// The callee has no ID in this environment.
+    #[error("the callee has no ID")]
+    Identity(#[from] IdentityError),
+    /// The policy contradicts itself. Loading finds this first.
+    #[error("the policy is not valid")]
+    Policy(#[from] SnapshotError),
+}
+
+/// The parts of a set that a callee's policy is made from.
+#[derive(Debug)]
+pub(crate) struct Compiler<'a> {
+    pub(crate) template: &'a IdentityTemplate,
+    pub(crate) workloads: &'a [Workload],
+    pub(crate) segments: &'a [Segment],
+    pub(crate) rules: &'a [Rule],
+    pub(crate) guards: &'a [Guard],
+}
+
+impl PolicySet {
+    /// Compiles what `callee` enforces, with the identities of the `destinations` it calls, each
+    /// `WORKLOAD` for its own environment or `ENV/WORKLOAD`. Unknown ones are listed, not used.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError::UnknownCallee`] when no workload has the ID.
+    pub fn compile(
+        &self,
+        callee: &SpiffeId,
+        destinations: &[String],
+        version: PolicyVersion,
+        issued_at: SystemTime,
+    ) -> Result<Compiled, CompileError> {
+        let unknown = || CompileError::UnknownCallee(callee.to_string());
+        let (number, environment) = self.find(callee).ok_or_else(unknown)?;
+        let mut document = self.compiler().compile(number, &environment)?;
+        document.version = version.0;
+        document.issued_at = issued_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut refused = Vec::new();
+        let names: BTreeSet<&String> = destinations.iter().collect();
+        for name in names {
+            match self.destination(name, &environment) {
+                Some(destination) => document.destinations.push(destination),
+                None => refused.push(name.clone()),
+            }
+        }
+        Ok(Compiled { document, refused })
+    }
+
+    fn destination(&self, name: &str, own: &str) -> Option<DestinationDocument> {
+        let (environment, workload) = name.rsplit_once('/').unwrap_or((own, name));
+        let workload = self.workload(*self.by_name.get(workload)?)?;
+        let id = self.template.id(workload.shape.as_ref()?, environment).ok()?;
+        let protocol = workload.listens?.protocol;
+        Some(DestinationDocument { name: name.to_owned(), id: id.to_string(), protocol })
+    }
+
+    pub(crate) fn compiler(&self) -> Compiler<'_> {
+        Compiler {
+            template: &self.template,
+            workloads: &self.workloads,
+            segments: &self.segments,
+            rules: &self.rules,
+            guards: &self.guards,
+        }
+    }
+}
+
+impl Compiler<'_> {
+    /// What a workload enforces in an environment, without version and destinations.
+    pub(crate) fn compile(
+        &self,
+        number: WorkloadNumber,
+        environment: &str,
+    ) -> Result<SnapshotDocument, CompileError> {
+        let known = self
+            .workloads
+            .get(number.0)
+            .and_then(|workload| Some((workload, workload.shape.as_ref()?, workload.listens?)));
+        let Some((workload, shape, listens)) = known else {
+            return Err(CompileError::UnknownCallee(environment.to_owned()));
+        };
+        let mode =
+            self.segments.get(workload.segment).map_or(Mode::Enforce, |segment| segment.mode);
+        let mut named = BTreeSet::new();
+        let rules: Vec<_> = self
+            .rules
+            .iter()
+            .filter(|rule| rule.to.contains(&number))
+            .map(|rule| RuleDocument {
+                name: rule.name.clone(),
+                from: self.callers(&rule.from, &mut named),
+                calls: rule.calls.iter().map(|item| item.call.clone()).collect(),
+            })
+            .collect();
+        let guards = self
+            .guards
+            .iter()
+            .filter(|guard| guard.to.members.contain(number))
+            .map(|guard| GuardDocument {
+                name: guard.name.clone(),
+                from: self.callers(&guard.from, &mut named),
+                except: self.names(&guard.except, &mut named),
+            })
+            .collect();
+        // `any` in a rule, and `audit`, hold for workloads that are listed, and for nobody else.
+        if mode == Mode::Audit || rules.iter().any(|rule| rule.from == Callers::Any) {
+            named = (0..self.workloads.len()).map(WorkloadNumber).collect();
+        }
+        Ok(SnapshotDocument {
+            schema: SCHEMA,
+            trust_domain: self.template.trust_domain().to_string(),
+            callee: self.template.id(shape, environment)?.to_string(),
+            workload: workload.name.clone(),
+            version: 0,
+            issued_at: 0,
+            mode,
+            listens: ListensDocument { protocol: listens.protocol, port: listens.port },
+            identity: self.template.to_string(),
+            callers: named.iter().filter_map(|number| self.caller(*number)).collect(),
+            rules,
+            guards,
+            destinations: Vec::new(),
+        })
+    }
+
+    fn callers(&self, who: &Who, named: &mut BTreeSet<WorkloadNumber>) -> Callers {
+        match &who.members {
+            Members::Any => Callers::Any,
+            Members::Some(members) => Callers::Named(self.names(members, named)),
+        }
+    }
+
+    fn names(
+        &self,
+        members: &BTreeSet<WorkloadNumber>,
+        named: &mut BTreeSet<WorkloadNumber>,
+    ) -> Vec<String> {
+        named.extend(members);
+        let name = |number: &WorkloadNumber| Some(self.workloads.get(number.0)?.name.clone());
+        members.iter().filter_map(name).collect()
+    }
+
+    fn caller(&self, number: WorkloadNumber) -> Option<CallerDocument> {
+        let workload = self.workloads.get(number.0)?;
+        Some(CallerDocument { name: workload.name.clone(), id: workload.id.clone() })
+    }
+}

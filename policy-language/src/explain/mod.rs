@@ -1,0 +1,156 @@
+//! Why a call is decided as it is: each guard, boundary and rule of the callee, with its reason.
+
+mod reasons;
+mod show;
+
+use cellwall_policy::Mode;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{CompileError, PolicySet, question};
+
+/// The answer to a question, with all its reasons.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The form of this document: 1.
+    pub schema_version: u32,
+    /// `allow`, `deny` or `audit`.
+    pub verdict: String,
+    /// What decided: a rule's name, `guard/NAME`, `boundary/VARIABLE` or `default`.
+    pub by: String,
+    /// The `why` of the rule or guard that decided.
+    pub why: Option<String>,
+    /// What is called.
+    pub call: String,
+    /// The declared template that the call belongs to.
+    pub route: Option<String>,
+    /// Who calls.
+    pub caller: ExplainedSide,
+    /// Who is called.
+    pub callee: ExplainedSide,
+    /// The callee's segment.
+    pub segment: String,
+    /// Its mode: `enforce` or `audit`.
+    pub mode: String,
+    /// The guards about this callee.
+    pub guards: Vec<ExplainedStatement>,
+    /// The variables that must be equal on both sides.
+    pub boundaries: Vec<ExplainedBoundary>,
+    /// The rules about this callee.
+    pub rules: Vec<ExplainedStatement>,
+    /// The outcome in a few words.
+    pub so: String,
+}
+
+/// One side of a call.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ExplainedSide {
+    /// The workload's name.
+    pub workload: String,
+    /// Its environment.
+    pub environment: String,
+    /// Its SPIFFE ID.
+    pub spiffe_id: String,
+}
+
+/// What a guard or rule says about a call.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ExplainedStatement {
+    /// Its name.
+    pub name: String,
+    /// Whether it applies to the call.
+    pub applies: bool,
+    /// Why not, or why.
+    pub because: String,
+    /// Whether this rule is the one that nearly allows the call.
+    pub nearest: bool,
+}
+
+/// A variable of the identity template.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ExplainedBoundary {
+    /// Its name.
+    pub variable: String,
+    /// Its value in the caller's ID.
+    pub caller: String,
+    /// Its value in the callee's ID.
+    pub callee: String,
+    /// Whether the two differ, which denies the call.
+    pub crossed: bool,
+}
+
+/// Why a question has no answer.
+#[derive(Debug, Error)]
+pub enum ExplainError {
+    /// The text is no question.
+    #[error("{0}")]
+    Question(String),
+    /// A workload is not known.
+    #[error("unknown workload `{name}`{}", did_you_mean(.nearest.as_deref()))]
+    UnknownWorkload {
+        /// The name.
+        name: String,
+        /// One that is near to it.
+        nearest: Option<String>,
+    },
+    /// The callee does not listen there.
+    #[error("`{workload}` listens on port {listens}, not {asked}")]
+    Port {
+        /// The callee.
+        workload: String,
+        /// Its port.
+        listens: u16,
+        /// The port asked for.
+        asked: u16,
+    },
+    /// There is no policy to ask.
+    #[error("cannot be asked")]
+    Compile(#[from] CompileError),
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+}
+
+impl PolicySet {
+    /// Answers `ENV/A -> ENV/B CALL`, where CALL is `METHOD /path`, `pkg.Service/Method` or
+    /// `tcp:PORT`, as the callee's sidecar would, and says why.
+    ///
+    /// # Errors
+    ///
+    /// [`ExplainError`] when the text is no such question, or names a workload that is not known.
+    pub fn explain(&self, call: &str) -> Result<Explanation, ExplainError> {
+        let question =
+            question::parse(call).map_err(|error| ExplainError::Question(error.message))?;
+        for side in [&question.caller, &question.callee] {
+            self.must_be_known(side)?;
+        }
+        self.must_be_listened(&question)?;
+        let answer = self.answer(&question)?;
+        let callee = answer.callee;
+        let segment = self.workload(callee).and_then(|it| self.segments.get(it.segment));
+        let guards = self.guards.iter().filter(|guard| guard.to.members.contain(callee));
+        let mode = segment.map_or(Mode::Enforce, |segment| segment.mode);
+        let mut explanation = Explanation {
+            schema_version: 1,
+            verdict: answer.decision.verdict.as_str().to_owned(),
+            by: answer.decision.by.to_string(),
+            why: self.why(&answer.decision.by),
+            call: question.call_text.clone(),
+            route: answer.decision.route.as_deref().map(str::to_owned),
+            caller: self.explained(&question.caller)?,
+            callee: self.explained(&question.callee)?,
+            segment: segment.map_or_else(String::new, |segment| segment.name.clone()),
+            mode: match mode {
+                Mode::Enforce => "enforce".to_owned(),
+                Mode::Audit => "audit".to_owned(),
+            },
+            guards: guards.map(|guard| self.guard_line(guard, answer.caller)).collect(),
+            boundaries: self.boundaries(&question),
+            rules: self.rule_lines(&question, &answer)?,
+            so: String::new(),
+        };
+        explanation.so = reasons::so(&explanation, &answer.decision);
+        Ok(explanation)
+    }
+}

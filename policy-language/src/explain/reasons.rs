@@ -1,0 +1,230 @@
+//! The reasons, one by one.
+
+use cellwall_policy::{
+    By, CallDocument, CallerDocument, Callers, Decision, Snapshot, SnapshotDocument, Verdict,
+};
+
+use super::{ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement, Explanation};
+use crate::{
+    CompileError, PolicySet,
+    model::{Guard, Rule, WorkloadNumber},
+    question::{Asked, Question, Side},
+    suggest::nearest,
+    trial::{Answer, ask},
+};
+
+/// How many calls of a rule are spelled out.
+const SHOWN_CALLS: usize = 3;
+
+/// How a rule's calls stand to the call that is asked about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fit {
+    /// The rule names the template that the call belongs to.
+    Named,
+    /// It names one that matches, but another one of this callee is more specific.
+    LessSpecific,
+    /// It names none that matches.
+    No,
+}
+
+impl PolicySet {
+    pub(super) fn must_be_known(&self, side: &Side) -> Result<(), ExplainError> {
+        if self.by_name.contains_key(&side.workload) {
+            return Ok(());
+        }
+        let nearest = nearest(&side.workload, self.workloads());
+        Err(ExplainError::UnknownWorkload {
+            name: side.workload.clone(),
+            nearest: nearest.map(str::to_owned),
+        })
+    }
+
+    /// A connection to another port never reaches the callee's sidecar.
+    pub(super) fn must_be_listened(&self, question: &Question) -> Result<(), ExplainError> {
+        let workload = &question.callee.workload;
+        let callee = self.by_name.get(workload).and_then(|number| self.workload(*number));
+        match (&question.call, callee.and_then(|callee| callee.listens)) {
+            (Asked::Tcp { port }, Some(listens)) if listens.port != *port => {
+                Err(ExplainError::Port {
+                    workload: workload.clone(),
+                    listens: listens.port,
+                    asked: *port,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn explained(&self, side: &Side) -> Result<ExplainedSide, CompileError> {
+        let (_, id) = self.side(side)?;
+        Ok(ExplainedSide {
+            workload: side.workload.clone(),
+            environment: side.environment.clone(),
+            spiffe_id: id.to_string(),
+        })
+    }
+
+    pub(super) fn why(&self, by: &By) -> Option<String> {
+        match by {
+            By::Rule(name) => {
+                self.rules.iter().find(|rule| *rule.name == **name).map(|rule| rule.why.clone())
+            }
+            By::Guard(name) => self
+                .guards
+                .iter()
+                .find(|guard| *guard.name == **name)
+                .map(|guard| guard.why.clone()),
+            By::Boundary(_) | By::Default => None,
+        }
+    }
+
+    pub(super) fn guard_line(&self, guard: &Guard, caller: WorkloadNumber) -> ExplainedStatement {
+        let name = self.workload(caller).map_or("", |workload| workload.name.as_str());
+        let (applies, because) = if guard.except.contains(&caller) {
+            (false, format!("{name} is an exception"))
+        } else if guard.from.members.contain(caller) {
+            (true, format!("denies {} -> {}", guard.from.text, guard.to.text))
+        } else {
+            (false, format!("caller is not {}", guard.from.text))
+        };
+        ExplainedStatement { name: guard.name.clone(), applies, because, nearest: false }
+    }
+
+    pub(super) fn boundaries(&self, question: &Question) -> Vec<ExplainedBoundary> {
+        let values = |side: &Side| -> Vec<String> {
+            side.environment.split('/').map(str::to_owned).collect()
+        };
+        let pairs = values(&question.caller).into_iter().zip(values(&question.callee));
+        self.template
+            .variables()
+            .zip(pairs)
+            .map(|(variable, (caller, callee))| ExplainedBoundary {
+                variable: variable.to_owned(),
+                crossed: caller != callee,
+                caller,
+                callee,
+            })
+            .collect()
+    }
+
+    pub(super) fn rule_lines(
+        &self,
+        question: &Question,
+        answer: &Answer,
+    ) -> Result<Vec<ExplainedStatement>, CompileError> {
+        let mut document = self.compiler().compile(answer.callee, &question.callee.environment)?;
+        // Only the calls are of interest here.
+        document.guards.clear();
+        let (mut lines, mut fits) = (Vec::new(), Vec::new());
+        for rule in self.rules.iter().filter(|rule| rule.to.contains(&answer.callee)) {
+            let caller_fits = rule.from.members.contain(answer.caller);
+            let fit = self.fit(&document, &rule.name, question)?;
+            lines.push(rule_line(rule, caller_fits, fit, &answer.decision));
+            fits.push((caller_fits, fit == Fit::Named));
+        }
+        if answer.decision.by == By::Default {
+            let near = |wanted| fits.iter().position(|fit| *fit == wanted);
+            let nearest = near((false, true)).or_else(|| near((true, false)));
+            if let Some(line) = nearest.and_then(|at| lines.get_mut(at)) {
+                line.nearest = true;
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Asks what the callee's policy would say if everybody were a caller of this rule only.
+    fn fit(
+        &self,
+        document: &SnapshotDocument,
+        rule: &str,
+        question: &Question,
+    ) -> Result<Fit, CompileError> {
+        let opened = |from: Callers| {
+            let mut document = document.clone();
+            for other in &mut document.rules {
+                let open = other.name == rule;
+                other.from = if open { from.clone() } else { Callers::Named(Vec::new()) };
+            }
+            document.callers = vec![CallerDocument {
+                name: document.workload.clone(),
+                id: self.override_of(&document.workload),
+            }];
+            document
+        };
+        let among = opened(Callers::Any);
+        let mut alone = among.clone();
+        alone.rules.retain(|other| other.name == rule);
+        if allowed(among, question)? {
+            Ok(Fit::Named)
+        } else if allowed(alone, question)? {
+            Ok(Fit::LessSpecific)
+        } else {
+            Ok(Fit::No)
+        }
+    }
+
+    fn override_of(&self, workload: &str) -> Option<String> {
+        self.workload(*self.by_name.get(workload)?)?.id.clone()
+    }
+}
+
+/// Whether the callee itself, as caller, may make the call.
+fn allowed(document: SnapshotDocument, question: &Question) -> Result<bool, CompileError> {
+    let snapshot = Snapshot::new(document)?;
+    let decision = ask(&snapshot, snapshot.callee(), &question.call);
+    Ok(decision.is_some_and(|decision| decision.verdict == Verdict::Allow))
+}
+
+fn rule_line(rule: &Rule, caller_fits: bool, fit: Fit, decision: &Decision) -> ExplainedStatement {
+    let mut reasons = Vec::new();
+    if !caller_fits {
+        reasons.push(format!("caller is not {}", rule.from.text));
+    }
+    match fit {
+        Fit::Named => {}
+        Fit::LessSpecific => {
+            let route = decision.route.as_deref().unwrap_or("another template");
+            reasons.push(format!("the call belongs to {route}, which is more specific"));
+        }
+        Fit::No => reasons.push(format!("call is not {}", calls(rule))),
+    }
+    let applies = reasons.is_empty();
+    let because = match (applies, &decision.by) {
+        (false, _) => reasons.join(", "),
+        (true, By::Rule(_)) => "allows it".to_owned(),
+        (true, By::Guard(_) | By::Boundary(_) | By::Default) => "would allow it".to_owned(),
+    };
+    ExplainedStatement { name: rule.name.clone(), applies, because, nearest: false }
+}
+
+fn calls(rule: &Rule) -> String {
+    let text = |call: &CallDocument| match call {
+        CallDocument::Http { methods, path } => format!("{} {path}", methods.join(",")),
+        CallDocument::Grpc { service, method } => format!("{service}/{method}"),
+        CallDocument::Tcp { port } => format!("tcp:{port}"),
+    };
+    let mut shown: Vec<_> =
+        rule.calls.iter().take(SHOWN_CALLS).map(|item| text(&item.call)).collect();
+    if rule.calls.len() > SHOWN_CALLS {
+        shown.push(format!("{} more", rule.calls.len() - SHOWN_CALLS));
+    }
+    shown.join(" or ")
+}
+
+/// The outcome in a few words.
+pub(super) fn so(explanation: &Explanation, decision: &Decision) -> String {
+    let Explanation { segment, mode, .. } = explanation;
+    match (&decision.by, decision.verdict) {
+        (By::Rule(name), _) => format!("allowed by {name}"),
+        (By::Guard(name), _) => format!("denied by guard {name}, which no rule can overrule"),
+        (By::Boundary(variable), _) => {
+            let crossed = explanation.boundaries.iter().find(|it| *it.variable == **variable);
+            let sides = crossed.map(|it| format!(": {} is not {}", it.caller, it.callee));
+            format!("denied by the boundary {variable}{}", sides.unwrap_or_default())
+        }
+        (By::Default, Verdict::Audit) => {
+            format!("no rule allows it; it passes and is recorded (segment {segment}: {mode})")
+        }
+        (By::Default, _) => format!("default deny (segment {segment}: {mode})"),
+    }
+}

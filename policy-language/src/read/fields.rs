@@ -1,0 +1,161 @@
+//! The keys of a mapping: known, known later, unknown, missing, double.
+
+use super::Reader;
+use crate::{
+    codes::Code,
+    finding::Problem,
+    place::Place,
+    suggest::nearest,
+    syntax::Text,
+    yaml::{Node, Value},
+};
+
+/// What a mapping may have.
+pub(super) struct Keys {
+    pub(super) known: &'static [&'static str],
+    /// Keys of the language that this release cannot enforce.
+    pub(super) later: &'static [&'static str],
+}
+
+/// The entries of a mapping whose keys are known.
+pub(super) struct Fields<'n> {
+    entries: Vec<(&'n str, Place, &'n Node)>,
+    /// Where the mapping begins.
+    pub(super) place: Place,
+}
+
+impl<'n> Fields<'n> {
+    pub(super) fn get(&self, key: &str) -> Option<&'n Node> {
+        self.entries.iter().find(|(name, ..)| *name == key).map(|(_, _, node)| *node)
+    }
+
+    pub(super) fn place_of(&self, key: &str) -> Option<Place> {
+        self.entries.iter().find(|(name, ..)| *name == key).map(|(_, place, _)| *place)
+    }
+
+    /// The entries in their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'n str, Place, &'n Node)> {
+        self.entries.iter().copied()
+    }
+}
+
+impl Reader<'_> {
+    /// The fields of a mapping that is `what`: each other key is a problem.
+    pub(super) fn fields<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        keys: &Keys,
+    ) -> Option<Fields<'n>> {
+        let entries = self.entries(node, what)?;
+        let mut known = Vec::new();
+        for (key, value) in entries {
+            if keys.known.contains(&key.value.as_str()) {
+                let key = keys.known.iter().find(|known| **known == key.value);
+                known.extend(key.map(|key| (*key, value)));
+                continue;
+            }
+            self.unknown(&key, what, keys);
+        }
+        let place_of = |wanted: &str| place_of_key(node, wanted);
+        let entries = known
+            .into_iter()
+            .map(|(key, value)| (key, place_of(key).unwrap_or(value.place), value))
+            .collect();
+        Some(Fields { entries, place: start(node) })
+    }
+
+    /// A mapping from names to things: `workloads`, `segments`, `roles`.
+    pub(super) fn named<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(Text, &'n Node)> {
+        let entries = self.entries(node, what).unwrap_or_default();
+        let mut named = Vec::new();
+        for (key, value) in entries {
+            let node = Node { place: key.place, value: Value::Text(key.value) };
+            if let Some(name) = self.name(&node, "a name") {
+                named.push((name, value));
+            }
+        }
+        named
+    }
+
+    /// Any mapping from texts, each key once.
+    pub(super) fn entries<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+    ) -> Option<Vec<(Text, &'n Node)>> {
+        let Value::Map(pairs) = &node.value else {
+            let problem = self.wrong_type(node, what);
+            self.problems.push(problem);
+            return None;
+        };
+        let mut entries: Vec<(Text, &Node)> = Vec::new();
+        for (key, value) in pairs {
+            let Some(key) = self.text(key, "a key") else { continue };
+            match entries.iter().find(|(known, _)| known.value == key.value) {
+                Some((first, _)) => {
+                    let message = format!("`{}` stands twice", key.value);
+                    let problem = Problem::error(Code::DuplicateKey, key.place, message)
+                        .related(first.place, "first here");
+                    self.problems.push(problem);
+                }
+                None => entries.push((key, value)),
+            }
+        }
+        Some(entries)
+    }
+
+    /// Notes that a key is missing.
+    pub(super) fn missing(&mut self, fields: &Fields<'_>, key: &str, what: &str) {
+        let message = format!("{what} needs `{key}`");
+        self.problems.push(Problem::error(Code::MissingKey, fields.place, message));
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required<'n>(
+        &mut self,
+        fields: &Fields<'n>,
+        key: &str,
+        what: &str,
+    ) -> Option<&'n Node> {
+        let node = fields.get(key);
+        if node.is_none() {
+            self.missing(fields, key, what);
+        }
+        node
+    }
+
+    fn unknown(&mut self, key: &Text, what: &str, keys: &Keys) {
+        if keys.later.contains(&key.value.as_str()) {
+            let message = format!("this release does not know `{}` in {what} yet", key.value);
+            let problem = Problem::error(Code::NotYet, key.place, message)
+                .help("what is not enforced is refused; leave it out until a release knows it");
+            return self.problems.push(problem);
+        }
+        let problem = Problem::error(
+            Code::UnknownKey,
+            key.place,
+            format!("unknown key `{}` in {what}", key.value),
+        );
+        self.problems.push(match nearest(&key.value, keys.known.iter().copied()) {
+            Some(name) => problem.suggest(Some(name)),
+            None => problem.help(format!("known are {}", keys.known.join(", "))),
+        });
+    }
+}
+
+fn place_of_key(node: &Node, wanted: &str) -> Option<Place> {
+    let Value::Map(pairs) = &node.value else { return None };
+    pairs
+        .iter()
+        .find(|(key, _)| matches!(&key.value, Value::Text(text) if text == wanted))
+        .map(|(key, _)| key.place)
+}
+
+/// The first key of a mapping, or its brace.
+fn start(node: &Node) -> Place {
+    match &node.value {
+        Value::Map(pairs) => pairs.first().map_or(node.place, |(key, _)| key.place),
+        _ => node.place,
+    }
+}

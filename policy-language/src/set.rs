@@ -1,0 +1,70 @@
+//! What a policy set says about itself.
+
+use std::fmt;
+
+use spiffe::{SpiffeId, TrustDomain};
+
+use crate::{
+    Entry, Findings, PolicySet, Summary,
+    model::{Workload, WorkloadNumber},
+};
+
+impl PolicySet {
+    /// The trust domain of every identity.
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        self.template.trust_domain()
+    }
+
+    /// The findings that do not keep the documents from being used.
+    pub const fn warnings(&self) -> &Findings {
+        &self.warnings
+    }
+
+    /// How much the documents say.
+    pub const fn summary(&self) -> Summary {
+        self.summary
+    }
+
+    /// The names of all workloads.
+    pub fn workloads(&self) -> impl Iterator<Item = &str> {
+        self.workloads.iter().map(|workload| workload.name.as_str())
+    }
+
+    /// Which process earns which identity.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The workload and the environment that an ID names.
+    pub fn identify(&self, id: &SpiffeId) -> Option<(&str, String)> {
+        let (number, environment) = self.find(id)?;
+        Some((self.workload(number)?.name.as_str(), environment))
+    }
+
+    pub(crate) fn find(&self, id: &SpiffeId) -> Option<(WorkloadNumber, String)> {
+        let (shape, environment) = self.template.read(id)?;
+        Some((*self.by_shape.get(&shape)?, environment))
+    }
+
+    pub(crate) fn workload(&self, number: WorkloadNumber) -> Option<&Workload> {
+        self.workloads.get(number.0)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |count: usize, what: &str| {
+            format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+        };
+        write!(
+            f,
+            "{} ({}, {}, {}, {}, {})",
+            count(self.files, "file"),
+            count(self.workloads, "workload"),
+            count(self.segments, "segment"),
+            count(self.rules, "rule"),
+            count(self.guards, "guard"),
+            count(self.tests, "test"),
+        )
+    }
+}

@@ -1,0 +1,35 @@
+//! Did you mean ...?
+
+/// The name that is nearest to a misspelt one, if one is near enough.
+pub(crate) fn nearest<'a>(
+    misspelt: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let limit = (misspelt.chars().count() / 3).max(1);
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(misspelt, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_name_is_suggested_only_when_it_is_near() {
+        let names = ["checkout", "payments", "fraud"];
+        for (misspelt, expected) in [
+            ("checkot", Some("checkout")),
+            ("chekcout", Some("checkout")),
+            ("payment", Some("payments")),
+            ("fruad", Some("fraud")),
+            ("ledger", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(misspelt, names), expected, "{misspelt}");
+        }
+    }
+}

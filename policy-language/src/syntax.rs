@@ -1,0 +1,131 @@
+//! What the files say, part by part, each with its place. Names are not yet looked up.
+
+use cellwall_policy::{CallDocument, Mode, Protocol, Verdict};
+
+use crate::place::Place;
+
+/// A text and its place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Text {
+    pub(crate) value: String,
+    pub(crate) place: Place,
+}
+
+/// Everything that all files say.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    pub(crate) identity: Option<Text>,
+    pub(crate) include: Vec<Text>,
+    pub(crate) workloads: Vec<WorkloadItem>,
+    pub(crate) segments: Vec<SegmentItem>,
+    pub(crate) roles: Vec<RoleItem>,
+    pub(crate) rules: Vec<RuleItem>,
+    pub(crate) guards: Vec<GuardItem>,
+    pub(crate) tests: Vec<TestItem>,
+}
+
+/// An entry of `workloads`.
+#[derive(Debug)]
+pub(crate) struct WorkloadItem {
+    pub(crate) name: Text,
+    pub(crate) listens: Option<Listener>,
+    pub(crate) labels: Vec<(Text, Text)>,
+    pub(crate) id: Option<Text>,
+    /// Selectors by environment.
+    pub(crate) attest: Vec<(Text, Vec<Text>)>,
+}
+
+/// `listens: {http: 8443}`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listener {
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
+    pub(crate) place: Place,
+}
+
+/// An entry of `segments`.
+#[derive(Debug)]
+pub(crate) struct SegmentItem {
+    pub(crate) name: Text,
+    pub(crate) members: Vec<Text>,
+    pub(crate) mode: Mode,
+}
+
+/// An entry of `roles`.
+#[derive(Debug)]
+pub(crate) struct RoleItem {
+    pub(crate) name: Text,
+    /// `None` after a mistake.
+    pub(crate) to: Option<Text>,
+    pub(crate) can: Vec<CallItem>,
+}
+
+/// An entry of `rules`.
+#[derive(Debug)]
+pub(crate) struct RuleItem {
+    pub(crate) name: Text,
+    pub(crate) from: Selector,
+    pub(crate) target: Target,
+    pub(crate) why: String,
+}
+
+/// What a rule opens.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// `role: payment-initiator`.
+    Role(Text),
+    /// `to: card-vault` and `allow: [...]`.
+    Calls(Selector, Vec<CallItem>),
+}
+
+/// An entry of `guards`.
+#[derive(Debug)]
+pub(crate) struct GuardItem {
+    pub(crate) name: Text,
+    pub(crate) from: Selector,
+    pub(crate) to: Selector,
+    pub(crate) except: Option<Selector>,
+    pub(crate) why: String,
+}
+
+/// A call that is allowed.
+#[derive(Clone, Debug)]
+pub(crate) struct CallItem {
+    pub(crate) place: Place,
+    pub(crate) call: CallDocument,
+}
+
+/// An entry of `tests`.
+#[derive(Debug)]
+pub(crate) struct TestItem {
+    pub(crate) expect: Verdict,
+    pub(crate) call: Text,
+    pub(crate) by: Option<Text>,
+}
+
+/// Who is meant.
+#[derive(Clone, Debug)]
+pub(crate) struct Selector {
+    pub(crate) place: Place,
+    pub(crate) kind: SelectorKind,
+}
+
+/// The forms of a selector.
+#[derive(Clone, Debug)]
+pub(crate) enum SelectorKind {
+    /// `any`.
+    Any,
+    /// `NAME`, `segment/NAME`, or a list of these.
+    List(Vec<Pick>),
+    /// `{label: value}`: all pairs must hold.
+    Labels(Vec<(Text, Text)>),
+}
+
+/// An element of a list.
+#[derive(Clone, Debug)]
+pub(crate) enum Pick {
+    /// `NAME`.
+    Workload(Text),
+    /// `segment/NAME`.
+    Segment(Text),
+}
