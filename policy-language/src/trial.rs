@@ -17,14 +17,24 @@ use crate::{
 pub struct TestReport {
     /// Each test, in the order of the files.
     pub results: Vec<TestResult>,
-    /// How many passed.
-    pub passed: usize,
-    /// How many did not.
-    pub failed: usize,
+    passed: usize,
+    failed: usize,
     /// Rules that no passed test was allowed by.
     pub untested_rules: Vec<String>,
     /// How many rules there are.
     pub rules: usize,
+}
+
+impl TestReport {
+    /// How many passed.
+    pub const fn passed(&self) -> usize {
+        self.passed
+    }
+
+    /// How many did not.
+    pub const fn failed(&self) -> usize {
+        self.failed
+    }
 }
 
 /// What became of one test.

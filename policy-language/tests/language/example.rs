@@ -23,5 +23,5 @@ fn the_example_loads_and_all_its_tests_pass() {
         "2 files (7 workloads, 4 segments, 8 rules, 1 guard, 11 tests)"
     );
     let report = set.run_tests();
-    assert_eq!((report.passed, report.failed), (11, 0));
+    assert_eq!((report.passed(), report.failed()), (11, 0));
 }
