@@ -14,6 +14,7 @@ pub mod scrape;
 mod tasks;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod tls;
+pub mod witness;
 pub mod workload;
 pub mod workload_api;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]

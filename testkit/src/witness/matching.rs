@@ -1,0 +1,152 @@
+//! Whether a call of a rule is the call that a workload saw.
+
+use super::document::Call;
+
+/// What a caller asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked<'a> {
+    Http { method: &'a str, path: &'a str },
+    Grpc { service: &'a str, method: &'a str },
+    Tcp,
+}
+
+impl Asked<'_> {
+    /// As `listens` spells it.
+    pub(super) const fn protocol(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+            Self::Grpc { .. } => "grpc",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// How closely one segment of a template fits; more is closer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fit {
+    Rest,
+    Parameter,
+    Literal,
+}
+
+/// The methods and the template of `http: M[,M] /path`.
+pub(super) fn http(call: &Call) -> Option<(Vec<&str>, &str)> {
+    let (methods, template) = call.http.as_deref()?.split_once(' ')?;
+    Some((methods.split(',').map(str::trim).collect(), template.trim()))
+}
+
+/// How closely each segment of a path fits a template; `None` if one does not. The order of these
+/// lists is the order of templates, the closest last.
+pub(super) fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
+    let mut fits = Vec::new();
+    let mut templates = template.strip_prefix('/')?.split('/');
+    let mut segments = path.strip_prefix('/')?.split('/').peekable();
+    while segments.peek().is_some() {
+        let template = templates.next()?;
+        let name = template.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        if name.is_some_and(|name| name.ends_with("...")) {
+            let rest = segments.collect::<Vec<_>>();
+            // One segment or more, none of them empty: a slash at the end is another path.
+            return (!rest.contains(&"")).then(|| {
+                fits.extend(rest.iter().map(|_| Fit::Rest));
+                fits
+            });
+        }
+        let segment = segments.next()?;
+        match name {
+            Some(_) if !segment.is_empty() => fits.push(Fit::Parameter),
+            None if template == segment => fits.push(Fit::Literal),
+            Some(_) | None => return None,
+        }
+    }
+    templates.next().is_none().then_some(fits)
+}
+
+/// Whether `grpc: pkg.Service/Method` or `pkg.Service/*` is this call.
+pub(super) fn is_grpc(call: &Call, service: &str, method: &str) -> bool {
+    let call = call.grpc.as_deref().and_then(|call| call.split_once('/'));
+    call.is_some_and(|(allowed, name)| allowed == service && (name == method || name == "*"))
+}
+
+/// Whether servers may disagree on what a path means (HTTP-08, HTTP-09): such a path must not
+/// reach a workload at all.
+pub(super) fn is_ambiguous(path: &str) -> bool {
+    let Some(inner) = path.strip_prefix('/') else { return true };
+    let mut segments = inner.split('/');
+    // A slash at the end is one segment that is empty, and the last.
+    let last = segments.next_back().unwrap_or_default();
+    if matches!(last, "." | "..") || segments.any(|segment| matches!(segment, "" | "." | "..")) {
+        return true;
+    }
+    let odd_byte = |byte: u8| byte <= b' ' || byte >= 0x7f || b"\\;?#\"<>^`{|}[]".contains(&byte);
+    inner.bytes().any(odd_byte) || inner.split('%').skip(1).any(is_odd_escape)
+}
+
+/// Whether what follows a `%` is no pair of upper-case hex digits, or stands for a byte that need
+/// not, or must not, be written so.
+fn is_odd_escape(rest: &str) -> bool {
+    let Some(digits) = rest.get(..2) else { return true };
+    let Ok(byte) = u8::from_str_radix(digits, 16) else { return true };
+    let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    digits.contains('+')
+        || digits != digits.to_uppercase()
+        || unreserved
+        || byte < b' '
+        || byte == 0x7f
+        || b"/\\%;".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_fit_segment_by_segment() {
+        use Fit::{Literal, Parameter, Rest};
+        let check = |template, path, expected: Option<&[Fit]>| {
+            assert_eq!(fit(template, path).as_deref(), expected, "{template} {path}");
+        };
+        check("/v1/payments", "/v1/payments", Some(&[Literal, Literal]));
+        check("/v1/payments/{id}", "/v1/payments/7", Some(&[Literal, Literal, Parameter]));
+        check("/v1/payments/{id}", "/v1/payments", None);
+        check("/v1/payments/{id}", "/v1/payments/", None);
+        check("/v1/payments/{id}", "/v1/payments/7/capture", None);
+        check("/v1/payments/{id}/capture", "/v1/payments/7/refund", None);
+        check("/v1/{rest...}", "/v1/a/b", Some(&[Literal, Rest, Rest]));
+        check("/v1/{rest...}", "/v1", None);
+        check("/v1/{rest...}", "/v1/", None);
+        check("/v1/{rest...}", "/v1/a/", None);
+        check("/v1/", "/v1/", Some(&[Literal, Literal]));
+        check("/v1", "/v1/", None);
+        check("/pay", "/payments", None);
+        check("/pay", "/Pay", None);
+        check("/", "/", Some(&[Literal]));
+    }
+
+    #[test]
+    fn a_literal_is_closer_than_a_parameter_and_that_closer_than_the_rest() {
+        let path = "/v1/tokens/export";
+        let mut fits =
+            ["/v1/tokens/export", "/v1/tokens/{token}", "/v1/{rest...}"].map(|t| fit(t, path));
+        fits.sort();
+
+        assert_eq!(fits.last().unwrap(), &fit("/v1/tokens/export", path));
+        assert_eq!(fits[0], fit("/v1/{rest...}", path));
+    }
+
+    #[test]
+    fn paths_with_more_than_one_reading_are_ambiguous() {
+        let bad = [
+            "", "a", "//a", "/a//b", "/./a", "/a/..", "/a/../b", "/a%2fb", "/a%2Fb", "/a%5Cb",
+            "/a%00", "/a\\b", "/a;b", "/a%3Bb", "/a%2e", "/%41", "/a%3a", "/a%", "/a%4", "/a%zz",
+            "/a%25", "/a b", "/a\u{e9}", "/a?b", "/a#b", "//", "/a%+1",
+        ];
+        for path in bad {
+            assert!(is_ambiguous(path), "{path}");
+        }
+        for path in ["/", "/a", "/a/", "/a/b-c_d~e.f", "/a%3A", "/a:b@c", "/...", "/a%C3%A9", "/*"]
+        {
+            assert!(!is_ambiguous(path), "{path}");
+        }
+    }
+}
