@@ -17,15 +17,6 @@ use crate::{
     model::{Guard, Members, Rule, Segment, Who, Workload, WorkloadNumber},
 };
 
-/// What one callee enforces, and which of its destinations are unknown.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Compiled {
-    /// To be signed and sent.
-    pub document: SnapshotDocument,
-    /// The destinations asked for that are not in it: no workload, or no environment, of that name.
-    pub refused: Vec<String>,
-}
-
 /// Why there is no policy for an ID.
 #[derive(Debug, Error)]
 pub enum CompileError {
@@ -52,7 +43,8 @@ pub(crate) struct Compiler<'a> {
 
 impl PolicySet {
     /// Compiles what `callee` enforces, with the identities of the `destinations` it calls, each
-    /// `WORKLOAD` for its own environment or `ENV/WORKLOAD`. Unknown ones are listed, not used.
+    /// `WORKLOAD` for its own environment or `ENV/WORKLOAD`. A destination that names no workload
+    /// is not in the document; the others are.
     ///
     /// # Errors
     ///
@@ -63,21 +55,16 @@ impl PolicySet {
         destinations: &[String],
         version: PolicyVersion,
         issued_at: SystemTime,
-    ) -> Result<Compiled, CompileError> {
+    ) -> Result<SnapshotDocument, CompileError> {
         let unknown = || CompileError::UnknownCallee(callee.to_string());
         let (number, environment) = self.find(callee).ok_or_else(unknown)?;
         let mut document = self.compiler().compile(number, &environment)?;
         document.version = version.0;
         document.issued_at = issued_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let mut refused = Vec::new();
         let names: BTreeSet<&String> = destinations.iter().collect();
-        for name in names {
-            match self.destination(name, &environment) {
-                Some(destination) => document.destinations.push(destination),
-                None => refused.push(name.clone()),
-            }
-        }
-        Ok(Compiled { document, refused })
+        let known = names.into_iter().filter_map(|name| self.destination(name, &environment));
+        document.destinations = known.collect();
+        Ok(document)
     }
 
     fn destination(&self, name: &str, own: &str) -> Option<DestinationDocument> {

@@ -24,7 +24,7 @@ mod yaml;
 
 pub use check::{Checked, check, load};
 pub use codes::{CODE_PAGES, CodePage, code_page};
-pub use compile::{CompileError, Compiled};
+pub use compile::CompileError;
 pub use explain::{
     ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement, Explanation,
 };
