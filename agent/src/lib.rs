@@ -11,6 +11,7 @@
 
 mod bundles;
 mod caller;
+mod calls;
 mod executable;
 mod holdings;
 mod limits;
@@ -24,6 +25,7 @@ mod svid;
 mod svids;
 
 pub use caller::{AttestationError, Caller};
+pub use calls::{Calls, OpenCall};
 pub use holdings::{Holding, Holdings};
 pub use process::{Process, ProcessError};
 pub use selector::{Selector, SelectorError, Selectors};

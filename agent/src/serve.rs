@@ -7,13 +7,13 @@ use http::Request;
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::{counter, gauge};
-use tokio::{net::UnixStream, sync::watch};
+use tokio::net::UnixStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
 use tower_service::Service;
 
 use crate::{
-    AttestationError, Caller, Holdings, Server, Socket,
+    AttestationError, Caller, Calls, Holdings, Server, Socket,
     executable::Executables,
     limits::{Limits, Slot},
     service::{WorkloadApi, denied, require_header},
@@ -67,13 +67,8 @@ impl<S: Server> Agent<S> {
 pub(crate) struct Connection<S> {
     pub(crate) agent: Arc<Agent<S>>,
     pub(crate) caller: Caller,
-    calls: watch::Sender<usize>,
+    pub(crate) calls: Calls,
     _slot: Slot,
-}
-
-/// Counts as a call of its connection for as long as it lives.
-pub(crate) struct OpenCall<S> {
-    connection: Arc<Connection<S>>,
 }
 
 /// Spawns what hyper wants spawned where shutdown waits for it.
@@ -137,7 +132,7 @@ fn admit<S: Server>(agent: &Arc<Agent<S>>, stream: UnixStream, routes: &Routes) 
         );
         return;
     };
-    let calls = watch::Sender::new(0);
+    let calls = Calls::default();
     let connection = Connection { agent: agent.clone(), caller, calls, _slot: slot };
     agent.tasks.spawn(run(Arc::new(connection), stream, routes.clone()));
 }
@@ -158,13 +153,14 @@ async fn run<S: Server>(connection: Arc<Connection<S>>, stream: UnixStream, rout
 }
 
 async fn speak<S: Server>(connection: Arc<Connection<S>>, stream: UnixStream, routes: Routes) {
-    let calls = connection.clone();
+    let (stop, tasks) = (connection.agent.stop.clone(), connection.agent.tasks.clone());
+    let calls = connection.calls.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
         let mut routes = routes.clone();
         async move { Ok::<_, Infallible>(answer(&mut routes, request).await) }
     });
-    let serving = http2::Builder::new(OnTracker(calls.agent.tasks.clone()))
+    let serving = http2::Builder::new(OnTracker(tasks))
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES)
@@ -172,8 +168,8 @@ async fn speak<S: Server>(connection: Arc<Connection<S>>, stream: UnixStream, ro
     let mut serving = pin!(serving);
     tokio::select! {
         _ended = serving.as_mut() => return,
-        () = calls.agent.stop.cancelled() => {}
-        () = calls.idle() => {}
+        () = stop.cancelled() => {}
+        () = calls.idle(IDLE) => {}
     }
     serving.as_mut().graceful_shutdown();
     // Whatever is left after the deadline is cut: its client does not read.
@@ -197,29 +193,5 @@ impl<S: Server> Connection<S> {
             attestation_failed(&error);
             denied()
         })
-    }
-
-    pub(crate) fn open_call(self: &Arc<Self>) -> OpenCall<S> {
-        self.calls.send_modify(|calls| *calls += 1);
-        OpenCall { connection: self.clone() }
-    }
-
-    /// Resolves when there has been no call for [`IDLE`].
-    async fn idle(&self) {
-        let mut calls = self.calls.subscribe();
-        loop {
-            // Never an error: `self` holds the sender.
-            let _ = calls.wait_for(|calls| *calls == 0).await;
-            let busy = calls.wait_for(|calls| *calls > 0);
-            if tokio::time::timeout(IDLE, busy).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-impl<S> Drop for OpenCall<S> {
-    fn drop(&mut self) {
-        self.connection.calls.send_modify(|calls| *calls -= 1);
     }
 }

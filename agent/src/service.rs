@@ -123,7 +123,7 @@ async fn send_svids<S: Server>(
     connection: Arc<Connection<S>>,
     sender: mpsc::Sender<Result<X509svidResponse, Status>>,
 ) {
-    let _open = connection.open_call();
+    let _open = connection.calls.open();
     let mut changes = connection.agent.server.changes();
     let mut svids = Svids::new(connection.clone());
     loop {
@@ -148,7 +148,7 @@ async fn send_bundles<S: Server>(
     connection: Arc<Connection<S>>,
     sender: mpsc::Sender<Result<X509BundlesResponse, Status>>,
 ) {
-    let _open = connection.open_call();
+    let _open = connection.calls.open();
     let mut changes = connection.agent.server.changes();
     let mut bundles = Bundles::new(connection.clone());
     loop {

@@ -11,7 +11,7 @@ use spiffe::SpiffeId;
 use tonic::Status;
 
 use crate::{
-    Bundle, Holding, Order, Refused, Server, View,
+    Bundle, Holding, Order, Process, Refused, Selector, Server, View,
     serve::Connection,
     service::{denied, refused},
     svid::{FreshKey, Renewal, Svid, jitter},
@@ -143,10 +143,21 @@ impl<S: Server> Connection<S> {
     pub(crate) async fn view(&self) -> Result<View, Status> {
         let view = self.agent.server.view(&self.caller.process().selectors).await;
         match view {
-            Ok(view) if view.ids.is_empty() => Err(denied()), // WAPI-14, WAPI-17
+            Ok(view) if view.ids.is_empty() => {
+                self.log_stranger();
+                Err(denied()) // WAPI-14, WAPI-17
+            }
             Ok(view) => Ok(view),
             Err(error) => Err(refused(&error)),
         }
+    }
+
+    /// A process that is not dumpable shows its executable only to root and `CAP_SYS_PTRACE`.
+    fn log_stranger(&self) {
+        let Process { pid, uid, selectors, .. } = self.caller.process();
+        let executable_seen = selectors.iter().any(|one| matches!(one, Selector::Path(_)));
+        tracing::warn!(pid, uid, executable_seen, "no entry for this process");
+        tracing::debug!(pid, selectors = ?selectors, "its selectors"); // OBS-02
     }
 
     async fn executable(&self) -> Option<[u8; 32]> {

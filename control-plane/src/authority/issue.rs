@@ -7,7 +7,7 @@ use std::{
 
 use cellwall_agent::Issued;
 use metrics::{counter, histogram};
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer};
+use rustls_pki_types::CertificateSigningRequestDer;
 use serde_json::{Value, json};
 use spiffe::SpiffeId;
 
@@ -93,9 +93,9 @@ impl Authority {
         &self.ca
     }
 
-    /// How long its certificates live.
-    pub fn ttl(&self) -> Duration {
-        self.ttl
+    /// Whether it would issue now (CA-07).
+    pub fn is_able(&self, now: SystemTime) -> bool {
+        self.validity(now).is_ok()
     }
 
     /// Issues a certificate for `id` with the public key of `csr`. That the subject is entitled
@@ -192,10 +192,5 @@ impl Authority {
                 Err(IssueError::Audit(error))
             }
         }
-    }
-
-    /// Whom members of the trust domain trust.
-    pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.ca.certificate
     }
 }

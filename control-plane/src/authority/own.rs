@@ -111,7 +111,7 @@ async fn issue(
     let issued =
         authority.issue(id, &csr, subject, SystemTime::now()).await.map_err(OwnSvidError::Issue)?;
     let renewal = Renewal::planned(issued.issued_at, issued.not_after, jitter());
-    let anchors = vec![authority.certificate().clone()];
+    let anchors = vec![authority.ca().certificate.clone()];
     let material = TlsMaterial::build(MaterialInput {
         chain: vec![CertificateDer::from(issued.chain)],
         key: PrivatePkcs8KeyDer::from(key.to_vec()).into(),

@@ -16,6 +16,19 @@ impl Store {
     pub async fn verify_audit(&self) -> Result<Result<Head, Broken>, StoreError> {
         self.run(verify).await
     }
+
+    /// The position of the last record; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the log cannot be read.
+    pub async fn audit_sequence(&self) -> Result<i64, StoreError> {
+        self.run(|database| {
+            let last = "SELECT coalesce(max(sequence), 0) FROM audit";
+            database.query_row(last, [], |row| row.get(0))
+        })
+        .await
+    }
 }
 
 /// Adds a record to the log, within whatever it is the record of.

@@ -1,0 +1,180 @@
+//! The version in force, read from the store at start and replaced by each apply.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use cellwall_agent::Selectors;
+use cellwall_policy::PolicyVersion;
+use cellwall_policy_language::{Findings, PolicySet, Sources, load};
+use spiffe::{SpiffeId, TrustDomain};
+use tokio::sync::{Mutex, watch};
+
+use crate::{
+    registry::{Refusals, Registry},
+    store::{PolicyRow, SealingKey, Store, StoreError, Unsealable, hex},
+};
+
+/// What is in force, published whole: policy and entries always belong together.
+#[derive(Debug)]
+pub struct Edition {
+    /// Its number; 0 as long as nothing has been applied.
+    pub version: PolicyVersion,
+    /// The policy; nothing is allowed and nobody has an identity without one.
+    pub policy: Option<Policy>,
+    /// When this process put it in force; absent if an earlier one did.
+    pub published: Option<Instant>,
+}
+
+/// A policy version with everything that follows from it.
+#[derive(Debug)]
+pub struct Policy {
+    /// The policy.
+    pub set: PolicySet,
+    /// The registration entries in it.
+    pub registry: Registry,
+    /// The documents.
+    pub sources: Sources,
+    /// When it was applied.
+    pub applied_at: SystemTime,
+    /// By whom.
+    pub applied_by: String,
+    /// Why, in their words.
+    pub message: String,
+}
+
+/// Owns the version in force.
+#[derive(Debug)]
+pub struct PolicyBook {
+    pub(super) trust_domain: TrustDomain,
+    pub(super) store: Store,
+    pub(super) sealing: Arc<SealingKey>,
+    pub(super) current: watch::Sender<Arc<Edition>>,
+    /// A number for the agent, which knows nothing of policies.
+    pub(super) changes: watch::Sender<u64>,
+    /// One apply at a time.
+    pub(super) applying: Mutex<()>,
+}
+
+/// Why the stored version cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyBookError {
+    /// The store cannot be read.
+    #[error("the stored policy cannot be read")]
+    Store(#[source] StoreError),
+    /// Somebody changed it in the database (CP-07).
+    #[error("policy version {version} is not what was applied")]
+    Changed {
+        /// Which version.
+        version: u64,
+        /// Why it is not believed.
+        #[source]
+        source: Unsealable,
+    },
+    /// The documents are not JSON.
+    #[error("policy version {version} cannot be read")]
+    Json {
+        /// Which version.
+        version: u64,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// This release refuses the documents.
+    #[error("policy version {version} is refused by this release")]
+    Findings {
+        /// Which version.
+        version: u64,
+        /// Why.
+        #[source]
+        source: Findings,
+    },
+    /// This release refuses an entry.
+    #[error("policy version {version} is refused by this release")]
+    Entries {
+        /// Which version.
+        version: u64,
+        /// Why.
+        #[source]
+        source: Refusals,
+    },
+}
+
+impl Edition {
+    /// The identities that a process with these selectors earns.
+    pub fn earned(&self, selectors: &Selectors) -> Vec<SpiffeId> {
+        self.policy.as_ref().map(|policy| policy.registry.earned(selectors)).unwrap_or_default()
+    }
+}
+
+impl PolicyBook {
+    /// Opens the book at the version in force. Its tests are not run again: something they name
+    /// may have changed since, and that must not keep the control plane from starting.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyBookError`] when the stored version is not what was applied or is refused now.
+    pub async fn open(
+        trust_domain: TrustDomain,
+        store: Store,
+        sealing: Arc<SealingKey>,
+    ) -> Result<Self, PolicyBookError> {
+        let row = store.latest_policy().await.map_err(PolicyBookError::Store)?;
+        let edition = match row {
+            Some(row) => restore(&trust_domain, &sealing, row)?,
+            None => Edition { version: PolicyVersion(0), policy: None, published: None },
+        };
+        let changes = watch::Sender::new(edition.version.0);
+        let current = watch::Sender::new(Arc::new(edition));
+        Ok(Self { trust_domain, store, sealing, current, changes, applying: Mutex::new(()) })
+    }
+
+    /// What is in force now.
+    pub fn edition(&self) -> Arc<Edition> {
+        self.current.borrow().clone()
+    }
+
+    /// Where each new edition appears.
+    pub fn editions(&self) -> watch::Receiver<Arc<Edition>> {
+        self.current.subscribe()
+    }
+
+    /// The number of each new edition.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+fn restore(
+    trust_domain: &TrustDomain,
+    sealing: &SealingKey,
+    row: PolicyRow,
+) -> Result<Edition, PolicyBookError> {
+    let version = row.version;
+    sealing
+        .open(&statement(version, &row.sources), &row.voucher)
+        .map_err(|source| PolicyBookError::Changed { version, source })?;
+    let sources: Sources = serde_json::from_str(&row.sources)
+        .map_err(|source| PolicyBookError::Json { version, source })?;
+    let set = load(&sources).map_err(|source| PolicyBookError::Findings { version, source })?;
+    let registry = Registry::new(trust_domain, set.entries())
+        .map_err(|source| PolicyBookError::Entries { version, source })?;
+    let policy = Policy {
+        set,
+        registry,
+        sources,
+        applied_at: row.applied_at,
+        applied_by: row.applied_by,
+        message: row.message,
+    };
+    let version = PolicyVersion(version);
+    Ok(Edition { version, policy: Some(policy), published: None })
+}
+
+/// What the sealing key vouches for: these documents under this number (CP-07). A policy says who
+/// gets which identity; whoever can only write the database must not be able to say so.
+pub(super) fn statement(version: u64, sources: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sources.as_bytes());
+    format!("policy/{version}/{}", hex(hash.as_ref()))
+}
