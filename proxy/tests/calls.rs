@@ -1,0 +1,174 @@
+//! A call from one workload to another, through both sidecars.
+
+use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
+use cellwall_testkit::{client, workload::Saw};
+use http_body_util::Full;
+
+use crate::kit::{Plan, Town, checkout, destination, id, payments, policy};
+
+#[tokio::test]
+async fn a_payment_goes_through_both_sidecars_and_arrives_with_its_callers_id() {
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let callee = town.sidecar(plan, policy).await;
+    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    town.control.follow("payments", &id("payments"));
+    let mut caller = town.sidecar(plan, policy).await;
+    let (status, _) = caller.reach("payments", "POST /v1/payments").await;
+    assert_eq!(status, 200);
+    let seen = callee.seen();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].caller, [id("checkout")]);
+    assert_eq!(
+        seen[0].saw,
+        Saw::Http { method: "POST".to_owned(), path: "/v1/payments".to_owned() }
+    );
+    let line = caller.logged(|line| line["kind"] == "call").await;
+    assert_eq!(line["cellwall.direction"], "outbound");
+    assert_eq!(line["cellwall.caller.workload"], "checkout");
+    assert_eq!(line["cellwall.callee.id"], id("payments"));
+    assert_eq!(line["cellwall.reason"], "done");
+}
+
+#[tokio::test]
+async fn a_call_leaves_one_line_and_its_metrics() {
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let mut callee = town.sidecar(plan, policy).await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let request = client::build("POST /v1/payments").unwrap().header("traceparent", trace);
+    let request = request.body(Full::from("12345678")).unwrap();
+    let response = callee.http(&town.svid("checkout")).await.send(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let line = callee.logged(|line| line["kind"] == "call").await;
+    let expected = [
+        ("level", "info"),
+        ("cellwall.direction", "inbound"),
+        ("cellwall.verdict", "allow"),
+        ("cellwall.by", "checkout-calls"),
+        ("cellwall.reason", "done"),
+        ("cellwall.env", "prod"),
+        ("cellwall.caller.workload", "checkout"),
+        ("cellwall.caller.id", "spiffe://pay.example/prod/checkout"),
+        ("cellwall.callee.workload", "payments"),
+        ("http.request.method", "POST"),
+        ("http.route", "/v1/payments"),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+    ];
+    for (key, value) in expected {
+        assert_eq!(line[key], value, "{key} in {line}");
+    }
+    assert_eq!(
+        (line["http.response.status_code"].as_u64(), line["request_bytes"].as_u64()),
+        (Some(200), Some(8))
+    );
+    assert_eq!(line["response_bytes"].as_u64(), u64::try_from(response.body().len()).ok());
+    let metrics = callee.metrics().await;
+    let labels = [
+        ("direction", "inbound"),
+        ("src", "checkout"),
+        ("dst", "payments"),
+        ("route", "/v1/payments"),
+        ("verdict", "allow"),
+        ("code", "200"),
+    ];
+    assert_eq!(metrics.sum("cellwall_requests_total", &labels), 1.0);
+    assert_eq!(metrics.sum("cellwall_authz_decisions_total", &[("by", "checkout-calls")]), 1.0);
+    assert_eq!(metrics.sum("cellwall_tls_handshakes_total", &[("result", "ok")]), 1.0);
+}
+
+#[tokio::test]
+async fn grpc_travels_with_its_trailers() {
+    let town = Town::new().await;
+    let method = |method: &str| CallDocument::Grpc {
+        service: "ledger.v1.Ledger".to_owned(),
+        method: method.to_owned(),
+    };
+    let plan = Plan { name: "ledger", speaks: Protocol::Grpc, outbound: &[] };
+    let callee = town.sidecar(plan, policy("ledger", Protocol::Grpc, &[method("Post")])).await;
+    let (plan, policy) = checkout(&["ledger"], vec![destination("ledger", Protocol::Grpc)]);
+    town.control.follow("ledger", &id("ledger"));
+    let mut caller = town.sidecar(plan, policy).await;
+    let port = caller.outbound["ledger"];
+    let allowed = client::grpc(port, "ledger.v1.Ledger/Post").await.unwrap();
+    assert_eq!(allowed.status, Some(0));
+    assert!(allowed.trailers.contains_key("grpc-status"), "a trailer, not a header");
+    let denied = client::grpc(port, "ledger.v1.Ledger/Adjust").await.unwrap();
+    assert_eq!(denied.status, Some(7), "PERMISSION_DENIED");
+    assert!(denied.headers["cellwall-decision"].to_str().unwrap().starts_with("d_"));
+    assert!(denied.body.is_empty());
+    let seen: Vec<_> = callee.seen().into_iter().map(|record| record.saw).collect();
+    let post = Saw::Grpc { service: "ledger.v1.Ledger".to_owned(), method: "Post".to_owned() };
+    assert_eq!(seen, [post]);
+    let line = caller.logged(|line| line["rpc.status_code"] == 0).await;
+    assert_eq!(line["rpc.method"], "ledger.v1.Ledger/Post");
+}
+
+#[tokio::test]
+async fn many_calls_share_a_connection_between_sidecars() {
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let callee = town.sidecar(plan, policy).await;
+    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    town.control.follow("payments", &id("payments"));
+    let caller = town.sidecar(plan, policy).await;
+    for _ in 0..20 {
+        assert_eq!(caller.reach("payments", "POST /v1/payments").await.0, 200);
+    }
+    let handshakes = callee.metrics().await.sum("cellwall_tls_handshakes_total", &[]);
+    assert_eq!(handshakes, 1.0);
+}
+
+#[tokio::test]
+async fn addresses_are_taken_by_turns_and_a_dead_one_costs_no_call() {
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let callee = town.sidecar(plan, policy).await;
+    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let both = [dead.to_string(), callee.inbound.to_string()];
+    town.control.set_endpoints("payments", &both);
+    let caller = town.sidecar(plan, policy).await;
+    for _ in 0..10 {
+        assert_eq!(caller.reach("payments", "POST /v1/payments").await.0, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_address_where_somebody_else_answers_gets_no_byte() {
+    // AZ-12: the ledger answers at payments' address, with a valid SVID of its own
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let mut ledger = town.bare(plan).await;
+    ledger
+        .identity
+        .publish(&cellwall_testkit::workload_api::X509State::issued(&town.ca, &id("ledger")));
+    town.publish(SnapshotDocument {
+        callee: id("ledger"),
+        workload: "ledger".to_owned(),
+        ..policy
+    });
+    ledger.process.message("ready", crate::kit::DEADLINE).await.unwrap();
+    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    town.control.set_endpoints("payments", &[ledger.inbound.to_string()]);
+    let caller = town.sidecar(plan, policy).await;
+    let (status, body) = caller.reach("payments", "POST /v1/payments").await;
+    assert_eq!(status, 502, "{body}");
+    assert!(body.contains(r#""reason":"tls_refused","sent":"no""#), "{body}");
+    assert_eq!(ledger.seen(), []);
+    let labels = [("direction", "outbound"), ("reason", "unexpected_peer")];
+    assert_eq!(caller.metrics().await.sum("cellwall_tls_handshakes_total", &labels), 1.0);
+}
+
+#[tokio::test]
+async fn a_destination_that_nobody_serves_is_said_so() {
+    let town = Town::new().await;
+    let (plan, policy) =
+        checkout(&["payments", "nowhere"], vec![destination("payments", Protocol::Http)]);
+    let caller = town.sidecar(plan, policy).await;
+    let (status, body) = caller.reach("payments", "POST /v1/payments").await;
+    assert_eq!(status, 503);
+    assert!(body.contains(r#""reason":"no_endpoint","sent":"no""#), "{body}");
+    // A destination that the policy does not know: what is spoken there is not known either.
+    assert!(client::request(caller.outbound["nowhere"], "GET /").await.is_err());
+}

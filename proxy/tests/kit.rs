@@ -1,0 +1,281 @@
+//! A town of real sidecars: scripted identity and control plane, workloads in this process.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use cellwall_policy::{
+    CallDocument, CallerDocument, Callers, DestinationDocument, GuardDocument, ListensDocument,
+    Mode, PolicySigner, Protocol, RuleDocument, SignedSnapshot, SnapshotDocument,
+};
+use cellwall_testkit::{
+    ca::{Svid, TestCa},
+    client::{self, HttpConnection},
+    distribution::ScriptedDistribution,
+    process::{Process, Spawn},
+    scrape::Metrics,
+    tls::DangerousParty,
+    workload::{self, Record, Workload, WorkloadConfig},
+    workload_api::{ScriptedWorkloadApi, X509State},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
+
+pub(crate) fn id(workload: &str) -> String {
+    format!("spiffe://pay.example/prod/{workload}")
+}
+
+/// What all sidecars of a test share.
+pub(crate) struct Town {
+    pub(crate) ca: TestCa,
+    pub(crate) control: ScriptedDistribution,
+    pub(crate) dir: TempDir,
+    signer: PolicySigner,
+    version: AtomicU64,
+}
+
+/// One sidecar process with its own Workload API and its own workload.
+pub(crate) struct Sidecar {
+    pub(crate) process: Process,
+    pub(crate) identity: ScriptedWorkloadApi,
+    pub(crate) inbound: SocketAddr,
+    pub(crate) outbound: BTreeMap<String, SocketAddr>,
+    pub(crate) admin: SocketAddr,
+    /// Serves until the test ends.
+    _workload: Workload,
+    log: PathBuf,
+}
+
+/// How to start a sidecar.
+pub(crate) struct Plan<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) speaks: Protocol,
+    pub(crate) outbound: &'a [&'a str],
+}
+
+impl Town {
+    pub(crate) async fn new() -> Self {
+        let ca = TestCa::new("pay.example");
+        let control = ScriptedDistribution::start(&ca).await.unwrap();
+        let signer = PolicySigner::from_pkcs8(&PolicySigner::generate().unwrap()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("policy-key.pem"), signer.public_key_pem().unwrap())
+            .unwrap();
+        Self { ca, control, dir, signer, version: AtomicU64::new(0) }
+    }
+
+    /// Starts a sidecar that has neither an SVID nor a policy yet.
+    pub(crate) async fn bare(&self, plan: Plan<'_>) -> Sidecar {
+        let folder = self.dir.path().join(plan.name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let identity = ScriptedWorkloadApi::start(&folder).await.unwrap();
+        let log = folder.join("requests.jsonl");
+        let workload = Workload::start(workload_config(&plan, log.clone())).await.unwrap();
+        let mut spawn = Spawn::new("proxy", env!("CARGO_BIN_EXE_cellwall-proxy").as_ref(), &folder)
+            .args(["run", "--admin=127.0.0.1:0", "--drain-seconds=2"])
+            .arg(format!("--inbound=127.0.0.1:0={}", workload.address()))
+            .arg(format!("--control={}", self.control.address()))
+            .arg(format!("--workload-api={}", identity.endpoint()))
+            .arg(format!("--policy-key={}", self.dir.path().join("policy-key.pem").display()));
+        for destination in plan.outbound {
+            spawn = spawn.arg(format!("--outbound=0={destination}"));
+        }
+        let mut process = spawn.start().unwrap();
+        let line = process.message("listening", DEADLINE).await.unwrap();
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let outbound: BTreeMap<String, SocketAddr> =
+            serde_json::from_str(line["outbound"].as_str().unwrap()).unwrap();
+        Sidecar {
+            identity,
+            inbound: address(line["inbound"].as_str().unwrap()),
+            admin: address(line["admin"].as_str().unwrap()),
+            outbound,
+            process,
+            _workload: workload,
+            log,
+        }
+    }
+
+    /// Starts a sidecar and waits until it is ready.
+    pub(crate) async fn sidecar(&self, plan: Plan<'_>, policy: SnapshotDocument) -> Sidecar {
+        let name = plan.name.to_owned();
+        self.publish(policy);
+        let mut sidecar = self.bare(plan).await;
+        sidecar.identity.publish(&X509State::issued(&self.ca, &id(&name)));
+        sidecar.process.message("ready", DEADLINE).await.unwrap();
+        sidecar
+    }
+
+    /// Signs and sends a snapshot to its callee, as the next version.
+    pub(crate) fn publish(&self, policy: SnapshotDocument) -> u64 {
+        let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
+        let policy = SnapshotDocument { version, ..policy };
+        let signed = self.sign(&policy);
+        self.control.set_snapshot(&policy.callee, signed.payload, signed.signature);
+        version
+    }
+
+    /// Signs with the key that the sidecars trust.
+    pub(crate) fn sign(&self, policy: &SnapshotDocument) -> SignedSnapshot {
+        self.signer.sign(policy).unwrap()
+    }
+
+    /// An SVID that nobody but the test holds.
+    pub(crate) fn svid(&self, workload: &str) -> Svid {
+        self.ca.svid(&id(workload))
+    }
+}
+
+fn workload_config(plan: &Plan<'_>, log: PathBuf) -> WorkloadConfig {
+    WorkloadConfig {
+        name: plan.name.to_owned(),
+        environment: "prod".to_owned(),
+        protocol: match plan.speaks {
+            Protocol::Http => workload::Protocol::Http,
+            Protocol::Grpc => workload::Protocol::Grpc,
+            Protocol::Tcp => workload::Protocol::Tcp,
+        },
+        listen: ([127, 0, 0, 1], 0).into(),
+        stats: ([127, 0, 0, 1], 0).into(),
+        log,
+        routes: Vec::new(),
+        destinations: BTreeMap::new(),
+    }
+}
+
+/// A policy for `callee`, which lets `checkout` make `calls`.
+pub(crate) fn policy(callee: &str, protocol: Protocol, calls: &[CallDocument]) -> SnapshotDocument {
+    let rule = RuleDocument {
+        name: "checkout-calls".to_owned(),
+        from: Callers::Named(vec!["checkout".to_owned()]),
+        calls: calls.to_vec(),
+    };
+    SnapshotDocument {
+        schema: 1,
+        trust_domain: "pay.example".to_owned(),
+        callee: id(callee),
+        workload: callee.to_owned(),
+        version: 0,
+        issued_at: 1,
+        mode: Mode::Enforce,
+        listens: ListensDocument { protocol, port: 8443 },
+        identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
+        callers: ["checkout", "intruder"]
+            .map(|name| CallerDocument { name: name.to_owned(), id: None })
+            .into(),
+        rules: if calls.is_empty() { Vec::new() } else { vec![rule] },
+        guards: vec![GuardDocument {
+            name: "no-intruders".to_owned(),
+            from: Callers::Named(vec!["intruder".to_owned()]),
+            except: Vec::new(),
+        }],
+        destinations: Vec::new(),
+    }
+}
+
+pub(crate) fn http(method: &str, path: &str) -> CallDocument {
+    CallDocument::Http { methods: vec![method.to_owned()], path: path.to_owned() }
+}
+
+pub(crate) fn destination(name: &str, protocol: Protocol) -> DestinationDocument {
+    DestinationDocument { name: name.to_owned(), id: id(name), protocol }
+}
+
+/// The payments service as most tests need it.
+pub(crate) fn payments() -> (Plan<'static>, SnapshotDocument) {
+    let calls = [http("POST", "/v1/payments"), http("GET", "/v1/payments/{id}")];
+    let plan = Plan { name: "payments", speaks: Protocol::Http, outbound: &[] };
+    (plan, policy("payments", Protocol::Http, &calls))
+}
+
+/// The checkout service, which calls `destinations`.
+pub(crate) fn checkout(
+    outbound: &'static [&'static str],
+    destinations: Vec<DestinationDocument>,
+) -> (Plan<'static>, SnapshotDocument) {
+    let plan = Plan { name: "checkout", speaks: Protocol::Http, outbound };
+    let policy = policy("checkout", Protocol::Http, &[]);
+    (plan, SnapshotDocument { destinations, ..policy })
+}
+
+impl Sidecar {
+    /// A TLS connection to its inbound listener.
+    pub(crate) async fn dial(&self, svid: &Svid, alpn: &[&str]) -> TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(self.inbound).await.unwrap();
+        DangerousParty::presenting(svid).alpn(alpn).connect(tcp).await.unwrap()
+    }
+
+    /// An HTTP/1.1 connection to its inbound listener.
+    pub(crate) async fn http(&self, svid: &Svid) -> HttpConnection {
+        HttpConnection::over(self.dial(svid, &["http/1.1"]).await).await.unwrap()
+    }
+
+    /// One request of `svid`'s holder: status and body.
+    pub(crate) async fn call(&self, svid: &Svid, call: &str) -> (u16, String) {
+        let request = client::build(call).unwrap().body(Default::default()).unwrap();
+        let response = self.http(svid).await.send(request).await.unwrap();
+        let body = String::from_utf8(response.body().to_vec()).unwrap();
+        (response.status().as_u16(), body)
+    }
+
+    /// One request through its outbound listener for `destination`.
+    pub(crate) async fn reach(&self, destination: &str, call: &str) -> (u16, String) {
+        let response = client::request(self.outbound[destination], call).await.unwrap();
+        let body = String::from_utf8(response.body().to_vec()).unwrap();
+        (response.status().as_u16(), body)
+    }
+
+    /// What its workload saw so far.
+    pub(crate) fn seen(&self) -> Vec<Record> {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The first access-log line that fits.
+    pub(crate) async fn logged(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        self.process.printed(DEADLINE, fits).await.unwrap()
+    }
+
+    pub(crate) async fn metrics(&self) -> Metrics {
+        Metrics::scrape(self.admin).await.unwrap()
+    }
+
+    pub(crate) async fn ready(&self) -> (u16, String) {
+        let response = client::request(self.admin, "GET /readyz").await.unwrap();
+        let body = String::from_utf8(response.body().to_vec()).unwrap();
+        (response.status().as_u16(), body)
+    }
+}
+
+/// Polls until `done`, on a deadline.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, done: impl Fn() -> F) {
+    let looked = async {
+        while !done().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(DEADLINE, looked).await.is_ok(),
+        "{what}: not within {DEADLINE:?}"
+    );
+}
+
+/// How long tests that measure should look: longer for `cargo evidence`.
+pub(crate) fn evidence_time() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "the one setting of the tests")]
+    let seconds = std::env::var("CELLWALL_EVIDENCE_SECONDS").ok();
+    Duration::from_secs(seconds.and_then(|text| text.parse().ok()).unwrap_or(3))
+}
+
+/// Prints figures for `cargo evidence`.
+pub(crate) fn evidence(figures: &Value) {
+    println!("evidence: {figures}");
+}

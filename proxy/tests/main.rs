@@ -1,0 +1,13 @@
+//! What the sidecar promises, tried on the real program through its sockets: one module a promise.
+#![expect(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod kit;
+
+mod calls;
+mod corpus;
+mod denials;
+mod drain;
+mod identity;
+mod policy;
+mod rotation;
+mod tcp;
