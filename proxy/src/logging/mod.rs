@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cellwall_policy::{Protocol, Verdict};
@@ -18,7 +18,7 @@ use crate::flow::FlowRecord;
 /// Lines that wait for the writer. When it is full a line is dropped and counted (OBS-03).
 const QUEUE: usize = 16 * 1024;
 
-/// How long a line may wait in the buffer.
+/// About how long a line may wait in the buffer.
 const FLUSH: Duration = Duration::from_millis(200);
 
 /// Longest method or RPC name in a line (OBS-01).
@@ -74,15 +74,21 @@ impl AccessLog {
 }
 
 fn write_lines(lines: &Receiver<Vec<u8>>, mut out: impl Write) {
+    let mut flushed = Instant::now();
     loop {
         let written = match lines.recv_timeout(FLUSH) {
             Ok(line) => out.write_all(&line),
-            Err(RecvTimeoutError::Timeout) => out.flush(),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
             Err(RecvTimeoutError::Disconnected) => {
                 let _ = out.flush(); // nobody is left to tell
                 return;
             }
         };
+        let due = flushed.elapsed() >= FLUSH;
+        let written = written.and_then(|()| if due { out.flush() } else { Ok(()) });
+        if due {
+            flushed = Instant::now();
+        }
         if written.is_err() {
             counter!("cellwall_log_dropped_total").increment(1);
         }
