@@ -8,6 +8,7 @@ use std::{
 use cellwall_policy::{
     CallerDocument, Callers, DestinationDocument, GuardDocument, IdentityError, IdentityTemplate,
     ListensDocument, Mode, PolicyVersion, RuleDocument, SCHEMA, SnapshotDocument, SnapshotError,
+    is_name,
 };
 use spiffe::SpiffeId;
 use thiserror::Error;
@@ -68,6 +69,9 @@ impl PolicySet {
     }
 
     fn destination(&self, name: &str, own: &str) -> Option<DestinationDocument> {
+        if !name.split('/').all(is_name) {
+            return None;
+        }
         let (environment, workload) = name.rsplit_once('/').unwrap_or((own, name));
         let workload = self.workload(*self.by_name.get(workload)?)?;
         let id = self.template.id(workload.shape.as_ref()?, environment).ok()?;

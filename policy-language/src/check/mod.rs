@@ -115,10 +115,10 @@ impl<'a> Checker<'a> {
         self.rules(&documents.rules, &roles);
         self.guards(&documents.guards);
         self.templates();
-        self.logic();
-        // A rule that could not be read must not make every test that names it a mistake.
+        // What could not be read must not look like a contradiction.
         if unread == 0 {
-            self.tests(&documents.tests);
+            self.logic();
+            self.tests(documents);
         }
         if self.problems.errors() == 0 {
             self.compiles();

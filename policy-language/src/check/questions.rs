@@ -1,5 +1,7 @@
 //! `tests`: each question must be one, and what decides must exist. Running them comes later.
 
+use std::collections::BTreeSet;
+
 use cellwall_policy::{Protocol, Snapshot};
 
 use super::Checker;
@@ -11,12 +13,13 @@ use crate::{
     place::Place,
     question::{self, Asked, Question, Side},
     suggest::nearest,
-    syntax::{TestItem, Text},
+    syntax::{Documents, Text},
 };
 
 impl Checker<'_> {
-    pub(super) fn tests(&mut self, items: &[TestItem]) {
-        for item in items {
+    pub(super) fn tests(&mut self, documents: &Documents) {
+        let deciders = self.deciders(documents);
+        for item in &documents.tests {
             let question = match question::parse(&item.call.value) {
                 Ok(question) => question,
                 Err(error) => {
@@ -32,7 +35,7 @@ impl Checker<'_> {
                 self.port(&item.call, &question, callee);
             }
             if let Some(by) = &item.by {
-                self.decider(by);
+                self.decider(by, &deciders);
             }
             if self.problems.len() == before {
                 let (file, line) = self.files.line(item.call.place);
@@ -81,14 +84,16 @@ impl Checker<'_> {
         }
     }
 
-    fn decider(&mut self, by: &Text) {
-        let rules = self.parts.rules.iter().map(|rule| rule.name.clone());
-        let guards = self.parts.guards.iter().map(|guard| format!("guard/{}", guard.name));
-        let variables: Vec<_> =
-            self.parts.template.iter().flat_map(|template| template.variables()).collect();
-        let boundaries = variables.iter().map(|name| format!("boundary/{name}"));
-        let known: Vec<_> =
-            rules.chain(guards).chain(boundaries).chain(["default".to_owned()]).collect();
+    /// Whatever can decide a call, also rules and guards with a mistake in them.
+    fn deciders(&self, documents: &Documents) -> BTreeSet<String> {
+        let rules = documents.rules.iter().map(|rule| rule.name.value.clone());
+        let guards = documents.guards.iter().map(|guard| format!("guard/{}", guard.name.value));
+        let variables = self.parts.template.iter().flat_map(|template| template.variables());
+        let boundaries = variables.map(|name| format!("boundary/{name}"));
+        rules.chain(guards).chain(boundaries).chain(["default".to_owned()]).collect()
+    }
+
+    fn decider(&mut self, by: &Text, known: &BTreeSet<String>) {
         if !known.contains(&by.value) {
             let message = format!("nothing is called `{}`", by.value);
             let problem = Problem::error(Code::UnknownDecider, by.place, message)

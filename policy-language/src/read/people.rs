@@ -48,11 +48,15 @@ impl Reader<'_> {
             self.problems.push(Problem::error(Code::BadListener, node.place, message));
             return None;
         }
+        let before = self.problems.len();
         let fields = self.fields(node, "a listener", &LISTENER_KEYS)?;
         let mut entries = fields.iter();
         let (Some((protocol, place, value)), None) = (entries.next(), entries.next()) else {
-            let message = "a listener has exactly one of `http`, `grpc` and `tcp`";
-            self.problems.push(Problem::error(Code::BadListener, fields.place, message));
+            // An unknown key has been reported already.
+            if self.problems.len() == before {
+                let message = "a listener has exactly one of `http`, `grpc` and `tcp`";
+                self.problems.push(Problem::error(Code::BadListener, fields.place, message));
+            }
             return None;
         };
         let protocol = match protocol {

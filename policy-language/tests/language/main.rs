@@ -1,4 +1,15 @@
 //! What the language promises, on documents as people write them.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail as tests do"
+)]
 
+mod compiled;
 mod example;
+mod files;
+mod findings;
+mod not_yet;
+mod oracle;
+mod rendered;
+mod sample;

@@ -73,7 +73,7 @@ pub enum IdentityError {
     #[error("IDs below `/cellwall/` are Cellwall's own")]
     Reserved,
     /// The environment does not fit the template.
-    #[error("`{0}` does not give each variable of the template a value")]
+    #[error("the environment `{0}` does not give each variable of the template a value")]
     Environment(String),
     /// The ID would be too long.
     #[error("the SPIFFE ID would be longer than {MAX_ID_BYTES} bytes")]

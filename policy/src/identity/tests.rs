@@ -136,11 +136,9 @@ fn an_id_reads_back_as_the_shape_and_environment_that_made_it() {
     let made = two.id(&shape, "eu/prod").unwrap();
     assert_eq!(two.read(&made), Some((shape, "eu/prod".to_owned())));
     let one = template();
-    for text in [
-        "spiffe://pay.example",
-        "spiffe://other.example/prod/a",
-        "spiffe://pay.example/cellwall/a",
-    ] {
+    for text in
+        ["spiffe://pay.example", "spiffe://other.example/prod/a", "spiffe://pay.example/cellwall/a"]
+    {
         assert_eq!(one.read(&id(text)), None, "{text}");
     }
 }

@@ -45,6 +45,9 @@ pub enum TemplateError {
         "a path template has at most {MAX_TEMPLATE_BYTES} bytes and {MAX_TEMPLATE_SEGMENTS} segments"
     )]
     TooLong,
+    /// `//`, which no canonical path has.
+    #[error("a path template has no empty segment")]
+    EmptySegment,
     /// A segment has braces around no name, or braces and text together.
     #[error("`{0}` is neither a literal segment nor `{{name}}`")]
     BadSegment(String),
@@ -87,7 +90,7 @@ impl PathTemplate {
             return Err(TemplateError::TooLong);
         }
         if inner.is_empty() && text != "/" {
-            return Err(TemplateError::BadSegment(String::new()));
+            return Err(TemplateError::EmptySegment);
         }
         let mut names = Vec::new();
         for segment in inner.split('/').filter(|_| !inner.is_empty()) {
@@ -205,7 +208,10 @@ impl fmt::Display for PathTemplate {
 
 /// A literal segment must be what the canonicaliser leaves as it is.
 fn literal(segment: &str) -> Result<&str, TemplateError> {
-    if segment.is_empty() || segment.contains(['{', '}']) {
+    if segment.is_empty() {
+        return Err(TemplateError::EmptySegment);
+    }
+    if segment.contains(['{', '}']) {
         return Err(TemplateError::BadSegment(segment.to_owned()));
     }
     let path = format!("/{segment}");

@@ -1,0 +1,158 @@
+//! What is compiled for a callee, and who an ID is.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use cellwall_policy::{
+    CallerDocument, Callers, DestinationDocument, GuardDocument, Mode, PolicyVersion, Protocol,
+    Snapshot, SnapshotDocument,
+};
+use cellwall_policy_language::{CompileError, PolicySet};
+use spiffe::SpiffeId;
+
+use crate::{
+    example::example,
+    sample::{BASE, bent, checked, lines, set},
+};
+
+fn id(text: &str) -> SpiffeId {
+    SpiffeId::new(text).unwrap()
+}
+
+fn compile(set: &PolicySet, callee: &str, destinations: &[&str]) -> SnapshotDocument {
+    let destinations: Vec<_> = destinations.iter().map(|&name| name.to_owned()).collect();
+    let issued_at = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+    set.compile(&id(callee), &destinations, PolicyVersion(7), issued_at).unwrap()
+}
+
+fn caller(name: &str, id: Option<&str>) -> CallerDocument {
+    CallerDocument { name: name.to_owned(), id: id.map(str::to_owned) }
+}
+
+#[test]
+fn a_callee_gets_what_it_needs_and_nothing_else() {
+    // POL-04
+    let vault = compile(&example(), "spiffe://pay.example/prod/card-vault", &[]);
+    assert_eq!(vault.callers, [caller("checkout", None), caller("payments", None)]);
+    let rules: Vec<_> = vault.rules.iter().map(|rule| rule.name.as_str()).collect();
+    assert_eq!(rules, ["checkout-tokenises", "payments-charges-token"]);
+    assert_eq!(
+        vault.guards,
+        [GuardDocument {
+            name: "vault-callers".to_owned(),
+            from: Callers::Any,
+            except: vec!["checkout".to_owned(), "payments".to_owned()],
+        }]
+    );
+    assert_eq!((vault.version, vault.issued_at, vault.mode), (7, 1_790_000_000, Mode::Enforce));
+    let ledger = compile(&example(), "spiffe://pay.example/staging/ledger", &[]);
+    assert_eq!(ledger.callers, [caller("payments", None), caller("fraud", None)]);
+    assert_eq!(ledger.guards, []);
+    assert_eq!(ledger.callee, "spiffe://pay.example/staging/ledger");
+}
+
+#[test]
+fn any_and_audit_list_all_workloads_with_their_ids() {
+    let all = [caller("web", None), caller("rpc", None), caller("db", Some("/{env}/vm/db"))];
+    for callee in ["web", "rpc", "vm/db"] {
+        let document = compile(&set(BASE), &format!("spiffe://pay.example/prod/{callee}"), &[]);
+        assert_eq!(document.callers, all, "{callee}");
+        Snapshot::new(document).unwrap();
+    }
+    let quiet = bent("mode: audit", "mode: enforce").replace("from: any\n", "from: rpc\n");
+    let web = compile(&set(&quiet), "spiffe://pay.example/prod/web", &[]);
+    assert_eq!(web.callers, [caller("rpc", None)]);
+}
+
+#[test]
+fn destinations_are_of_the_own_environment_unless_they_name_another() {
+    let asked = ["rpc", "staging/db", "rpc", "nobody", "a/b/rpc", "Prod/rpc", "cellwall/rpc", ""];
+    let document = compile(&set(BASE), "spiffe://pay.example/prod/web", &asked);
+    let destination = |name: &str, id: &str, protocol| DestinationDocument {
+        name: name.to_owned(),
+        id: id.to_owned(),
+        protocol,
+    };
+    assert_eq!(
+        document.destinations,
+        [
+            destination("rpc", "spiffe://pay.example/prod/rpc", Protocol::Grpc),
+            destination("staging/db", "spiffe://pay.example/staging/vm/db", Protocol::Tcp),
+        ]
+    );
+    Snapshot::new(document).unwrap();
+}
+
+#[test]
+fn an_id_that_no_workload_has_has_no_policy() {
+    let set = set(BASE);
+    for text in [
+        "spiffe://pay.example/prod/nobody",
+        "spiffe://pay.example/prod/db",
+        "spiffe://pay.example/prod/vm/web",
+        "spiffe://pay.example/prod",
+        "spiffe://pay.example/cellwall/control-plane",
+        "spiffe://pay.example/cellwall/web",
+        "spiffe://other.example/prod/web",
+    ] {
+        let refused = set.compile(&id(text), &[], PolicyVersion(1), UNIX_EPOCH);
+        assert!(matches!(refused, Err(CompileError::UnknownCallee(_))), "{text}");
+        assert_eq!(set.identify(&id(text)), None, "{text}");
+    }
+    let known = set.identify(&id("spiffe://pay.example/staging/vm/db"));
+    assert_eq!(known, Some(("db", "staging".to_owned())));
+    assert_eq!(set.trust_domain().as_str(), "pay.example");
+    assert_eq!(set.workloads().collect::<Vec<_>>(), ["web", "rpc", "db"]);
+}
+
+#[test]
+fn an_entry_is_workload_environment_and_selectors() {
+    let text = bent(
+        "[\"unix:uid:1001\"]",
+        "[\"unix:path:/opt/web\", \"unix:gid:7\"], eu: [\"unix:uid:5\"]",
+    );
+    let entries = serde_json::to_value(set(&text).entries()).unwrap();
+    assert_eq!(
+        entries,
+        serde_json::json!([
+            {
+                "workload": "web",
+                "environment": "prod",
+                "id": "spiffe://pay.example/prod/web",
+                "selectors": ["unix:gid:7", "unix:path:/opt/web"],
+            },
+            {
+                "workload": "web",
+                "environment": "eu",
+                "id": "spiffe://pay.example/eu/web",
+                "selectors": ["unix:uid:5"],
+            },
+        ])
+    );
+}
+
+#[test]
+fn no_way_of_writing_yields_an_id_below_cellwall() {
+    let flat = "spiffe://pay.example/{workload}";
+    let template = "spiffe://pay.example/{env}/{workload}";
+    let without_env = |text: &str| {
+        text.replace(template, flat)
+            .replace("{prod: [", "{\"\": [")
+            .replace("\"/{env}/vm/db\"", "\"/vm/db\"")
+            .replace("prod/web -> prod/rpc", "web -> rpc")
+    };
+    assert_eq!(lines(&checked(&without_env(BASE))), Vec::<String>::new());
+    for text in [
+        BASE.replace(template, "spiffe://pay.example/cellwall/{env}/{workload}"),
+        BASE.replace("{prod: [", "{cellwall: ["),
+        BASE.replace("prod/web -> prod/rpc", "cellwall/web -> prod/rpc"),
+        BASE.replace("prod/web -> prod/rpc", "prod/web -> cellwall/rpc"),
+        without_env(BASE).replace("\"/vm/db\"", "\"/cellwall/control-plane\""),
+        without_env(BASE).replace("\"/vm/db\"", "\"/cellwall\""),
+        without_env(BASE).replace("  web:", "  cellwall:"),
+    ] {
+        let found = lines(&checked(&text));
+        assert!(found.iter().any(|line| line.starts_with("CW0109 ")), "{found:?}");
+    }
+    let document = set(BASE).explain("cellwall/web -> prod/rpc a.v1.A/Get");
+    assert!(document.is_err());
+}

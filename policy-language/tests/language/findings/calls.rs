@@ -1,0 +1,119 @@
+//! CW02xx: calls, listeners, questions.
+
+use super::Case;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        from: "{http: 8443}",
+        to: "{http: 0}",
+        findings: &["CW0204 4:25-26 a port is a number from 1 to 65535"],
+    },
+    Case {
+        from: "{http: 8443}",
+        to: "{http: 70000}",
+        findings: &["CW0204 4:25-30 a port is a number from 1 to 65535"],
+    },
+    Case {
+        from: "{http: 8443}",
+        to: "{http: web}",
+        findings: &["CW0204 4:25-28 a port is a number from 1 to 65535"],
+    },
+    Case {
+        from: "{http: 8443}",
+        to: "{http: 1, grpc: 2}",
+        findings: &["CW0204 4:19-23 a listener has exactly one of `http`, `grpc` and `tcp`"],
+    },
+    Case {
+        from: "{http: 8443}",
+        to: "[{http: 1}, {http: 2}]",
+        findings: &["CW0204 4:18-19 this release knows one listener per workload"],
+    },
+    Case {
+        from: "{tcp: 5432}]",
+        to: "{tcp: 5433}]",
+        findings: &["CW0203 20:19-23 port 5433 is not the declared port"],
+    },
+    Case {
+        from: "{tcp: 5432}]",
+        to: "{http: GET /a}]",
+        findings: &["CW0203 20:20-26 `http` call on a `tcp` port"],
+    },
+    Case {
+        from: "{tcp: 5432}]",
+        to: "{tcp: 5432, http: GET /a}]",
+        findings: &["CW0201 20:14-17 a call has exactly one of `http`, `grpc` and `tcp`"],
+    },
+    Case { from: "{tcp: 5432}]", to: "{tcp: 0}]", findings: &["CW0201 20:19-20 0 is not a port"] },
+    Case {
+        from: "{grpc: a.v1.A/Get}",
+        to: "{http: GET /a}",
+        findings: &["CW0203 11:34-40 `http` call on a `grpc` port"],
+    },
+    Case {
+        from: "{grpc: a.v1.A/Get}",
+        to: "{grpc: a.v1.A}",
+        findings: &["CW0201 11:34-40 `a.v1.A` is not `pkg.Service/Method`"],
+    },
+    Case {
+        from: "GET /v1/things/{id}",
+        to: "get /v1/things/{id}",
+        findings: &["CW0201 26:15-34 `get` is not a method that a call may name"],
+    },
+    Case {
+        from: "GET /v1/things/{id}",
+        to: "GET v1/things",
+        findings: &["CW0201 26:15-28 not a path template: a path template begins with `/`"],
+    },
+    Case {
+        from: "GET /v1/things/{id}",
+        to: "GET /v1//things",
+        findings: &["CW0201 26:15-30 not a path template: a path template has no empty segment"],
+    },
+    Case {
+        from: "GET /v1/things/{id}",
+        to: "GET",
+        findings: &["CW0201 26:15-18 `GET` is not `METHOD /path`"],
+    },
+    Case {
+        from: "GET /v1/things/{id}\n",
+        to: "GET /v1/things/{id}\n      - http: GET,PUT /v1/things/{name}\n",
+        findings: &[
+            "CW0207 27:15-40 `/v1/things/{id}` and `/v1/things/{name}` both match some path of `web`",
+        ],
+    },
+    Case {
+        from: "GET /v1/things/{id}\n",
+        to: "GET /v1/{a}/x\n      - http: GET /v1/y/{b}\n",
+        findings: &["CW0207 27:15-28 `/v1/{a}/x` and `/v1/y/{b}` both match some path of `web`"],
+    },
+    Case {
+        from: "GET /v1/things/{id}\n",
+        to: "GET /v1/x\n      - http: GET /v1/x/\n",
+        findings: &["CW0207 27:15-25 `/v1/x` and `/v1/x/` both match some path of `web`"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "prod/web prod/rpc a.v1.A/Get",
+        findings: &["CW0202 34:27-55 expected `ENV/A -> ENV/B CALL`"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "prod/web -> prod/rpc GET /a/../b",
+        findings: &["CW0202 34:52-59 answered 400 before any rule: the path has a dot segment"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "prod/web -> prod/rpc get /a",
+        findings: &["CW0202 34:48-51 `get` is not a method"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "prod/web -> prod/rpc Get",
+        findings: &["CW0202 34:48-51 expected `METHOD /path`, `pkg.Service/Method` or `tcp:PORT`"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "\"prod/rpc -> prod/db tcp:1\"",
+        findings: &["CW0203 34:27-54 port 1 is not the declared port"],
+    },
+];

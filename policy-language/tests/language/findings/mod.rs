@@ -1,0 +1,138 @@
+//! Every code, with the line and columns that it points to.
+
+mod calls;
+mod logic;
+mod names;
+mod syntax;
+
+use std::collections::BTreeSet;
+
+use cellwall_policy_language::{CODE_PAGES, Paint, Sources, check};
+use proptest::prelude::*;
+
+use crate::sample::{BASE, bent, checked, lines, set};
+
+/// A change to the base policy, and what is then found.
+pub(crate) struct Case {
+    from: &'static str,
+    to: &'static str,
+    /// `CODE line:column-end message`.
+    findings: &'static [&'static str],
+}
+
+fn all() -> impl Iterator<Item = &'static Case> {
+    [syntax::CASES, names::CASES, calls::CASES, logic::CASES].into_iter().flatten()
+}
+
+#[test]
+fn the_base_policy_has_no_findings() {
+    assert_eq!(set(BASE).run_tests().failed(), 0);
+}
+
+#[test]
+fn each_mistake_is_found_with_its_code_and_place() {
+    for case in all() {
+        let found = lines(&checked(&bent(case.from, case.to)));
+        assert_eq!(found, case.findings, "{:?} -> {:?}", case.from, case.to);
+    }
+}
+
+#[test]
+fn every_code_is_found_somewhere() {
+    let mut found: BTreeSet<String> = all()
+        .flat_map(|case| checked(&bent(case.from, case.to)).findings.0)
+        .map(|finding| finding.code)
+        .collect();
+    // These two have tests of their own: not_yet.rs, and the limits below.
+    found.extend(["CW0006".to_owned(), "CW0010".to_owned()]);
+    let pages: BTreeSet<String> = CODE_PAGES.iter().map(|page| page.code.to_owned()).collect();
+    assert_eq!(found, pages);
+}
+
+#[test]
+fn an_error_keeps_the_policy_from_being_used_and_a_warning_does_not() {
+    let error = checked(&bent("    from: web", "    from: wbe"));
+    assert_eq!((error.findings.errors(), error.set.is_some()), (1, false));
+    let twice = "rules:\n  - {name: a, from: rpc, to: db, allow: [{tcp: 5432}], why: again}\n";
+    let warning = checked(&bent("rules:\n", twice));
+    assert_eq!(warning.findings.to_string(), "0 errors, 1 warning");
+    assert_eq!(warning.set.map(|set| set.warnings().clone()), Some(warning.findings));
+}
+
+#[test]
+fn mistakes_of_all_kinds_in_all_files_are_found_in_one_run() {
+    let root = bent("identity:", "include: [more/*.yaml]\nidentity:")
+        .replace("role: reader", "role: raeder")
+        .replace("except: [rpc]", "except: [rpk]");
+    let mut sources = Sources::single(root);
+    let broken = "version: cellwall/v1\nrules: [".to_owned();
+    let unknown = "version: cellwall/v1\nidentity: x\nwhen: y\nroles: {r: {to: nobody, can: []}}\n";
+    sources.files.insert("more/a.yaml".to_owned(), broken);
+    sources.files.insert("more/b.yaml".to_owned(), unknown.to_owned());
+    sources.files.insert("stray.yaml".to_owned(), "version: cellwall/v1\n".to_owned());
+    let found: Vec<_> = check(&sources)
+        .findings
+        .0
+        .into_iter()
+        .map(|it| format!("{} {}:{}", it.code, it.file, it.line))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "CW0105 cellwall.yaml:16",
+            "CW0104 cellwall.yaml:32",
+            "CW0001 more/a.yaml:2",
+            "CW0009 more/b.yaml:2",
+            "CW0005 more/b.yaml:3",
+            "CW0104 more/b.yaml:4",
+            "CW0004 more/b.yaml:4",
+            "CW0008 stray.yaml:1",
+        ]
+    );
+}
+
+#[test]
+fn a_policy_beyond_the_limits_is_refused() {
+    let long = format!("{BASE}# {}\n", "x".repeat(1024 * 1024));
+    assert_eq!(lines(&checked(&long)), ["CW0010 1:1-2 longer than 1048576 bytes"]);
+    let calls: String = (0..1025).map(|at| format!("      - http: GET /v2/{at}\n")).collect();
+    let many = bent("      - http: GET /v1/things/{id}\n", &calls);
+    let expected = "CW0010 4:3-6 rules declare more than 1024 path templates for `web`";
+    assert_eq!(lines(&checked(&many)), [expected]);
+    let deep = format!("version: {}1{}\n", "[".repeat(40), "]".repeat(40));
+    assert_eq!(lines(&checked(&deep)), ["CW0001 1:41-42 nested too deeply"]);
+}
+
+#[test]
+fn help_names_what_was_probably_meant() {
+    for (from, to, help) in [
+        ("    from: web", "    from: wbe", "did you mean `web`?"),
+        ("    role: reader", "    role: raeder", "did you mean `reader`?"),
+        ("    from: web", "    from: segment/frnt", "did you mean `segment/front`?"),
+        ("    except: [rpc]", "    excpet: [rpc]", "did you mean `except`?"),
+        ("by: web-reads", "by: web-raeds", "did you mean `web-reads`?"),
+        ("{tcp: 5432}]", "{tcp: 5433}]", "use `tcp: 5432`"),
+    ] {
+        let findings = checked(&bent(from, to)).findings;
+        assert_eq!(findings.0[0].help.as_deref(), Some(help), "{to}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_and_rendered_without_a_panic(
+        at in 0..BASE.len(),
+        cut in 0usize..12,
+        text in "[a-z{}\\[\\]:,\"'#&*!|>%@\n\t ä\u{0}-]{0,8}",
+    ) {
+        // The base is ASCII.
+        let (start, end) = (at, (at + cut).min(BASE.len()));
+        let mut bent = BASE.to_owned();
+        bent.replace_range(start..end, &text);
+        let sources = Sources::single(bent);
+        let checked = check(&sources);
+        prop_assert!(checked.set.is_some() || checked.findings.errors() > 0);
+        checked.findings.render(&sources, Paint::Plain);
+        let _ = checked.set.map(|set| set.run_tests());
+    }
+}
