@@ -9,8 +9,10 @@ pub mod der;
 pub mod distribution;
 #[expect(clippy::indexing_slicing, reason = "cuts certificates that it has made itself")]
 pub mod hostile;
+pub mod mesh;
 pub mod process;
 pub mod scrape;
+pub mod sidecar;
 mod tasks;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod tls;

@@ -3,17 +3,25 @@
 use std::{collections::BTreeMap, io::Write as _, net::SocketAddr};
 
 use anyhow::Context as _;
-use cellwall_testkit::workload::{Workload, args::Args};
+use cellwall_testkit::workload::{Workload, WorkloadConfig, args::Args};
 use clap::Parser as _;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let config = Args::parse().into_config();
+    let runtime = Runtime::new().context("start the runtime")?;
+    let result = runtime.block_on(run(config));
+    // Stdin is read by a thread that nobody can wake.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(config: WorkloadConfig) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let workload = Workload::start(config).await.context("start the workload")?;

@@ -1,0 +1,160 @@
+//! Two sidecars with a scripted Workload API each and a scripted distribution server for both.
+
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
+
+use tempfile::TempDir;
+
+use super::{Sidecar, SidecarConfig};
+use crate::{
+    ca::TestCa,
+    distribution::ScriptedDistribution,
+    workload_api::{ScriptedWorkloadApi, X509State},
+};
+
+/// How long a sidecar may take until it has its identity and its policy.
+const READY: Duration = Duration::from_secs(5);
+
+/// Which two.
+#[derive(Clone, Debug)]
+pub struct PairConfig {
+    /// The trust domain of both.
+    pub trust_domain: String,
+    /// The policy-signing key's public half.
+    pub policy_key_pem: String,
+    /// Who calls.
+    pub client: Side,
+    /// Who is called.
+    pub server: Side,
+    /// What the client's policy calls the server: `WORKLOAD` or `ENV/WORKLOAD`.
+    pub destination: String,
+}
+
+/// One of the two.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// Its SPIFFE ID.
+    pub id: String,
+    /// Its snapshot: payload and signature, as the test made them.
+    pub snapshot: (Vec<u8>, Vec<u8>),
+    /// Its workload. A caller that is never called may name any address.
+    pub workload: SocketAddr,
+    /// Further flags.
+    pub flags: Vec<String>,
+}
+
+/// Two sidecars, both ready, the client's with a local port for the server.
+#[derive(Debug)]
+pub struct SidecarPair {
+    /// The caller's sidecar.
+    pub client: Sidecar,
+    /// The callee's sidecar.
+    pub server: Sidecar,
+    /// The caller's Workload API.
+    pub client_api: ScriptedWorkloadApi,
+    /// The callee's Workload API.
+    pub server_api: ScriptedWorkloadApi,
+    /// Policy and addresses for both.
+    pub distribution: ScriptedDistribution,
+    /// Issued all SVIDs.
+    pub ca: TestCa,
+    /// The local port of the client for the server.
+    pub entry: SocketAddr,
+    config: PairConfig,
+    /// Sockets and logs; gone with the pair.
+    folder: TempDir,
+}
+
+impl SidecarPair {
+    /// Starts both and waits until both are ready.
+    ///
+    /// # Errors
+    /// If one of them is not in time.
+    pub async fn start(config: PairConfig) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let ca = TestCa::new(&config.trust_domain);
+        let distribution = ScriptedDistribution::start(&ca).await?;
+        for side in [&config.client, &config.server] {
+            let (payload, signature) = side.snapshot.clone();
+            distribution.set_snapshot(&side.id, payload, signature);
+        }
+        distribution.follow(&config.destination, &config.server.id);
+        fs::write(folder.path().join("policy-key.pem"), &config.policy_key_pem)?;
+        let client_api = api(folder.path(), "client", &ca, &config.client).await?;
+        let server_api = api(folder.path(), "server", &ca, &config.server).await?;
+        let sidecar = |name: &str, side: &Side, api: &ScriptedWorkloadApi| SidecarConfig {
+            name: name.to_owned(),
+            folder: folder.path().to_owned(),
+            workload: side.workload,
+            outbound: Vec::new(),
+            control: distribution.address(),
+            policy_key: folder.path().join("policy-key.pem"),
+            workload_api: api.endpoint(),
+            program: None,
+            flags: side.flags.clone(),
+            user: None,
+        };
+        let server = sidecar("server", &config.server, &server_api);
+        let mut client = sidecar("client", &config.client, &client_api);
+        client.outbound.push(config.destination.clone());
+        let mut server = Sidecar::start(&server).await?;
+        let mut client = Sidecar::start(&client).await?;
+        server.ready(READY).await?;
+        client.ready(READY).await?;
+        let entry = client.to(&config.destination)?;
+        Ok(Self { client, server, client_api, server_api, distribution, ca, entry, config, folder })
+    }
+
+    /// Gives both a new leaf of the same root.
+    pub fn rotate_leaves(&self) {
+        self.client_api.publish(&X509State::issued(&self.ca, &self.config.client.id));
+        self.server_api.publish(&X509State::issued(&self.ca, &self.config.server.id));
+    }
+
+    /// Begins a change of roots: both trust the old and the new root, and keep leaves of the old.
+    pub fn prepare_root(&self, new: &TestCa) {
+        self.publish(&self.ca, &[&self.ca, new]);
+    }
+
+    /// Goes on with it: both get leaves of the new root, and trust both.
+    pub fn activate_root(&self, new: &TestCa) {
+        self.publish(new, &[&self.ca, new]);
+    }
+
+    /// Ends it: both trust the new root alone.
+    pub fn retire_root(&mut self, new: TestCa) {
+        self.publish(&new, &[&new]);
+        self.ca = new;
+    }
+
+    fn publish(&self, issuer: &TestCa, trusted: &[&TestCa]) {
+        for (api, side) in
+            [(&self.client_api, &self.config.client), (&self.server_api, &self.config.server)]
+        {
+            api.publish(&X509State::issued(issuer, &side.id).trusting(trusted));
+        }
+    }
+
+    /// Gives one side's sidecar another snapshot.
+    pub fn set_snapshot(&self, id: &str, snapshot: (Vec<u8>, Vec<u8>)) {
+        let (payload, signature) = snapshot;
+        self.distribution.set_snapshot(id, payload, signature);
+    }
+
+    /// Where the logs are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+async fn api(
+    folder: &Path,
+    name: &str,
+    ca: &TestCa,
+    side: &Side,
+) -> anyhow::Result<ScriptedWorkloadApi> {
+    let folder = folder.join(name);
+    fs::create_dir(&folder)?;
+    let api = ScriptedWorkloadApi::start(&folder).await?;
+    api.publish(&X509State::issued(ca, &side.id));
+    Ok(api)
+}
