@@ -1,0 +1,183 @@
+//! The acts: each does one thing to the running mesh and checks what came of it.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use cellwall_testkit::{client, tls::DangerousParty};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::{
+    announce,
+    town::{Town, text},
+    traffic::Traffic,
+};
+
+/// How long the first act looks at the traffic.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// How long anything may take that should happen at once.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Half of the SVIDs' life, its jitter and a margin.
+const ROTATION: Duration = Duration::from_secs(20);
+
+/// What an act showed.
+#[derive(Debug)]
+pub(crate) struct Act {
+    pub(crate) line: String,
+    pub(crate) held: bool,
+    pub(crate) details: Vec<String>,
+}
+
+impl Act {
+    /// Shows the act at once.
+    fn shown(line: String, held: bool, details: Vec<String>) -> Self {
+        let act = Self { line, held, details };
+        announce(&act);
+        act
+    }
+}
+
+/// Payments from the customers' edge through six services, each call over two sidecars.
+pub(crate) async fn payments_flow(town: &mut Town) -> anyhow::Result<Act> {
+    let checkout = port(town, "prod/gateway", "checkout")?;
+    let mut traffic = Traffic::start(&town.programs, checkout, town.mesh.folder())?;
+    let figures = traffic.after(LOOK).await?;
+    town.traffic = Some(traffic);
+    let line = format!(
+        "ACT 1  payments flow: {:.0}/s through 7 services, {} done, p99 {:.1} ms, errors {}",
+        figures.rate, figures.ok, figures.p99_ms, figures.errors
+    );
+    Ok(Act::shown(line, figures.ok > 50 && figures.errors == 0, figures.problems()))
+}
+
+/// The notifier asks the vault for a token: a valid identity, and no rule for it.
+pub(crate) async fn an_intruder(town: &Town) -> anyhow::Result<Act> {
+    let mut seen = town.mesh.requests_from_now("prod/card-vault")?;
+    let vault = port(town, "prod/notifier", "card-vault")?;
+    let answer = client::request(vault, "POST /v1/tokens").await?;
+    let problem: Value = serde_json::from_slice(answer.body())?;
+    let decision = text(&problem, "decision").to_owned();
+    let log = &town.mesh.member("prod/card-vault")?.sidecar.process;
+    let line = within(SOON, async || {
+        let lines = log.stdout().json()?;
+        Ok(lines.into_iter().find(|line| text(line, "cellwall.decision") == decision))
+    })
+    .await?;
+    let by = text(&line, "cellwall.by");
+    let notifiers = seen.json()?.iter().filter(|line| from_notifier(line)).count();
+    let told = String::from_utf8_lossy(answer.body()).contains(by);
+    let held = answer.status() == 403 && by == "guard/vault-callers" && notifiers == 0 && !told;
+    let line = format!(
+        "ACT 2  the intruder, notifier asks the vault: {} {decision}\n       our log: by {by}; the caller is told no rule name",
+        answer.status().as_u16()
+    );
+    Ok(Act::shown(line, held, Vec::new()))
+}
+
+fn from_notifier(line: &Value) -> bool {
+    line.get("caller").is_some_and(|caller| caller.to_string().contains("/notifier"))
+}
+
+/// Straight to the vault's port: without a certificate, and without TLS.
+pub(crate) async fn no_identity(town: &Town) -> anyhow::Result<Act> {
+    let inbound = town.mesh.member("prod/card-vault")?.sidecar.inbound;
+    let nobody = DangerousParty::anonymous().alpn(&["http/1.1"]);
+    let hello = b"POST /v1/tokens HTTP/1.1\r\nhost: card-vault\r\n\r\n";
+    let seen = nobody.probe_server(TcpStream::connect(inbound).await?, hello, SOON).await;
+    let alert = seen.alert.map_or_else(|| "none".to_owned(), |alert| format!("{alert:?}"));
+    let plain = client::request(inbound, "POST /v1/tokens").await;
+    let line = format!(
+        "ACT 3  no identity, straight to the vault's port: TLS alert {alert}, plain text {}",
+        if plain.is_err() { "closed" } else { "answered" }
+    );
+    let held = alert == "CertificateRequired" && plain.is_err();
+    Ok(Act::shown(line, held, Vec::new()))
+}
+
+/// Every SVID is replaced while payments flow.
+pub(crate) async fn hot_rotation(town: &mut Town) -> anyhow::Result<Act> {
+    let before = serials(town).await?;
+    let closed_before = closed(town).await?;
+    let started = Instant::now();
+    within(ROTATION, async || {
+        let now = serials(town).await?;
+        let replaced = before.iter().all(|(id, old)| now.get(id).is_some_and(|new| new != old));
+        Ok(replaced.then_some(()))
+    })
+    .await?;
+    let took = started.elapsed();
+    let closed = closed(town).await? - closed_before;
+    let traffic = town.traffic.as_mut().context("the traffic of act 1 is gone")?;
+    let figures = traffic.after(Duration::from_secs(1)).await?;
+    let line = format!(
+        "ACT 4  hot rotation: {} SVIDs replaced under load in {:.0} s; {} payments, errors {}, closed connections {}",
+        before.len(),
+        took.as_secs_f64(),
+        figures.ok,
+        figures.errors,
+        closed + figures.closed
+    );
+    let held = before.len() == 8 && figures.errors == 0 && closed + figures.closed == 0;
+    Ok(Act::shown(line, held, figures.problems()))
+}
+
+/// The origin witness: what workloads saw, judged by the policy's text alone.
+pub(crate) async fn the_witness(town: &Town) -> anyhow::Result<Act> {
+    let report = town.mesh.witness()?;
+    let line = format!(
+        "ACT 5  the origin witness: {} requests seen by workloads, denied by the policy: {}",
+        report.seen,
+        report.violations.len()
+    );
+    let details = report.violations.iter().take(3).map(|one| format!("{one:?}")).collect();
+    Ok(Act::shown(line, report.seen > 100 && report.violations.is_empty(), details))
+}
+
+fn port(town: &Town, member: &str, destination: &str) -> anyhow::Result<std::net::SocketAddr> {
+    let ports = &town.mesh.member(member)?.sidecar.outbound;
+    ports
+        .get(destination)
+        .copied()
+        .with_context(|| format!("{member} has no port for {destination}"))
+}
+
+/// The serial number of each identity's newest SVID.
+async fn serials(town: &Town) -> anyhow::Result<BTreeMap<String, String>> {
+    let document = town.mesh.control.get("/v1/identities").await?;
+    let identities = document.get("identities").and_then(Value::as_array).context("identities")?;
+    let held = identities.iter().filter(|one| one.get("instances") != Some(&Value::from(0)));
+    Ok(held
+        .map(|one| (text(one, "spiffe_id").to_owned(), text(one, "serial").to_owned()))
+        .collect())
+}
+
+/// Connections between services that ended although neither side wanted it.
+async fn closed(town: &Town) -> anyhow::Result<u64> {
+    let mut closed = 0;
+    for member in town.mesh.members().values().filter(|member| member.workload.is_some()) {
+        closed += member.stats().await?.closed_unexpectedly();
+    }
+    Ok(closed)
+}
+
+/// Polls until there is something, on a deadline.
+async fn within<T>(
+    deadline: Duration,
+    look: impl AsyncFn() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let end = Instant::now() + deadline;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if Instant::now() > end {
+            bail!("not within {deadline:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
