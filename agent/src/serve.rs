@@ -1,13 +1,14 @@
 //! Connections of the Workload API's socket: who, how many, and for how long.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, os::fd::AsRawFd, pin::pin, sync::Arc, time::Duration};
 
 use cellwall_api::workload::{DESCRIPTOR, spiffe_workload_api_server::SpiffeWorkloadApiServer};
 use http::Request;
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::{counter, gauge};
-use tokio::net::UnixStream;
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::{io::Interest, net::UnixStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, service::Routes};
 use tower_service::Service;
@@ -146,10 +147,17 @@ fn attestation_failed(error: &AttestationError) {
 async fn run<S: Server>(connection: Arc<Connection<S>>, stream: UnixStream, routes: Routes) {
     let open = gauge!("cellwall_workload_connections");
     open.increment(1);
-    if matches!(tokio::time::timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(()))) {
+    if let Ok(Ok(1..)) = tokio::time::timeout(FIRST_BYTE, first_byte(&stream)).await {
         speak(connection, stream, routes).await;
     }
     open.decrement(1);
+}
+
+/// Resolves when there is something to read, without reading it; 0 when the caller has gone.
+/// `readable` alone may resolve when there is nothing.
+async fn first_byte(stream: &UnixStream) -> io::Result<usize> {
+    let peek = || Ok(recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK)?);
+    stream.async_io(Interest::READABLE, peek).await
 }
 
 async fn speak<S: Server>(connection: Arc<Connection<S>>, stream: UnixStream, routes: Routes) {

@@ -63,31 +63,37 @@ async fn found(config: &InitConfig, store: &Store) -> anyhow::Result<()> {
 }
 
 fn next_steps(config: &InitConfig) -> String {
-    let dir = config.data.root().display();
-    let (key, bundle) = (config.data.policy_key(), config.data.bundle());
-    let life = humantime::format_duration(config.ca_ttl);
+    const HOUR: u64 = 3600;
+    let data = &config.data;
+    let life = match config.ca_ttl.as_secs() {
+        seconds if seconds % (24 * HOUR) == 0 => format!("{} days", seconds / (24 * HOUR)),
+        _ => humantime::format_duration(config.ca_ttl).to_string(),
+    };
     format!(
-        "Trust domain {name} is founded in {dir}; its authority lives {life}.
+        "Trust domain {name} is founded; its authority lives {life}.
 
-  cellwall.db      the authority's and the policy's private keys, sealed
+  {database}
+      secret: the authority's and the policy's private keys, sealed, and everything else
   {sealing}
-                   opens them: keep a copy, and not beside a copy of the database
+      secret: opens them; keep a copy, and not beside a copy of the database
   {key}
-                   public: sidecars check policies with it
+      public: sidecars check policies with it
   {bundle}
-                   public: the authority's certificate
+      public: the authority's certificate
 
 Next:
   cellwalld run --data-dir {dir}
-  cellwall policy apply                       (an empty trust domain gives nobody an identity)
+  cellwall policy apply         an empty trust domain gives nobody an identity
   cellwall-proxy run --policy-key {key} ...
 
 Workloads of other users need a socket that they can reach: cellwalld run --workload-socket PATH
 ",
         name = config.trust_domain,
+        dir = data.root().display(),
+        database = data.database().display(),
         sealing = config.sealing_key.display(),
-        key = key.display(),
-        bundle = bundle.display(),
+        key = data.policy_key().display(),
+        bundle = data.bundle().display(),
     )
 }
 

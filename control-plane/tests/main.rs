@@ -1,0 +1,22 @@
+//! The promises of cellwalld, at the sockets of a running one.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail as tests do"
+)]
+
+mod daemon;
+mod distribution;
+mod durability;
+mod expiry;
+mod handed_on;
+mod operators;
+mod policy;
+mod roles;
+mod sidecar;
+mod starting;
+mod svid;
+mod workload;
+mod workload_api;
