@@ -1,0 +1,86 @@
+//! `explain`: why a call is decided as it is, and what a code means.
+
+use std::path::Path;
+
+use cellwall_policy_language::{ExplainError, Explanation, code_page, load};
+use hyper::StatusCode;
+use serde_json::json;
+
+use super::{hint_code, policy::Folder};
+use crate::{Outcome, client, output::Output, paint::Colour};
+
+/// Whether a question is a code: `CW` and four digits.
+pub(crate) fn is_code(question: &str) -> bool {
+    let digits = question.strip_prefix("CW").or_else(|| question.strip_prefix("cw"));
+    digits.is_some_and(|digits| digits.len() == 4 && digits.bytes().all(|it| it.is_ascii_digit()))
+}
+
+/// `explain CW0104`.
+pub(crate) fn explain_code(code: &str, output: &Output) -> anyhow::Result<Outcome> {
+    let Some(page) = code_page(code) else {
+        output.complain(&format!("there is no code {code}"));
+        return Ok(Outcome::Usage);
+    };
+    if output.is_json() {
+        let (code, title, text) = (page.code, page.title, page.text);
+        output.json(&json!({"schema_version": 1, "code": code, "title": title, "text": text}))?;
+    } else {
+        let head = output.painter().paint(Colour::Bold, format!("{}: {}", page.code, page.title));
+        output.data(&format!("{head}\n\n{}", page.text))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// `explain CALL --policy DIR`.
+pub(crate) fn explain_offline(
+    dir: &Path,
+    question: &str,
+    output: &Output,
+) -> anyhow::Result<Outcome> {
+    let folder = Folder::read(dir)?;
+    let set = match load(&folder.sources) {
+        Ok(set) => set,
+        Err(findings) => {
+            output.data(&format!("{}{findings}", folder.render(&findings, output)))?;
+            hint_code(&findings, output);
+            return Ok(Outcome::Found);
+        }
+    };
+    match set.explain(question) {
+        Ok(explanation) => show(&explanation, output),
+        Err(ExplainError::Compile(error)) => {
+            output.error(&anyhow::Error::new(error));
+            Ok(Outcome::Usage)
+        }
+        Err(error) => {
+            output.complain(&error.to_string());
+            Ok(Outcome::Usage)
+        }
+    }
+}
+
+/// `explain CALL`, of the policy in force.
+pub(crate) async fn explain(
+    socket: &Path,
+    question: &str,
+    output: &Output,
+) -> anyhow::Result<Outcome> {
+    let answer = client::post(socket, "/v1/explain", &json!({"call": question})).await?;
+    if answer.status == StatusCode::UNPROCESSABLE_ENTITY {
+        output.error(&answer.refusal());
+        return Ok(Outcome::Usage);
+    }
+    show(&serde_json::from_value(answer.success()?)?, output)
+}
+
+fn show(explanation: &Explanation, output: &Output) -> anyhow::Result<Outcome> {
+    if output.is_json() {
+        output.json(explanation)?;
+    } else {
+        let text = explanation.to_string();
+        let verdict = explanation.verdict.to_uppercase();
+        let head = output.painter().paint(Colour::of(&explanation.verdict), &verdict);
+        output.data(&text.replacen(&verdict, &head, 1))?;
+    }
+    Ok(if explanation.verdict == "deny" { Outcome::Denied } else { Outcome::Done })
+}

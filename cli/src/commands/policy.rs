@@ -1,0 +1,189 @@
+//! `policy validate` and `policy test`: offline, from the files.
+
+use std::path::Path;
+
+use anyhow::Context;
+use cellwall_policy_language::{
+    Checked, Finding, Findings, PolicySet, Sources, TestReport, TestResult, check,
+};
+use serde_json::{Value, json};
+
+use super::hint_code;
+use crate::{
+    Outcome,
+    output::Output,
+    paint::{Colour, Painter},
+};
+
+/// The width of the question column.
+const CALL_WIDTH: usize = 66;
+
+/// The files of a folder. Paths in findings begin with the folder, as the shell knows it.
+pub(super) struct Folder {
+    pub(super) sources: Sources,
+    /// `policy/`, or empty for the current folder.
+    prefix: String,
+}
+
+impl Folder {
+    pub(super) fn read(dir: &Path) -> anyhow::Result<Self> {
+        let sources = Sources::from_dir(dir).context("cannot read the policy")?;
+        let dir = dir.to_string_lossy();
+        let dir = dir.trim_end_matches('/');
+        let prefix = if dir == "." { String::new() } else { format!("{dir}/") };
+        Ok(Self { sources, prefix })
+    }
+
+    pub(super) fn path(&self, file: &str) -> String {
+        format!("{}{file}", self.prefix)
+    }
+
+    pub(super) fn render(&self, findings: &Findings, output: &Output) -> String {
+        let files = self.sources.files.iter().map(|(name, text)| (self.path(name), text.clone()));
+        let sources = Sources { root: self.path(&self.sources.root), files: files.collect() };
+        self.named(findings).render(&sources, output.paint())
+    }
+
+    /// Runs the tests, and names their files as the shell knows them.
+    fn run_tests(&self, set: &PolicySet) -> TestReport {
+        let mut report = set.run_tests();
+        for result in &mut report.results {
+            result.file = self.path(&result.file);
+        }
+        report
+    }
+
+    /// The findings with the paths that the shell knows.
+    pub(super) fn named(&self, findings: &Findings) -> Findings {
+        let named = |finding: &Finding| {
+            let mut finding = finding.clone();
+            finding.file = self.path(&finding.file);
+            for related in &mut finding.related {
+                related.file = self.path(&related.file);
+            }
+            finding
+        };
+        Findings(findings.0.iter().map(named).collect())
+    }
+}
+
+/// `policy validate`.
+pub(crate) fn validate(dir: &Path, output: &Output) -> anyhow::Result<Outcome> {
+    let folder = Folder::read(dir)?;
+    let checked = check(&folder.sources);
+    let report = checked.set.as_ref().map(|set| folder.run_tests(set)).unwrap_or_default();
+    let failed = report.failed() > 0;
+    let outcome =
+        if failed || checked.findings.errors() > 0 { Outcome::Found } else { Outcome::Done };
+    if output.is_json() {
+        output.json(&validated(&folder, &checked, &report))?;
+        return Ok(outcome);
+    }
+    let mut text = folder.render(&checked.findings, output);
+    for result in report.results.iter().filter(|result| !result.passed) {
+        text.push_str(&format!("{}\n", result.file));
+        text.push_str(&result_lines(result, output.painter()));
+        text.push('\n');
+    }
+    text.push_str(&format!("{} in {}", checked.findings, checked.summary));
+    if failed {
+        text.push_str(&format!("; {} failed", plural(report.failed(), "test")));
+    }
+    output.data(&text)?;
+    match (outcome, checked.findings.0.is_empty()) {
+        (_, false) => hint_code(&checked.findings, output),
+        (Outcome::Done, true) => {
+            output.hint(&format!("`cellwall policy apply {}` puts it in force", dir.display()));
+        }
+        (_, true) => {}
+    }
+    Ok(outcome)
+}
+
+fn validated(folder: &Folder, checked: &Checked, report: &TestReport) -> Value {
+    json!({
+        "schema_version": 1,
+        "errors": checked.findings.errors(),
+        "warnings": checked.findings.warnings(),
+        "summary": checked.summary,
+        "findings": folder.named(&checked.findings),
+        "tests": report,
+    })
+}
+
+/// `policy test`.
+pub(crate) fn test(dir: &Path, output: &Output) -> anyhow::Result<Outcome> {
+    let folder = Folder::read(dir)?;
+    let checked = check(&folder.sources);
+    let Some(set) = &checked.set else {
+        if output.is_json() {
+            output.json(&validated(&folder, &checked, &TestReport::default()))?;
+        } else {
+            let text = folder.render(&checked.findings, output);
+            output.data(&format!("{text}{} in {}", checked.findings, checked.summary))?;
+            hint_code(&checked.findings, output);
+        }
+        return Ok(Outcome::Found);
+    };
+    let report = folder.run_tests(set);
+    let outcome = if report.failed() > 0 { Outcome::Found } else { Outcome::Done };
+    if output.is_json() {
+        let mut document = json!({"schema_version": 1});
+        if let (Some(to), Ok(Value::Object(from))) =
+            (document.as_object_mut(), serde_json::to_value(&report))
+        {
+            to.extend(from);
+        }
+        output.json(&document)?;
+        return Ok(outcome);
+    }
+    output.data(&tested(&report, output.painter()))?;
+    if report.results.is_empty() {
+        output.hint("there are no tests: add `tests:` to the files");
+    }
+    Ok(outcome)
+}
+
+fn tested(report: &TestReport, painter: Painter) -> String {
+    let mut text = String::new();
+    let mut file = None;
+    for result in &report.results {
+        if file != Some(&result.file) {
+            text.push_str(&format!("{}\n", result.file));
+            file = Some(&result.file);
+        }
+        text.push_str(&result_lines(result, painter));
+    }
+    let tested = report.rules - report.untested_rules.len();
+    text.push_str(&format!(
+        "coverage: {tested} of {} have an allow test",
+        plural(report.rules, "rule")
+    ));
+    if !report.untested_rules.is_empty() {
+        text.push_str(&format!("; missing: {}", report.untested_rules.join(", ")));
+    }
+    text.push_str(&format!("\n{} passed, {} failed", report.passed(), report.failed()));
+    text
+}
+
+/// A line for a test that passed, three for one that did not.
+pub(super) fn result_lines(result: &TestResult, painter: Painter) -> String {
+    let TestResult { expect, call, by, verdict, line, .. } = result;
+    if result.passed {
+        let ok = painter.paint(Colour::Green, "ok  ");
+        return format!("  {ok} {expect:<5} {call:<CALL_WIDTH$} {by}\n");
+    }
+    let fail = painter.paint(Colour::Red, "FAIL");
+    let expected = match &result.expect_by {
+        Some(by) => format!("{expect} by {by}"),
+        None => expect.clone(),
+    };
+    format!(
+        "  {fail} {expect:<5} {call:<CALL_WIDTH$} :{line}\n         \
+         expected  {expected}\n         got       {verdict} by {by}\n"
+    )
+}
+
+pub(super) fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

@@ -1,0 +1,97 @@
+//! Where output goes: data to stdout, hints and errors to stderr, and a closed pipe is no error.
+
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::Context;
+use cellwall_policy_language::Paint;
+use serde::Serialize;
+
+use crate::{
+    args::{Format, Global},
+    paint::{Colour, Painter},
+};
+
+/// How this run prints.
+#[derive(Debug)]
+pub(crate) struct Output {
+    format: Format,
+    quiet: bool,
+    painter: Painter,
+    error_painter: Painter,
+}
+
+impl Output {
+    pub(crate) fn new(global: &Global) -> Self {
+        Self {
+            format: global.output,
+            quiet: global.quiet,
+            painter: Painter { paints: global.paints(&io::stdout()) },
+            error_painter: Painter { paints: global.paints(&io::stderr()) },
+        }
+    }
+
+    /// Whether data is for programs.
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Paints what goes to stdout.
+    pub(crate) const fn painter(&self) -> Painter {
+        self.painter
+    }
+
+    /// How findings are rendered.
+    pub(crate) const fn paint(&self) -> Paint {
+        if self.painter.paints { Paint::Ansi } else { Paint::Plain }
+    }
+
+    /// Prints data.
+    pub(crate) fn data(&self, text: &str) -> anyhow::Result<()> {
+        quietly(write(&mut io::stdout().lock(), text)).context("cannot write to stdout")
+    }
+
+    /// Prints a document.
+    pub(crate) fn json(&self, document: &impl Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(document).context("cannot write JSON")?;
+        self.data(&text)
+    }
+
+    /// Prints what may help next, unless it is unwanted.
+    pub(crate) fn hint(&self, text: &str) {
+        if !self.quiet {
+            self.stderr(&self.error_painter.paint(Colour::Dim, text));
+        }
+    }
+
+    /// Prints why it could not be done, with all causes.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        self.complain(&format!("{error:#}"));
+    }
+
+    /// Prints that something is wrong.
+    pub(crate) fn complain(&self, text: &str) {
+        let head = self.error_painter.paint(Colour::Red, "error");
+        self.stderr(&format!("{head}: {text}"));
+    }
+
+    /// Nobody is left to tell when stderr is gone.
+    fn stderr(&self, text: &str) {
+        let _ = write(&mut io::stderr().lock(), text);
+    }
+}
+
+/// Writes a text and ends its last line.
+fn write(stream: &mut impl Write, text: &str) -> io::Result<()> {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    stream.write_all(text.as_bytes())?;
+    stream.write_all(end.as_bytes())?;
+    stream.flush()
+}
+
+/// `cellwall ... | head` ends when head has seen enough.
+fn quietly(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,12 @@
+//! The program itself: what it prints, where, and with which exit code.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests may fail as tests do"
+)]
+
+mod offline;
+mod pipes;
+mod run;
+mod server;
+mod typed;
