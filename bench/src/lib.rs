@@ -1,1 +1,47 @@
-//! Load, open loop, with histograms that do not lie about stalls.
+//! Load for HTTP/1.1 servers, with histograms that do not lie about stalls.
+//!
+//! Open loop: requests start by a fixed schedule, whether or not earlier ones have been answered,
+//! and a latency counts from the moment at which its request should have started (coordinated
+//! omission). Closed loop: each client sends its next request when the last one was answered; for
+//! saturation only.
+
+mod closed;
+mod connection;
+mod measure;
+mod open;
+mod pacer;
+mod target;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    closed::{ClosedLoop, Connections, closed_loop},
+    measure::{Latency, Progress, Report},
+    open::{OpenLoop, open_loop},
+    target::{Target, TargetError},
+};
+
+/// How a run is watched and ended.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    /// Ends the run early: requests on their way are waited for, no new ones start.
+    pub stop: CancellationToken,
+    /// Gets one message each second. A full queue loses the message: its counts are in the next
+    /// one, and in the report.
+    pub progress: Option<mpsc::Sender<Progress>>,
+}
+
+/// A run that could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A number makes no sense.
+    #[error("{0}")]
+    Setting(&'static str),
+    /// The kernel gives no thread for the schedule.
+    #[error("no thread")]
+    Pacer(#[source] std::io::Error),
+    /// The histogram cannot be made.
+    #[error("no histogram")]
+    Histogram(#[source] hdrhistogram::CreationError),
+}
