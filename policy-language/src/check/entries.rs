@@ -32,7 +32,8 @@ impl Checker<'_> {
         for item in items {
             for (environment, texts) in &item.attest {
                 let selectors = self.selectors(environment, texts);
-                let Some(entry) = self.entry(item, environment, &selectors) else { continue };
+                let entry = self.entry(item, environment, selectors.as_ref());
+                let (Some(entry), Some(selectors)) = (entry, selectors) else { continue };
                 let name = format!("{}/{}", entry.environment, entry.workload);
                 self.parts.entries.push(entry);
                 if let Some(other) = known.get(&selectors).and_then(|at| earned.get(*at)) {
@@ -82,14 +83,14 @@ impl Checker<'_> {
         &mut self,
         item: &WorkloadItem,
         environment: &Text,
-        selectors: &BTreeSet<&str>,
+        selectors: Option<&BTreeSet<&str>>,
     ) -> Option<Entry> {
         let named = self.environment(environment);
         let number = self.parts.by_name.get(&item.name.value)?;
         let shape = self.parts.workloads.get(number.0)?.shape.as_ref()?;
         let template = self.parts.template.as_ref()?;
         match template.id(shape, &environment.value) {
-            Ok(id) => named.then(|| Entry {
+            Ok(id) => selectors.filter(|_| named).map(|selectors| Entry {
                 workload: item.name.value.clone(),
                 environment: environment.value.clone(),
                 id,
@@ -116,7 +117,12 @@ impl Checker<'_> {
         named
     }
 
-    fn selectors<'t>(&mut self, environment: &Text, texts: &'t [Text]) -> BTreeSet<&'t str> {
+    /// The selectors of an entry; `None` when one is none, or none narrows it.
+    fn selectors<'t>(
+        &mut self,
+        environment: &Text,
+        texts: &'t [Text],
+    ) -> Option<BTreeSet<&'t str>> {
         let mut set = BTreeSet::new();
         let mut narrow = false;
         let mut legal = true;
@@ -143,7 +149,7 @@ impl Checker<'_> {
                 .help("add `unix:path:/absolute/path`, or `unix:uid:N` of a user other than root");
             self.problems.push(problem);
         }
-        set
+        (legal && narrow).then_some(set)
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod compiled;
+mod demo;
 mod example;
 mod files;
 mod findings;
