@@ -62,10 +62,9 @@ pub(super) fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
     templates.next().is_none().then_some(fits)
 }
 
-/// Whether `grpc: pkg.Service/Method` or `pkg.Service/*` is this call.
+/// Whether `grpc: pkg.Service/Method` says exactly this; a `*` is a method's name here.
 pub(super) fn is_grpc(call: &Call, service: &str, method: &str) -> bool {
-    let call = call.grpc.as_deref().and_then(|call| call.split_once('/'));
-    call.is_some_and(|(allowed, name)| allowed == service && (name == method || name == "*"))
+    call.grpc.as_deref().and_then(|call| call.split_once('/')) == Some((service, method))
 }
 
 /// Whether servers may disagree on what a path means (HTTP-08, HTTP-09): such a path must not

@@ -132,7 +132,11 @@ impl Policy {
             Asked::Http { method, .. } => http(call).is_some_and(|(methods, declared)| {
                 Some(declared) == template && methods.contains(&method)
             }),
-            Asked::Grpc { service, method } => is_grpc(call, service, method),
+            // `*` is what no rule for this callee names, whoever the rule is for.
+            Asked::Grpc { service, method } => {
+                is_grpc(call, service, method)
+                    || (is_grpc(call, service, "*") && !self.is_named(callee, service, method))
+            }
             Asked::Tcp => call.tcp == Some(port),
         };
         let rules = self.documents.rules.iter();
@@ -142,13 +146,22 @@ impl Policy {
         })
     }
 
+    /// All calls that rules for this callee declare.
+    fn declared(&self, callee: &str) -> impl Iterator<Item = &Call> {
+        let targets = self.documents.rules.iter().map(|rule| self.target(rule));
+        targets.filter(move |(to, _)| self.selects(to, callee)).flat_map(|(_, calls)| calls)
+    }
+
+    fn is_named(&self, callee: &str, service: &str, method: &str) -> bool {
+        self.declared(callee).any(|call| is_grpc(call, service, method))
+    }
+
     /// The template that a request to `callee` belongs to: the closest one that carries its
     /// method, whoever the rules that declare it are for.
     fn owner(&self, callee: &str, method: &str, path: &str) -> Option<&str> {
-        let targets = self.documents.rules.iter().map(|rule| self.target(rule));
-        let calls = targets.filter(|(to, _)| self.selects(to, callee)).flat_map(|(_, calls)| calls);
-        let declared = calls.filter_map(http).filter(|(methods, _)| methods.contains(&method));
+        let declared = self.declared(callee).filter_map(http);
         declared
+            .filter(|(methods, _)| methods.contains(&method))
             .filter_map(|(_, template)| Some((fit(template, path)?, template)))
             .max()
             .map(|(_, template)| template)

@@ -66,6 +66,11 @@ rules:
     to: ledger-db
     allow: [{tcp: 5432}]
     why: w
+  - name: payments-erases
+    from: payments
+    to: ledger
+    allow: [{grpc: audit.v1.Trail/Erase}]
+    why: w
   - name: notifier-posts
     from: notifier
     to: ledger
@@ -124,6 +129,7 @@ fn what_a_rule_names_is_allowed_by_it() {
     check("staging/payments", "/staging/checkout", "POST /v1/payments", "checkout-pays");
     check("prod/ledger", "/prod/payments", "ledger.v1.Ledger/GetEntry", "readers");
     check("prod/ledger", "/prod/checkout", "audit.v1.Trail/Anything", "readers");
+    check("prod/ledger", "/prod/payments", "audit.v1.Trail/Erase", "payments-erases");
     check("prod/ledger-db", "", "HELLO prod/ledger", "core-stores");
     check("prod/card-vault", "/prod/checkout", "GET /v1/tokens/t_1", "checkout-tokenises");
     check("prod/card-vault", "/prod/payments", "GET /v1/tokens/export", "payments-exports");
@@ -152,6 +158,8 @@ fn what_no_rule_names_is_denied_for_its_reason() {
     check("prod/ledger-db", "", "HELLO staging/ledger", "boundary/env");
     // A closer template that another caller's rule declares takes the request.
     check("prod/card-vault", "/prod/checkout", "GET /v1/tokens/export", "default");
+    // So does a method that is named against a `*`.
+    check("prod/ledger", "/prod/checkout", "audit.v1.Trail/Erase", "default");
 }
 
 #[test]
