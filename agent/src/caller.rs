@@ -119,6 +119,15 @@ fn ensure_alive(pidfd: &OwnedFd, pid: i32) -> Result<(), AttestationError> {
 }
 
 #[cfg(test)]
+impl Caller {
+    /// Lets a descriptor stand in for the pidfd: once it is readable, the process has exited.
+    pub(crate) fn exits_with(mut self, descriptor: OwnedFd) -> Self {
+        self.pidfd = descriptor;
+        self
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::{io::Write, os::unix::net::UnixStream, process};
 
@@ -143,12 +152,12 @@ mod tests {
 
     #[test]
     fn a_caller_that_has_exited_is_nobody_even_if_its_pid_lives_on() {
-        // ATT-01: a readable descriptor stands in for the pidfd of a process that has exited.
+        // ATT-01
         let (here, _there) = UnixStream::pair().unwrap();
-        let mut caller = Caller::attest(&here).unwrap();
         let (readable, mut writer) = UnixStream::pair().unwrap();
+        let caller = Caller::attest(&here).unwrap().exits_with(readable.into());
+        caller.recheck().unwrap();
         writer.write_all(b"x").unwrap();
-        caller.pidfd = readable.into();
         assert!(matches!(caller.recheck(), Err(AttestationError::Exited { .. })));
     }
 }

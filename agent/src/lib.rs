@@ -9,6 +9,7 @@
 //! keys. A cache shared by the streams of a process would save signatures, which are cheap, and
 //! would have to outlive streams with key material in it, which is not.
 
+mod authority;
 mod bundles;
 mod caller;
 mod calls;

@@ -1,7 +1,8 @@
 //! What `/proc` says about a process. Racy by itself: [`crate::Caller`] pins it with a pidfd.
 
 use std::{
-    fs, io,
+    fs::{self, Metadata},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -115,16 +116,19 @@ fn executable(link: &Path) -> Option<String> {
     if path.ends_with(" (deleted)") {
         return None;
     }
-    let running = fs::metadata(link).ok()?;
-    let named = fs::metadata(&path).ok()?;
-    (running.dev() == named.dev() && running.ino() == named.ino()).then_some(path)
+    let (running, named) = (fs::metadata(link).ok()?, fs::metadata(&path).ok()?);
+    is_same_file(&running, &named).then_some(path)
+}
+
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    one.dev() == other.dev() && one.ino() == other.ino()
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path, process};
 
-    use super::{Process, Stat, executable, parse_stat, parse_status};
+    use super::{Process, Stat, executable, is_same_file, parse_stat, parse_status};
     use crate::Selector;
 
     fn stat_of(name: &str) -> String {
@@ -185,5 +189,8 @@ mod tests {
         assert_eq!(executable(&link), None);
         point_to(&dir.path().join("nothing"));
         assert_eq!(executable(&link), None);
+        // Another mount namespace may show another file at the same path.
+        let [one, other] = [&file, &deleted].map(|path| fs::metadata(path).unwrap());
+        assert!(is_same_file(&one, &one) && !is_same_file(&one, &other));
     }
 }

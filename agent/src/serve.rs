@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use crate::{
     AttestationError, Caller, Calls, Holdings, Server, Socket,
+    authority::LocalAuthority,
     executable::Executables,
     limits::{Limits, Slot},
     service::{WorkloadApi, denied, require_header},
@@ -125,16 +126,12 @@ fn admit<S: Server>(agent: &Arc<Agent<S>>, stream: UnixStream, routes: &Routes) 
         Ok(caller) => caller,
         Err(error) => return attestation_failed(&error),
     };
-    let Some(slot) = agent.limits.slot(caller.process().uid) else {
+    let uid = caller.process().uid;
+    let Some(connection) = Connection::new(agent.clone(), caller) else {
         counter!("cellwall_workload_connections_refused_total").increment(1);
-        tracing::warn!(
-            uid = caller.process().uid,
-            "workload api: too many connections of one user"
-        );
+        tracing::warn!(uid, "workload api: too many connections of one user");
         return;
     };
-    let calls = Calls::default();
-    let connection = Connection { agent: agent.clone(), caller, calls, _slot: slot };
     agent.tasks.spawn(run(Arc::new(connection), stream, routes.clone()));
 }
 
@@ -172,7 +169,7 @@ async fn speak<S: Server>(connection: Arc<Connection<S>>, stream: UnixStream, ro
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(LocalAuthority::new(stream)), service);
     let mut serving = pin!(serving);
     tokio::select! {
         _ended = serving.as_mut() => return,
@@ -195,6 +192,12 @@ async fn answer(
 }
 
 impl<S: Server> Connection<S> {
+    /// A connection of this caller, unless its user has too many.
+    pub(crate) fn new(agent: Arc<Agent<S>>, caller: Caller) -> Option<Self> {
+        let slot = agent.limits.slot(caller.process().uid)?;
+        Some(Self { agent, caller, calls: Calls::default(), _slot: slot })
+    }
+
     /// Attests the caller again; to a caller that fails we say no more than to a stranger.
     pub(crate) fn recheck(&self) -> Result<(), Status> {
         self.caller.recheck().map_err(|error| {

@@ -1,5 +1,8 @@
 //! One `FetchX509SVID` stream: attest, ask, mint, send; then wait for a reason to do it again.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
