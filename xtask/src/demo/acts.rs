@@ -28,15 +28,17 @@ const ROTATION: Duration = Duration::from_secs(20);
 /// What an act showed.
 #[derive(Debug)]
 pub(crate) struct Act {
-    pub(crate) line: String,
+    /// What was done.
+    pub(crate) title: &'static str,
+    /// What came of it, in figures.
+    pub(crate) figures: Vec<String>,
     pub(crate) held: bool,
-    pub(crate) details: Vec<String>,
 }
 
 impl Act {
     /// Shows the act at once.
-    fn shown(line: String, held: bool, details: Vec<String>) -> Self {
-        let act = Self { line, held, details };
+    fn shown(title: &'static str, held: bool, figures: Vec<String>) -> Self {
+        let act = Self { title, figures, held };
         announce(&act);
         act
     }
@@ -49,10 +51,11 @@ pub(crate) async fn payments_flow(town: &mut Town) -> anyhow::Result<Act> {
     let figures = traffic.after(LOOK).await?;
     town.traffic = Some(traffic);
     let line = format!(
-        "ACT 1  payments flow: {:.0}/s through 7 services, {} done, p99 {:.1} ms, errors {}",
-        figures.rate, figures.ok, figures.p99_ms, figures.errors
+        "{} payments at {:.0}/s through 7 services, p99 {:.1} ms, errors {}",
+        figures.ok, figures.rate, figures.p99_ms, figures.errors
     );
-    Ok(Act::shown(line, figures.ok > 50 && figures.errors == 0, figures.problems()))
+    let held = figures.ok > 50 && figures.errors == 0;
+    Ok(Act::shown("ACT 1  payments flow", held, vec![line]))
 }
 
 /// The notifier asks the vault for a token: a valid identity, and no rule for it.
@@ -72,11 +75,13 @@ pub(crate) async fn an_intruder(town: &Town) -> anyhow::Result<Act> {
     let notifiers = seen.json()?.iter().filter(|line| from_notifier(line)).count();
     let told = String::from_utf8_lossy(answer.body()).contains(by);
     let held = answer.status() == 403 && by == "guard/vault-callers" && notifiers == 0 && !told;
-    let line = format!(
-        "ACT 2  the intruder, notifier asks the vault: {} {decision}\n       our log: by {by}; the caller is told no rule name",
-        answer.status().as_u16()
-    );
-    Ok(Act::shown(line, held, Vec::new()))
+    let lines = vec![
+        format!("the caller is told: {} {decision}", answer.status().as_u16()),
+        format!(
+            "the vault's sidecar logs: denied by {by}; the vault saw {notifiers} requests of it"
+        ),
+    ];
+    Ok(Act::shown("ACT 2  an intruder: the notifier asks the vault for a token", held, lines))
 }
 
 fn from_notifier(line: &Value) -> bool {
@@ -91,12 +96,10 @@ pub(crate) async fn no_identity(town: &Town) -> anyhow::Result<Act> {
     let seen = nobody.probe_server(TcpStream::connect(inbound).await?, hello, SOON).await;
     let alert = seen.alert.map_or_else(|| "none".to_owned(), |alert| format!("{alert:?}"));
     let plain = client::request(inbound, "POST /v1/tokens").await;
-    let line = format!(
-        "ACT 3  no identity, straight to the vault's port: TLS alert {alert}, plain text {}",
-        if plain.is_err() { "closed" } else { "answered" }
-    );
+    let plain_text = if plain.is_err() { "closed without an answer" } else { "answered" };
+    let line = format!("TLS without a certificate: alert {alert}; plain text: {plain_text}");
     let held = alert == "CertificateRequired" && plain.is_err();
-    Ok(Act::shown(line, held, Vec::new()))
+    Ok(Act::shown("ACT 3  no identity: straight to the vault's port", held, vec![line]))
 }
 
 /// Every SVID is replaced while payments flow.
@@ -115,7 +118,7 @@ pub(crate) async fn hot_rotation(town: &mut Town) -> anyhow::Result<Act> {
     let traffic = town.traffic.as_mut().context("the traffic of act 1 is gone")?;
     let figures = traffic.after(Duration::from_secs(1)).await?;
     let line = format!(
-        "ACT 4  hot rotation: {} SVIDs replaced under load in {:.0} s; {} payments, errors {}, closed connections {}",
+        "{} SVIDs replaced in {:.0} s; {} payments meanwhile, errors {}, closed connections {}",
         before.len(),
         took.as_secs_f64(),
         figures.ok,
@@ -123,19 +126,18 @@ pub(crate) async fn hot_rotation(town: &mut Town) -> anyhow::Result<Act> {
         closed + figures.closed
     );
     let held = before.len() == 8 && figures.errors == 0 && closed + figures.closed == 0;
-    Ok(Act::shown(line, held, figures.problems()))
+    Ok(Act::shown("ACT 4  hot rotation: every SVID is replaced under load", held, vec![line]))
 }
 
 /// The origin witness: what workloads saw, judged by the policy's text alone.
 pub(crate) async fn the_witness(town: &Town) -> anyhow::Result<Act> {
     let report = town.mesh.witness()?;
-    let line = format!(
-        "ACT 5  the origin witness: {} requests seen by workloads, denied by the policy: {}",
-        report.seen,
-        report.violations.len()
-    );
-    let details = report.violations.iter().take(3).map(|one| format!("{one:?}")).collect();
-    Ok(Act::shown(line, report.seen > 100 && report.violations.is_empty(), details))
+    let count = report.violations.len();
+    let line = format!("{} requests seen by workloads, denied by the policy: {count}", report.seen);
+    let violations = report.violations.iter().take(3).map(|one| format!("{one:?}"));
+    let lines = std::iter::once(line).chain(violations).collect();
+    let held = report.seen > 100 && report.violations.is_empty();
+    Ok(Act::shown("ACT 5  the origin witness: policy text against what arrived", held, lines))
 }
 
 fn port(town: &Town, member: &str, destination: &str) -> anyhow::Result<std::net::SocketAddr> {

@@ -82,6 +82,7 @@ async fn perform(programs: &Path, ending: Ending) -> anyhow::Result<Tally> {
         }
         tally.add(Tally::one(act.is_ok_and(|act| act.held)));
     }
+    println!();
     println!("{} of {} acts hold.", tally.passed, tally.passed + tally.failed);
     if tally.failed > 0 {
         println!("logs: {}", town.mesh.keep_folder().display());
@@ -96,8 +97,8 @@ async fn perform(programs: &Path, ending: Ending) -> anyhow::Result<Tally> {
 
 /// What an act is about, for the eye.
 fn announce(act: &Act) {
-    println!("{:<88}{}", act.line, if act.held { "ok" } else { "FAIL" });
-    for line in &act.details {
+    println!("{:<72}{}", act.title, if act.held { "ok" } else { "FAIL" });
+    for line in &act.figures {
         println!("       {line}");
     }
 }

@@ -1,8 +1,12 @@
 //! The demo's load: the load generator as a process of its own, read while it runs.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use cellwall_testkit::process::{Process, Spawn, Tail};
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -20,15 +24,18 @@ pub(crate) struct Traffic {
     reports: Tail,
 }
 
-/// What it said last, counted from its start.
+/// What it said while it was looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
+    /// Payments answered in time.
     pub(crate) ok: u64,
+    /// Those since its start that were not.
     pub(crate) errors: u64,
+    /// Connections to its sidecar since its start that ended although nobody wanted them to.
     pub(crate) closed: u64,
     pub(crate) rate: f64,
+    /// The worst second's.
     pub(crate) p99_ms: f64,
-    by_kind: Value,
 }
 
 impl Traffic {
@@ -39,20 +46,32 @@ impl Traffic {
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let process = Spawn::new("load", &programs.join("cellwall-bench"), &folder.join("logs"))
-            .args(["load", "--progress", "--method", "POST", "--connections", "4"])
-            .args(["--rate", RATE, "--url", &format!("http://{checkout}/v1/orders")])
+            .args(["load", "--progress", "--call", "POST /v1/orders", "--connections", "4"])
+            .args(["--rate", RATE, "--target", &checkout.to_string()])
             .start()?;
         let reports = process.stdout();
         Ok(Self { process, reports })
     }
 
-    /// What it reports once `time` has passed.
+    /// Looks at its reports for at least `time`, those that nobody has looked at yet included.
     pub(crate) async fn after(&mut self, time: Duration) -> anyhow::Result<Figures> {
-        self.reports.skip()?;
-        tokio::time::sleep(time).await;
-        let reports = self.reports.clone();
-        let line = self.process.line(reports, SOON, |line| line.get("ok").is_some()).await?;
-        Figures::read(&line).context("a report of the load generator")
+        let end = Instant::now() + time;
+        let mut figures = Figures::default();
+        let mut seconds = 0.0;
+        while Instant::now() < end || seconds == 0.0 {
+            for line in self.reports.json()? {
+                let Some(progress) = line.get("progress") else { continue };
+                figures.add(progress).context("a report of the load generator")?;
+                seconds += 1.0;
+            }
+            ensure!(self.process.is_running()?, "the load generator ended");
+            ensure!(Instant::now() < end + SOON, "the load generator says nothing");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        let ok = figures.ok as f64;
+        figures.rate = ok / seconds;
+        Ok(figures)
     }
 
     /// Ends it.
@@ -64,21 +83,14 @@ impl Traffic {
 }
 
 impl Figures {
-    fn read(line: &Value) -> Option<Self> {
-        let number = |name: &str| line.get(name).and_then(Value::as_u64);
-        let float = |name: &str| line.get(name).and_then(Value::as_f64);
-        Some(Self {
-            ok: number("ok")?,
-            errors: number("errors")?,
-            closed: number("connections_closed")?,
-            rate: float("rate")?,
-            p99_ms: float("p99_ms")?,
-            by_kind: line.get("errors_by_kind").cloned().unwrap_or_default(),
-        })
-    }
-
-    /// What went wrong, for the eye.
-    pub(crate) fn problems(&self) -> Vec<String> {
-        if self.errors == 0 { Vec::new() } else { vec![format!("errors: {}", self.by_kind)] }
+    /// Adds one second.
+    fn add(&mut self, progress: &Value) -> Option<()> {
+        let number = |name: &str| progress.get(name).and_then(Value::as_u64);
+        let p99 = progress.get("latency_us")?.get("p99")?.as_f64()? / 1000.0;
+        self.ok += number("ok")?;
+        self.errors = number("total_failed")?;
+        self.closed = number("connections_closed")?;
+        self.p99_ms = self.p99_ms.max(p99);
+        Some(())
     }
 }

@@ -228,8 +228,8 @@ fn curl(scene: &Scene) -> anyhow::Result<String> {
     let ambiguous = call(&["--path-as-is"], "/v1/../v1/payments/p_1")?;
     ensure!(ambiguous.contains("status 400"), "{ambiguous}");
     let url = format!("https://{}/v1/payments/p_1", scene.callee);
-    let nobody = talk("curl", &["-skS", &url], "")?;
-    ensure!(nobody.contains("certificate required") || nobody.contains("alert"), "{nobody}");
+    let nobody = talk("curl", &["-skS", "-w", format, &url], "")?;
+    ensure!(nobody.contains("status 000"), "{nobody}");
     let lines = [second, first, denied, ambiguous, nobody];
     Ok(lines.map(|text| format!("  {}\n", text.trim().replace('\n', "\n  "))).concat())
 }
