@@ -164,6 +164,11 @@ pub struct Svid {
 }
 
 impl Svid {
+    /// The leaf's serial number in lower-case hex, as logs show it.
+    pub fn serial_hex(&self) -> String {
+        self.serial.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The chain and the key as PEM text, for programs that read files.
     pub fn pem(&self) -> (String, String) {
         let chain = self.chain.iter().map(|certificate| pem("CERTIFICATE", certificate));

@@ -1,5 +1,11 @@
 //! For tests only: a CA, hostile certificates, a scripted Workload API, workloads, a mesh of processes, the origin witness.
 //!
+//! * Certificates: [`ca`] for right ones, [`x509`] to bend them, [`hostile`] for the corpus.
+//! * The other end: [`tls`] for handshakes, [`client`] for HTTP, [`scrape`] for metrics.
+//! * What a sidecar talks to, scripted: [`workload_api`], [`distribution`], [`workload`].
+//! * Real programs: [`process`], [`sidecar`] (one, or a pair), [`mesh`] (all of it).
+//! * The judge: [`witness`].
+//!
 //! The kit is an independent witness: it uses neither the proxy nor the control plane, neither
 //! `mtls` nor `policy` nor `policy-language`. What it cannot set up, it panics about.
 

@@ -2,7 +2,10 @@
 
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
+use anyhow::ensure;
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::{Sidecar, SidecarConfig};
 use crate::{
@@ -13,6 +16,9 @@ use crate::{
 
 /// How long a sidecar may take until it has its identity and its policy.
 const READY: Duration = Duration::from_secs(5);
+
+/// How often a sidecar is asked while something is waited for.
+const POLL: Duration = Duration::from_millis(5);
 
 /// Which two.
 #[derive(Clone, Debug)]
@@ -106,11 +112,10 @@ impl SidecarPair {
 
     /// Gives both a new leaf of the same root.
     pub fn rotate_leaves(&self) {
-        self.client_api.publish(&X509State::issued(&self.ca, &self.config.client.id));
-        self.server_api.publish(&X509State::issued(&self.ca, &self.config.server.id));
+        self.publish(&self.ca, &[&self.ca]);
     }
 
-    /// Begins a change of roots: both trust the old and the new root, and keep leaves of the old.
+    /// Begins a change of roots: both get leaves of the old root, and trust both.
     pub fn prepare_root(&self, new: &TestCa) {
         self.publish(&self.ca, &[&self.ca, new]);
     }
@@ -132,6 +137,26 @@ impl SidecarPair {
         {
             api.publish(&X509State::issued(issuer, &side.id).trusting(trusted));
         }
+    }
+
+    /// Waits until both use what was published last, as their `/config` tells.
+    ///
+    /// # Errors
+    /// If one of them does not within `deadline`.
+    pub async fn in_force(&self, deadline: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + deadline;
+        for (sidecar, api) in [(&self.client, &self.client_api), (&self.server, &self.server_api)] {
+            let wanted = api.last_serial();
+            loop {
+                let config = sidecar.config().await?;
+                if config.get("svid_serial").and_then(Value::as_str) == wanted.as_deref() {
+                    break;
+                }
+                ensure!(Instant::now() < end, "not {wanted:?} within {deadline:?}: {config}");
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        Ok(())
     }
 
     /// Gives one side's sidecar another snapshot.

@@ -8,7 +8,7 @@ mod tests;
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use cellwall_api::workload::{
@@ -28,6 +28,7 @@ use crate::tasks::Tasks;
 pub struct ScriptedWorkloadApi {
     socket: PathBuf,
     script: Arc<Script>,
+    last_serial: Mutex<Option<String>>,
     tasks: Tasks,
 }
 
@@ -54,7 +55,7 @@ impl ScriptedWorkloadApi {
             // A socket that fails shows as calls that fail.
             drop(server.serve_with_incoming_shutdown(incoming, stopped).await);
         });
-        Ok(Self { socket, script, tasks })
+        Ok(Self { socket, script, last_serial: Mutex::default(), tasks })
     }
 
     /// `unix:/path`, as `SPIFFE_ENDPOINT_SOCKET` and `--workload-api` take it.
@@ -69,7 +70,13 @@ impl ScriptedWorkloadApi {
 
     /// Sends this state, whole, on every open stream, and first thing on every stream to come.
     pub fn publish(&self, state: &X509State) {
+        *self.last_serial.lock().unwrap_or_else(PoisonError::into_inner) = state.serial_hex();
         self.publish_message(state.to_message());
+    }
+
+    /// The serial number of the first SVID of the state published last, in lower-case hex.
+    pub fn last_serial(&self) -> Option<String> {
+        self.last_serial.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// As [`ScriptedWorkloadApi::publish`], with a message that need not make sense.

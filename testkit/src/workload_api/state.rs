@@ -70,6 +70,11 @@ impl X509State {
         self
     }
 
+    /// The serial number of the first SVID in lower-case hex, as logs show it; none without one.
+    pub fn serial_hex(&self) -> Option<String> {
+        self.svids.first().map(|entry| entry.svid.serial_hex())
+    }
+
     /// The message, to be sent or spoilt.
     pub fn to_message(&self) -> X509svidResponse {
         let concatenated = |certificates: &[CertificateDer<'static>]| {

@@ -1,4 +1,4 @@
-//! The kit's mesh, on the real programs: build them first, as `cargo check-all` does.
+//! A mesh of the real programs.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn config() -> MeshConfig {
     let shopper = WorkloadSpec::new("prod/shopper", None).calls(&["payments", "ledger"]);
     MeshConfig {
         trust_domain: "pay.example".to_owned(),
-        policy: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/policy"),
+        policy: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/processes/policy"),
         workloads: vec![db, ledger, payments, shopper],
         svid_ttl: None,
         control_flags: Vec::new(),
