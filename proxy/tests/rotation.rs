@@ -20,7 +20,10 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::kit::{Sidecar, Town, checkout, destination, evidence, evidence_time, id, payments};
 
+/// Clients for `cargo evidence`; a test run beside others has fewer.
 const CLIENTS: usize = 64;
+const FEW_CLIENTS: usize = 16;
+const SHORT: Duration = Duration::from_secs(3);
 const EVERY: Duration = Duration::from_millis(50);
 const ROOTS: u32 = 5;
 
@@ -128,15 +131,16 @@ async fn rotation_fails_no_handshake_and_no_request() {
         )),
     );
     let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS / 2 {
+    let number = if evidence_time().is_some() { CLIENTS } else { FEW_CLIENTS };
+    for _ in 0..number / 2 {
         clients.spawn(shake_hands(callee.inbound, party.clone(), counts.clone()));
         clients.spawn(keep_calling(caller.outbound["payments"], counts.clone()));
     }
     let sidecars = [(&callee, "payments"), (&caller, "checkout")];
     let (mut ca, mut leaves, mut roots) = (town.ca.clone(), 0_u32, 0_u32);
-    let (started, time) = (Instant::now(), evidence_time());
+    let (started, time) = (Instant::now(), evidence_time().unwrap_or(SHORT));
     let mut tick = tokio::time::interval(EVERY);
-    while started.elapsed() < time {
+    while started.elapsed() < time || roots < ROOTS {
         tick.tick().await;
         leaves += 1;
         publish(sidecars, (&ca, &[&ca]), &party);
@@ -155,7 +159,7 @@ async fn rotation_fails_no_handshake_and_no_request() {
     }
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let figures = json!({
-        "seconds": time.as_secs(), "clients": CLIENTS,
+        "seconds": time.as_secs(), "clients": number,
         "leaf_rotations": leaves, "root_rotations": roots,
         "handshakes": read(&counts.handshakes),
         "handshakes_failed": read(&counts.handshakes_failed),
