@@ -10,8 +10,8 @@
 mod daemon;
 mod distribution;
 mod durability;
-mod expiry;
 mod handed_on;
+mod inside;
 mod operators;
 mod policy;
 mod roles;

@@ -10,12 +10,9 @@ use serde_json::{Value, json};
 use crate::{
     daemon::{DEADLINE, Daemon},
     policy::{policy, this_path, we_are_both, we_are_web},
-    roles::{role, this_program},
+    roles::{NOBODY, role, this_program},
     workload::{self, Svids, connect},
 };
-
-/// Some unprivileged user.
-const NOBODY: u32 = 65_534;
 
 #[tokio::test]
 async fn status_tells_what_runs_where() {

@@ -16,10 +16,15 @@ use cellwall_testkit::{
     client::{Server, request},
     process::Spawn,
 };
-use serde_json::json;
+use nix::unistd::{Uid, setresuid};
+use serde_json::{Value, json};
 use tokio::{io::AsyncReadExt, net::UnixStream};
+use tonic::Code;
 
-use crate::workload::{Svids, over};
+use crate::workload::{Svids, try_over};
+
+/// Some unprivileged user.
+pub(crate) const NOBODY: u32 = 65_534;
 
 /// This program in a role.
 pub(crate) fn role(program: &Path, name: &str, dir: &Path, arguments: &[(&str, &Path)]) -> Spawn {
@@ -78,6 +83,29 @@ async fn changeling() {
     panic!("{}", other.stdin(Stdio::from(OwnedFd::from(connection))).exec());
 }
 
+/// Connects, becomes another user at one word, and asks at the next.
+#[tokio::test]
+#[ignore = "a role: becomes another user"]
+async fn turncoat() {
+    let Some(socket) = argument("socket") else { return };
+    let connection = net::UnixStream::connect(socket).unwrap();
+    wait_for_the_word().await;
+    let nobody = Uid::from_raw(NOBODY);
+    setresuid(nobody, nobody, nobody).unwrap();
+    print_line(&json!({ "ready": true }));
+    wait_for_the_word().await;
+    ask_over(connection).await;
+}
+
+/// Does nothing until it is killed.
+#[tokio::test]
+#[ignore = "a role: is there"]
+async fn sleeper() {
+    if argument("control").is_some() {
+        wait_for_the_word().await;
+    }
+}
+
 /// Waits for the word, then asks for an SVID over the connection that it was given.
 #[tokio::test]
 #[ignore = "a role: uses a connection that another process opened"]
@@ -86,18 +114,27 @@ async fn holder() {
         return;
     }
     wait_for_the_word().await;
-    let connection = inherited();
+    ask_over(inherited()).await;
+}
+
+async fn ask_over(connection: net::UnixStream) {
     connection.set_nonblocking(true).unwrap();
-    let mut client = over(UnixStream::from_std(connection).unwrap()).await;
-    let answer = match Svids::open(&mut client).await {
-        Ok(mut svids) => svids.next().await,
-        Err(status) => Err(status),
+    let answer = match try_over(UnixStream::from_std(connection).unwrap()).await {
+        Ok(mut client) => match Svids::open(&mut client).await {
+            Ok(mut svids) => svids.next().await.map_err(|status| status.code()),
+            Err(status) => Err(status.code()),
+        },
+        Err(_) => Err(Code::Unavailable),
     };
-    let outcome = match answer {
+    print_line(&match answer {
         Ok(response) => json!({ "svids": response.svids.len() }),
-        Err(status) => json!({ "code": format!("{:?}", status.code()) }),
-    };
-    println!("\n{outcome}");
+        Err(code) => json!({ "code": format!("{code:?}") }),
+    });
+}
+
+/// On a line of its own: the test harness prints too.
+fn print_line(value: &Value) {
+    println!("\n{value}");
 }
 
 /// Asks the operators' API as whoever it is.
@@ -106,5 +143,5 @@ async fn holder() {
 async fn stranger() {
     let Some(socket) = argument("socket") else { return };
     let answer = request(Server::Unix(socket), "GET /v1/status").await;
-    println!("\n{}", json!({ "status": answer.unwrap().status().as_u16() }));
+    print_line(&json!({ "status": answer.unwrap().status().as_u16() }));
 }

@@ -12,7 +12,7 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, UnixTime};
 use spiffe::{SpiffeId, TrustDomain};
 use tokio::{net::TcpStream, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, transport::Channel};
 
 use crate::{
     daemon::{DEADLINE, TRUST_DOMAIN},
@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub(crate) struct Sidecar {
+    client: DistributionClient<Channel>,
     outgoing: mpsc::Sender<ProxyMessage>,
     incoming: Streaming<ControlMessage>,
 }
@@ -66,11 +67,19 @@ impl Sidecar {
         let session = connect(&material, tcp, &expected, &[Alpn::H2], DEADLINE).await;
         let session = session.expect("handshake");
         let channel = channel(session.stream).await.expect("http/2");
+        Self::over(DistributionClient::new(channel), first).await
+    }
+
+    /// Opens another stream on the same connection.
+    pub(crate) async fn again(&self, first: Message) -> Result<Self, Status> {
+        Self::over(self.client.clone(), first).await
+    }
+
+    async fn over(mut client: DistributionClient<Channel>, first: Message) -> Result<Self, Status> {
         let (outgoing, messages) = mpsc::channel(8);
         outgoing.send(ProxyMessage { message: Some(first) }).await.unwrap();
-        let mut client = DistributionClient::new(channel);
         let incoming = client.attach(ReceiverStream::new(messages)).await?.into_inner();
-        Ok(Self { outgoing, incoming })
+        Ok(Self { client, outgoing, incoming })
     }
 
     pub(crate) async fn say(&self, message: Message) {

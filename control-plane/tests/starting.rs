@@ -6,7 +6,10 @@ use nix::unistd::geteuid;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::daemon::{DEADLINE, Daemon, cellwalld, data_of};
+use crate::{
+    daemon::{DEADLINE, Daemon, cellwalld, data_of},
+    roles::NOBODY,
+};
 
 /// Runs cellwalld to its end.
 async fn run(arguments: &[&str]) -> Output {
@@ -120,10 +123,10 @@ async fn the_process_leaves_no_core_and_hides_its_memory() {
     let dir = tempfile::Builder::new().permissions(open_to_all()).tempdir().unwrap();
     let data = data_of(&dir);
     fs::create_dir(&data).unwrap();
-    std::os::unix::fs::chown(&data, Some(65_534), Some(65_534)).unwrap();
+    std::os::unix::fs::chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
     let arguments = ["run", "--dev", "--trust-domain", "pay.example", "--data-dir", &data];
     let ports = ["--mesh-listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"];
-    let spawn = cellwalld(dir.path(), &arguments).args(ports).user(65_534);
+    let spawn = cellwalld(dir.path(), &arguments).args(ports).user(NOBODY);
     let mut process = spawn.start().unwrap();
     process.message("listening", DEADLINE).await.unwrap();
     let owner = fs::metadata(format!("/proc/{}/environ", process.id())).unwrap().uid();

@@ -20,12 +20,12 @@ pub(crate) type Client = SpiffeWorkloadApiClient<Channel>;
 
 /// Connects to the socket.
 pub(crate) async fn connect(socket: &Path) -> Client {
-    over(UnixStream::connect(socket).await.unwrap()).await
+    try_over(UnixStream::connect(socket).await.unwrap()).await.unwrap()
 }
 
 /// Speaks over a connection that is there already.
-pub(crate) async fn over(stream: UnixStream) -> Client {
-    Client::new(channel(stream).await.unwrap())
+pub(crate) async fn try_over(stream: UnixStream) -> Result<Client, tonic::transport::Error> {
+    channel(stream).await.map(Client::new)
 }
 
 /// A channel over one connection, which it does not replace.

@@ -270,15 +270,16 @@ async fn nothing_is_issued_by_an_authority_that_ends_or_a_clock_that_is_wrong() 
     let now = SystemTime::now();
     let authority = authority(dir.path(), now, 0);
     let end = authority.ca().not_after;
+    let clock = "the clock is wrong: it is behind what has been recorded";
+    assert_eq!(issue(&authority, now - HOUR).await.unwrap_err().to_string(), clock);
     let last = issue(&authority, end - HOUR).await.unwrap();
     assert!(last.not_after <= end);
     let second = Duration::from_secs(1);
     for (now, expected) in [
         (end - HOUR + second, "the authority ends before the certificate would"),
         (end + HOUR, "the authority ends before the certificate would"),
-        (now - HOUR, "the clock is wrong: it is behind what has been recorded"),
         // The audit log has seen the future above.
-        (now, "the clock is wrong: it is behind what has been recorded"),
+        (now, clock),
     ] {
         assert_eq!(issue(&authority, now).await.unwrap_err().to_string(), expected);
     }
@@ -311,6 +312,23 @@ async fn without_its_audit_record_no_certificate_leaves() {
         vandal.query_row(&count, [], |row| row.get::<_, i64>(0)).unwrap()
     };
     assert_eq!((rows("audit"), rows("issuances")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_certificate_that_fails_the_second_look_does_not_leave() {
+    // CA-04
+    let dir = TempDir::new().unwrap();
+    let now = SystemTime::now();
+    let authority = authority(dir.path(), now, 0);
+    for text in ["spiffe://other.example/web", "spiffe://pay.example"] {
+        let subject = Subject { actor: "x".into(), process: Value::Null };
+        let csr = FreshKey::generate().unwrap().csr;
+        let refused = authority.issue(&id(text), &csr, subject, now).await;
+        assert!(matches!(refused, Err(IssueError::Defect(Defect::Id))), "{text}");
+    }
+    let database = rusqlite::Connection::open(dir.path().join("test.db")).unwrap();
+    let count = "SELECT count(*) FROM issuances";
+    assert_eq!(database.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
 
 #[tokio::test]
