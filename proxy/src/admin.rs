@@ -45,6 +45,8 @@ pub struct Admin {
     pub identities: Identities,
     /// Whether we have a policy.
     pub policy: Arc<Live<Snapshot>>,
+    /// Whether we are on our way out.
+    pub draining: DrainWatch,
     /// What was configured.
     pub configured: Configured,
 }
@@ -64,7 +66,7 @@ struct State<'a> {
 }
 
 impl Admin {
-    /// Serves until `drain` cuts: a drain is when an operator looks.
+    /// Serves until `drain` stops.
     pub async fn serve(self, listener: TcpListener, drain: Drain) {
         let connections = drain.clone();
         let admin = Arc::new(self);
@@ -108,11 +110,12 @@ impl Admin {
         }
     }
 
-    /// Ready is: a valid SVID and a verified policy. Anything else denies (ID-21, AZ-01).
+    /// Ready is: a valid SVID, a verified policy, and not on our way out. Anything else denies (ID-21, AZ-01).
     fn ready(&self) -> Response<Body> {
         let missing: Vec<_> = [
             (self.identities.current().is_none(), "no valid svid\n"),
             (self.policy.load().is_none(), "no verified policy\n"),
+            (self.draining.is_stopping(), "draining\n"),
         ]
         .into_iter()
         .filter_map(|(missing, what)| missing.then_some(what))

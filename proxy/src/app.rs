@@ -40,6 +40,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let handle = metrics::install()?;
     let drain = Drain::default();
+    let services = drain.services();
     let listeners = Listeners::bind(&config).await?;
     let configured = listeners.describe(&config)?;
     announce(&configured)?;
@@ -48,7 +49,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let policy = Arc::new(Live::default());
     let directory = Arc::new(Directory::default());
     let follow = identities.clone().follow(config.workload_api, config.spiffe_id, drain.watch());
-    drain.spawn(follow);
+    services.spawn(follow);
     let feed = PolicyFeed {
         serving: vec![advertised(config.advertise, configured.inbound, &config.control)?],
         control: config.control,
@@ -62,16 +63,17 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
             destinations: config.outbound.iter().map(|one| one.destination.clone()).collect(),
         },
     };
-    drain.spawn(feed.follow(drain.watch()));
+    services.spawn(feed.follow(drain.watch()));
     let admin = Admin {
         metrics: handle.clone(),
         identities: identities.clone(),
         policy: policy.clone(),
+        draining: drain.watch(),
         configured,
     };
-    drain.spawn(admin.serve(listeners.admin, drain.clone()));
-    drain.spawn(Admin::upkeep(handle, drain.watch()));
-    drain.spawn(ready(identities.clone(), policy.clone(), drain.clone()));
+    services.spawn(admin.serve(listeners.admin, services.clone()));
+    services.spawn(Admin::upkeep(handle, services.watch()));
+    services.spawn(ready(identities.clone(), policy.clone(), drain.clone()));
     let proxy = Arc::new(Proxy {
         peers: Peers::new(identities.clone(), drain.clone()),
         identities,

@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Drain {
     watch: DrainWatch,
     tasks: TaskTracker,
+    services: TaskTracker,
 }
 
 /// What a task sees of a [`Drain`].
@@ -25,6 +26,18 @@ impl Drain {
         self.tasks.spawn(task);
     }
 
+    /// For what has to go on while work is being drained, such as identity and health: its tasks
+    /// are told to stop when the last work has ended, and nobody waits for them before.
+    #[must_use]
+    pub fn services(&self) -> Self {
+        let end = self.watch.cut.clone();
+        Self {
+            watch: DrainWatch { stop: end.clone(), cut: end },
+            tasks: self.services.clone(),
+            services: self.services.clone(),
+        }
+    }
+
     /// The number of tasks that have not ended.
     pub fn tasks(&self) -> usize {
         self.tasks.len()
@@ -35,15 +48,18 @@ impl Drain {
         self.watch.clone()
     }
 
-    /// Stops, waits at most `grace` for the tasks to end, then cuts those that remain.
+    /// Stops, waits at most `grace` for the tasks to end, cuts those that remain, then ends the
+    /// services.
     pub async fn drain(&self, grace: Duration) {
         self.watch.stop.cancel();
         self.tasks.close();
+        self.services.close();
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
             tracing::warn!(tasks = self.tasks.len(), ?grace, "grace period over, cutting");
-            self.watch.cut.cancel();
-            self.tasks.wait().await;
         }
+        self.watch.cut.cancel();
+        self.tasks.wait().await;
+        self.services.wait().await;
     }
 }
 
@@ -51,6 +67,11 @@ impl DrainWatch {
     /// Resolves when no new work may start.
     pub async fn stopping(&self) {
         self.stop.cancelled().await;
+    }
+
+    /// Whether no new work may start.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     /// Resolves when work in progress must end at once.

@@ -26,6 +26,7 @@ async fn a_call_in_progress_ends_well_and_its_record_is_written() {
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     sidecar.process.signal(Signal::SIGTERM).unwrap();
     sidecar.process.message("draining", DEADLINE).await.unwrap();
+    assert_eq!(sidecar.ready().await, (503, "draining\n".to_owned()), "answered until the end");
     assert!(TcpStream::connect(sidecar.inbound).await.is_err(), "no new connection");
     stream.write_all(b"abcd").await.unwrap();
     let mut answer = Vec::new();
@@ -60,8 +61,10 @@ async fn an_idle_sidecar_stops_at_once_and_says_that_it_serves_no_more() {
     let (plan, policy) = payments();
     let mut sidecar = town.sidecar(plan, policy).await;
     assert_eq!(sidecar.call(&town.svid("checkout"), "POST /v1/payments").await.0, 200);
+    let started = Instant::now();
     let status = sidecar.process.stop(DEADLINE).await.unwrap();
     assert_eq!(status.code(), Some(0));
+    assert!(started.elapsed().as_millis() < 1_500, "the grace period is two seconds");
     let gone =
         |event: &cellwall_testkit::distribution::Event| event.said == Said::Serving(Vec::new());
     town.control.event(0, DEADLINE, gone).await.unwrap();
