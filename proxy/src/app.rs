@@ -83,22 +83,33 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         workload: Workload::new(config.workload, drain.clone()),
         drain: drain.clone(),
     });
-    let limit = config.max_connections;
-    for (destination, listener) in listeners.outbound {
-        let proxy = proxy.clone();
-        drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
-            proxy.clone().outbound(tcp, from, destination.clone())
-        }));
-    }
-    drain.spawn(listen(listeners.inbound, limit, drain.clone(), move |tcp, from| {
-        proxy.clone().inbound(tcp, from)
-    }));
+    accept_calls(&proxy, listeners.inbound, listeners.outbound, config.max_connections);
 
     stopped().await?;
     tracing::info!(tasks = drain.tasks(), "draining");
     drain.drain(config.drain).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Opens the doors: each connection is a task of the proxy's drain.
+fn accept_calls(
+    proxy: &Arc<Proxy>,
+    inbound: TcpListener,
+    outbound: Vec<(Arc<Destination>, TcpListener)>,
+    limit: usize,
+) {
+    let drain = &proxy.drain;
+    for (destination, listener) in outbound {
+        let proxy = proxy.clone();
+        drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
+            proxy.clone().outbound(tcp, from, destination.clone())
+        }));
+    }
+    let proxy = proxy.clone();
+    drain.spawn(listen(inbound, limit, drain.clone(), move |tcp, from| {
+        proxy.clone().inbound(tcp, from)
+    }));
 }
 
 /// The listeners, bound before anything else starts: a mistake ends the process at once.
