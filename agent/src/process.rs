@@ -42,12 +42,6 @@ pub enum ProcessError {
         /// Which file.
         path: PathBuf,
     },
-    /// The process has exited and nobody has waited for it yet.
-    #[error("process {pid} has exited")]
-    Exited {
-        /// Its number.
-        pid: i32,
-    },
 }
 
 impl Process {
@@ -58,16 +52,13 @@ impl Process {
     /// [`ProcessError`] when the process is gone or `/proc` does not show it.
     pub fn read(pid: i32) -> Result<Self, ProcessError> {
         let folder = PathBuf::from(format!("/proc/{pid}"));
-        let stat = read(folder.join("stat"), parse_stat)?;
-        if matches!(stat.state, 'Z' | 'X') {
-            return Err(ProcessError::Exited { pid });
-        }
+        let started = read(folder.join("stat"), parse_stat)?;
         let (uid, gid) = read(folder.join("status"), parse_status)?;
         let selectors = [Selector::Uid(uid), Selector::Gid(gid)]
             .into_iter()
             .chain(executable(&folder.join("exe")).map(Selector::Path))
             .collect();
-        Ok(Self { pid, started: stat.started, uid, gid, selectors })
+        Ok(Self { pid, started, uid, gid, selectors })
     }
 }
 
@@ -78,22 +69,14 @@ fn read<T>(path: PathBuf, parse: impl Fn(&[u8]) -> Option<T>) -> Result<T, Proce
     }
 }
 
-#[derive(Debug, Eq, PartialEq)]
-struct Stat {
-    state: char,
-    started: u64,
-}
-
 /// proc_pid_stat(5). The name of the command stands in parentheses and may hold any byte but a
-/// slash, also `) S 1`: fields are counted from the *last* closing one (ATT-02).
-fn parse_stat(stat: &[u8]) -> Option<Stat> {
+/// slash, also `) S 1`: fields are counted from the *last* closing one (ATT-02). Gives the start time.
+fn parse_stat(stat: &[u8]) -> Option<u64> {
     let close = stat.iter().rposition(|byte| *byte == b')')?;
     let fields = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
     let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
-    // `state` is field 3, the start time field 22.
-    let started = fields.nth(22 - 3 - 1)?.parse().ok()?;
-    Some(Stat { state, started })
+    // Field 3 is the first after the name, the start time is field 22.
+    fields.nth(22 - 3)?.parse().ok()
 }
 
 /// proc_pid_status(5): `Uid:` and `Gid:` list real, effective, saved and file system ids.
@@ -128,7 +111,7 @@ fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
 mod tests {
     use std::{fs, path::Path, process};
 
-    use super::{Process, Stat, executable, is_same_file, parse_stat, parse_status};
+    use super::{Process, executable, is_same_file, parse_stat, parse_status};
     use crate::Selector;
 
     fn stat_of(name: &str) -> String {
@@ -138,7 +121,7 @@ mod tests {
     #[test]
     fn the_name_of_a_command_cannot_pass_for_fields() {
         // ATT-02
-        let expected = Some(Stat { state: 'S', started: 990_017 });
+        let expected = Some(990_017);
         for name in ["checkout", "a) S 1", "x) 0 0 0 0 0", "((", "", "a b\nc"] {
             assert_eq!(parse_stat(stat_of(name).as_bytes()), expected, "{name:?}");
         }

@@ -1,6 +1,13 @@
 //! Connections of the Workload API's socket: who, how many, and for how long.
 
-use std::{convert::Infallible, io, os::fd::AsRawFd, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    os::fd::AsRawFd,
+    pin::pin,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use cellwall_api::workload::{DESCRIPTOR, spiffe_workload_api_server::SpiffeWorkloadApiServer};
 use http::Request;
@@ -70,6 +77,8 @@ pub(crate) struct Connection<S> {
     pub(crate) agent: Arc<Agent<S>>,
     pub(crate) caller: Caller,
     pub(crate) calls: Calls,
+    /// Whether the log says already that no entry is for this caller.
+    pub(crate) is_noted: AtomicBool,
     _slot: Slot,
 }
 
@@ -195,7 +204,8 @@ impl<S: Server> Connection<S> {
     /// A connection of this caller, unless its user has too many.
     pub(crate) fn new(agent: Arc<Agent<S>>, caller: Caller) -> Option<Self> {
         let slot = agent.limits.slot(caller.process().uid)?;
-        Some(Self { agent, caller, calls: Calls::default(), _slot: slot })
+        let (calls, is_noted) = (Calls::default(), AtomicBool::new(false));
+        Some(Self { agent, caller, calls, is_noted, _slot: slot })
     }
 
     /// Attests the caller again; to a caller that fails we say no more than to a stranger.

@@ -11,7 +11,7 @@ use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use crate::{
@@ -234,8 +234,9 @@ async fn serve(
     drain.spawn_vital("health", health.serve(doors.health));
     drain.spawn_vital("metrics", Health::upkeep(metrics, drain.clone()));
     drain.spawn_vital("workload api", workload_api(agent, doors.workload));
+    let signals = Signals::new()?;
     announce(&facts);
-    stopped(drain).await
+    signals.stopped(drain).await
 }
 
 async fn workload_api(agent: Agent<Embedded>, socket: Socket) {
@@ -257,15 +258,28 @@ fn announce(facts: &ProcessFacts) {
     );
 }
 
-/// Waits for a signal, or for a task that must not end.
-async fn stopped(drain: &Drain) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = drain.stop().cancelled() => anyhow::bail!("a task that must not end has ended"),
+/// Caught from before anybody can know that we listen.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT")?,
+        })
     }
-    tracing::info!("stopping");
-    Ok(())
+
+    /// Waits for a signal, or for a task that must not end.
+    async fn stopped(mut self, drain: &Drain) -> anyhow::Result<()> {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            () = drain.stop().cancelled() => anyhow::bail!("a task that must not end has ended"),
+        }
+        tracing::info!("stopping");
+        Ok(())
+    }
 }

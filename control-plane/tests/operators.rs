@@ -6,6 +6,7 @@ use cellwall_testkit::client::{HttpConnection, Server, build};
 use http_body_util::Full;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::UnixStream};
 
 use crate::{
     daemon::{DEADLINE, Daemon},
@@ -129,6 +130,28 @@ async fn an_applied_policy_is_read_back_with_who_applied_it_and_why() {
         database.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let detail: Value = serde_json::from_str(&detail).unwrap();
     assert_eq!((actor, &detail["version"]), (by, &1.into()));
+}
+
+#[tokio::test]
+async fn a_policy_whose_operator_hung_up_is_in_force_once_it_is_stored() {
+    let daemon = Daemon::start().await;
+    let database = rusqlite::Connection::open(daemon.data().join("cellwall.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap(); // nothing is stored until we commit
+    let mut stream = UnixStream::connect(&daemon.operator_socket).await.unwrap();
+    let sources = json!({"root": "cellwall.yaml", "files": {"cellwall.yaml": we_are_web()}});
+    let body = json!({ "sources": sources }).to_string();
+    let head = format!(
+        "POST /v1/policy HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    drop(stream);
+    // A request that is answered later was read later.
+    daemon.get("/v1/status").await;
+    database.execute_batch("COMMIT").unwrap();
+    daemon.measured(|metrics| metrics.sum("cellwall_policy_version", &[]) == 1.0).await;
+    assert_eq!(daemon.apply(&we_are_web()).await, 2);
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! `init`, `run` and what they say to whoever starts them wrongly.
 
-use std::{fs, os::unix::fs::MetadataExt, process::Output};
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    process::Output,
+};
 
 use nix::unistd::geteuid;
 use tempfile::TempDir;
@@ -47,6 +51,20 @@ async fn init_founds_a_trust_domain_once_and_says_what_is_next() {
         format!("cellwalld: {data}: trust domain `pay.example` was founded here already\n");
     assert_eq!(text(&again.stderr), expected);
     assert_eq!(fs::read(dir.path().join("data/sealing.key")).unwrap(), key);
+    Daemon::start_in(dir, &[]).await;
+}
+
+#[tokio::test]
+async fn init_goes_on_where_an_earlier_one_was_cut_off() {
+    let dir = TempDir::new().unwrap();
+    let data = data_of(&dir);
+    fs::DirBuilder::new().mode(0o700).create(&data).unwrap();
+    let key = dir.path().join("data/sealing.key");
+    fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key).unwrap();
+    fs::write(&key, "ab".repeat(32)).unwrap();
+    let init = ["init", "--data-dir", &data, "--trust-domain", "pay.example"];
+    assert_eq!(run(&init).await.status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&key).unwrap(), "ab".repeat(32));
     Daemon::start_in(dir, &[]).await;
 }
 

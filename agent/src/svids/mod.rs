@@ -5,11 +5,12 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
 use cellwall_api::workload::{X509svid, X509svidResponse};
+use metrics::counter;
 use spiffe::SpiffeId;
 use tonic::Status;
 
@@ -147,7 +148,7 @@ impl<S: Server> Connection<S> {
         let view = self.agent.server.view(&self.caller.process().selectors).await;
         match view {
             Ok(view) if view.ids.is_empty() => {
-                self.log_stranger();
+                self.note_stranger();
                 Err(denied()) // WAPI-14, WAPI-17
             }
             Ok(view) => Ok(view),
@@ -155,8 +156,14 @@ impl<S: Server> Connection<S> {
         }
     }
 
-    /// A process that is not dumpable shows its executable only to root and `CAP_SYS_PTRACE`.
-    fn log_stranger(&self) {
+    /// Counted each time, said once on each connection. A process that is not dumpable shows its
+    /// executable only to root and to `CAP_SYS_PTRACE`.
+    fn note_stranger(&self) {
+        counter!("cellwall_attestation_failures_total", "attestor" => "unix", "reason" => "no_entry")
+            .increment(1);
+        if self.is_noted.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let Process { pid, uid, selectors, .. } = self.caller.process();
         let executable_seen = selectors.iter().any(|one| matches!(one, Selector::Path(_)));
         tracing::warn!(pid, uid, executable_seen, "no entry for this process");

@@ -140,6 +140,7 @@ impl Authority {
             not_after: validity.not_after,
         };
         self.audit(row, subject, now).await?; // CA-08
+        tracing::info!(%id, serial = hex(&serial), "svid issued");
         Ok(Issued {
             chain: leaf.to_vec(),
             serial: hex(&serial),

@@ -22,8 +22,6 @@ use crate::{authority::Material, drain::Drain};
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 8192;
-/// Handshakes at once, so that they cannot starve the rest.
-const HANDSHAKES: usize = 256;
 /// TLS-05
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// One is used; a second is a sidecar that reconnects.
@@ -46,7 +44,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct MeshListener {
     tcp: TcpListener,
     slots: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
 }
 
 impl MeshListener {
@@ -57,8 +54,7 @@ impl MeshListener {
     /// The operating system's.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        Ok(Self { tcp, slots, handshakes: Arc::new(Semaphore::new(HANDSHAKES)) })
+        Ok(Self { tcp, slots: Arc::new(Semaphore::new(CONNECTIONS)) })
     }
 
     /// Where it is.
@@ -95,7 +91,6 @@ pub async fn serve(listener: MeshListener, distribution: Distribution, material:
                     material: material.clone(),
                     routes: routes.clone(),
                     drain: drain.clone(),
-                    handshakes: listener.handshakes.clone(),
                     _slot: slot,
                 };
                 drain.spawn(connection.run(tcp));
@@ -112,7 +107,6 @@ struct Connection {
     material: Material,
     routes: Routes,
     drain: Drain,
-    handshakes: Arc<Semaphore>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -128,7 +122,6 @@ impl Connection {
         &self,
         tcp: TcpStream,
     ) -> Option<(impl AsyncRead + AsyncWrite + Unpin + use<>, Peer)> {
-        let _turn = self.handshakes.acquire().await.ok()?;
         let material = self.material.borrow().clone();
         let session = tokio::select! {
             () = self.drain.stop().cancelled() => return None,

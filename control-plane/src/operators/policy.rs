@@ -62,7 +62,15 @@ pub(super) async fn apply(
         return Err(Problem::new(StatusCode::BAD_REQUEST, "bad request", detail));
     }
     let proposal = Proposal { sources, message, actor: operator.name() };
-    let applied = operators.book.apply(proposal, SystemTime::now()).await;
+    // A task of its own: an operator who hangs up must not leave a version that is on the disk and
+    // not in force.
+    let book = operators.book.clone();
+    let applying = async move { book.apply(proposal, SystemTime::now()).await };
+    let applied = operators.drain.tasks().spawn(applying).await;
+    let applied = applied.map_err(|error| {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Problem::new(status, "policy not applied", error.to_string())
+    })?;
     let Applied { edition, tests } = applied.map_err(|error| refused(&error))?;
     let Some(policy) = &edition.policy else {
         return Ok(no_policy(StatusCode::INTERNAL_SERVER_ERROR));

@@ -70,7 +70,8 @@ pub enum ApplyError {
 }
 
 impl PolicyBook {
-    /// Puts a proposal in force as the next version, or changes nothing.
+    /// Puts a proposal in force as the next version, or changes nothing. To be awaited to its end:
+    /// dropped half-way, it may leave a version that is stored and in force only after a restart.
     ///
     /// # Errors
     ///
