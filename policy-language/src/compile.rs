@@ -97,6 +97,22 @@ impl Compiler<'_> {
         number: WorkloadNumber,
         environment: &str,
     ) -> Result<SnapshotDocument, CompileError> {
+        let mut document = self.compile_named(number, environment)?;
+        // `any` in a rule, and `audit`, hold for workloads that are listed, and for nobody else.
+        if document.mode == Mode::Audit
+            || document.rules.iter().any(|rule| rule.from == Callers::Any)
+        {
+            document.callers = self.workloads.iter().map(caller).collect();
+        }
+        Ok(document)
+    }
+
+    /// The same with only those callers that rules and guards name.
+    pub(crate) fn compile_named(
+        &self,
+        number: WorkloadNumber,
+        environment: &str,
+    ) -> Result<SnapshotDocument, CompileError> {
         let known = self
             .workloads
             .get(number.0)
@@ -107,7 +123,7 @@ impl Compiler<'_> {
         let mode =
             self.segments.get(workload.segment).map_or(Mode::Enforce, |segment| segment.mode);
         let mut named = BTreeSet::new();
-        let rules: Vec<_> = self
+        let rules = self
             .rules
             .iter()
             .filter(|rule| rule.to.contains(&number))
@@ -127,10 +143,6 @@ impl Compiler<'_> {
                 except: self.names(&guard.except, &mut named),
             })
             .collect();
-        // `any` in a rule, and `audit`, hold for workloads that are listed, and for nobody else.
-        if mode == Mode::Audit || rules.iter().any(|rule| rule.from == Callers::Any) {
-            named = (0..self.workloads.len()).map(WorkloadNumber).collect();
-        }
         Ok(SnapshotDocument {
             schema: SCHEMA,
             trust_domain: self.template.trust_domain().to_string(),
@@ -141,7 +153,10 @@ impl Compiler<'_> {
             mode,
             listens: ListensDocument { protocol: listens.protocol, port: listens.port },
             identity: self.template.to_string(),
-            callers: named.iter().filter_map(|number| self.caller(*number)).collect(),
+            callers: named
+                .iter()
+                .filter_map(|number| self.workloads.get(number.0).map(caller))
+                .collect(),
             rules,
             guards,
             destinations: Vec::new(),
@@ -164,9 +179,8 @@ impl Compiler<'_> {
         let name = |number: &WorkloadNumber| Some(self.workloads.get(number.0)?.name.clone());
         members.iter().filter_map(name).collect()
     }
+}
 
-    fn caller(&self, number: WorkloadNumber) -> Option<CallerDocument> {
-        let workload = self.workloads.get(number.0)?;
-        Some(CallerDocument { name: workload.name.clone(), id: workload.id.clone() })
-    }
+fn caller(workload: &Workload) -> CallerDocument {
+    CallerDocument { name: workload.name.clone(), id: workload.id.clone() }
 }

@@ -126,7 +126,7 @@ impl Checker<'_> {
         let mut problems = Vec::new();
         for (number, workload) in self.parts.workloads.iter().enumerate() {
             let compiled = compiler
-                .compile(WorkloadNumber(number), &environment)
+                .compile_named(WorkloadNumber(number), &environment)
                 .and_then(|document| Ok(Snapshot::new(document)?));
             if let Err(error) = compiled {
                 let mut message = format!("the policy of `{}` does not compile", workload.name);

@@ -10,6 +10,7 @@ mod demo;
 mod example;
 mod files;
 mod findings;
+mod manual;
 mod not_yet;
 mod oracle;
 mod rendered;

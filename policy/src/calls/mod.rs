@@ -86,11 +86,9 @@ pub enum CallError {
 }
 
 impl CallIndex {
-    /// The most specific route that carries the call. A call in another protocol has none (AZ-03).
+    /// The most specific route that carries the call. A call in another protocol has none (AZ-03):
+    /// none can be declared.
     pub(crate) fn route(&self, call: &Call<'_>) -> Option<RouteIndex> {
-        if call.protocol() != self.protocol {
-            return None;
-        }
         match call {
             Call::Http { method, path } => self.http.route(method, path),
             Call::Grpc { service, method } => {

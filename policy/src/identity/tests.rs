@@ -182,6 +182,18 @@ fn an_id_is_read_by_whole_segments_byte_by_byte() {
 }
 
 #[test]
+fn a_reserved_id_stands_on_the_far_side_wherever_the_variable_is() {
+    let template = IdentityTemplate::parse("spiffe://pay.example/{workload}/{env}").unwrap();
+    let callee = id("spiffe://pay.example/payments/prod");
+    let index = IdentityIndex::new(&template, &callee).unwrap();
+    for (caller, crossed) in [("nobody/prod", None), ("cellwall/prod", Some("env"))] {
+        let caller = id(&format!("spiffe://pay.example/{caller}"));
+        let reading = index.read(&caller);
+        assert_eq!((reading.caller, reading.crossed.map(|name| &**name)), (None, crossed));
+    }
+}
+
+#[test]
 fn two_callers_with_the_same_ids_are_refused() {
     let template = template();
     let mut index = index();
