@@ -17,8 +17,8 @@ use naive::{Document, Request};
 use random::{Asked, Caller, WORKLOADS};
 
 /// Documents per run; each is asked `QUESTIONS` times.
-const CASES: u32 = 400;
-const QUESTIONS: usize = 24;
+const CASES: u32 = 300;
+const QUESTIONS: usize = 16;
 
 #[expect(clippy::disallowed_methods, reason = "the one setting of a test, read at its one place")]
 fn cases() -> u32 {
