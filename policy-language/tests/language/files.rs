@@ -48,7 +48,7 @@ fn nothing_outside_of_the_folder_is_ever_read() {
     let secret = outside.path().join("secret.yaml");
     for pattern in ["../*.yaml", "/etc/*.yaml", "./a.yaml", "a//b.yaml", "**/a.yaml", "a"] {
         let root = format!("{ROOT}include: [\"{pattern}\", \"{}\"]\n", secret.display());
-        let inside = folder(&[("cellwall.yaml", &root)]);
+        let inside = folder(&[("cellwall.yaml", &root), ("a", "no policy")]);
         assert_eq!(names(inside.path()), ["cellwall.yaml"], "{pattern}");
     }
     let root = format!("{ROOT}include: [\"*/*.yaml\", \"*.yaml\"]\n");

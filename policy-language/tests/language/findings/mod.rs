@@ -50,6 +50,21 @@ fn every_code_is_found_somewhere() {
 }
 
 #[test]
+fn a_test_fails_for_another_verdict_and_for_another_decider() {
+    for (from, to) in [
+        ("expect: allow", "expect: deny"),
+        ("expect: allow", "expect: audit"),
+        ("by: web-reads", "by: all-look"),
+        ("by: web-reads", "by: default"),
+    ] {
+        let report = set(&bent(from, to)).run_tests();
+        assert_eq!((report.passed(), report.failed()), (0, 1), "{to}");
+        let result = &report.results[0];
+        assert_eq!((result.verdict.as_str(), result.by.as_str()), ("allow", "web-reads"));
+    }
+}
+
+#[test]
 fn an_error_keeps_the_policy_from_being_used_and_a_warning_does_not() {
     let error = checked(&bent("    from: web", "    from: wbe"));
     assert_eq!((error.findings.errors(), error.set.is_some()), (1, false));

@@ -137,4 +137,19 @@ pub(super) const CASES: &[Case] = &[
         to: "expect: yes",
         findings: &["CW0004 34:14-17 `yes` is not a verdict"],
     },
+    Case {
+        from: "roles:",
+        to: "<<: {roles: {}}\nroles:",
+        findings: &["CW0001 10:1-3 merge keys are not part of this language"],
+    },
+    Case {
+        from: "roles:",
+        to: "---\nroles:",
+        findings: &["CW0001 10:1-4 one file holds one document"],
+    },
+    Case {
+        from: "    from: web",
+        to: "    from: *web",
+        findings: &["CW0001 14:11-12 anchors and aliases are not part of this language"],
+    },
 ];
