@@ -9,6 +9,9 @@ use serde_json::json;
 use super::{hint_code, policy::Folder};
 use crate::{Outcome, client, output::Output, paint::Colour};
 
+/// The longest line of a code's page.
+const LINE_WIDTH: usize = 100;
+
 /// Whether a question is a code: `CW` and four digits.
 pub(crate) fn is_code(question: &str) -> bool {
     let digits = question.strip_prefix("CW").or_else(|| question.strip_prefix("cw"));
@@ -26,9 +29,32 @@ pub(crate) fn explain_code(code: &str, output: &Output) -> anyhow::Result<Outcom
         output.json(&json!({"schema_version": 1, "code": code, "title": title, "text": text}))?;
     } else {
         let head = output.painter().paint(Colour::Bold, format!("{}: {}", page.code, page.title));
-        output.data(&format!("{head}\n\n{}", page.text))?;
+        output.data(&format!("{head}\n\n{}", wrapped(page.text)))?;
     }
     Ok(Outcome::Done)
+}
+
+/// A text in lines that fit a terminal, its empty lines kept.
+fn wrapped(text: &str) -> String {
+    let mut wrapped = String::new();
+    for paragraph in text.split_inclusive('\n') {
+        let mut width = 0;
+        for word in paragraph.split_whitespace() {
+            if width > 0 && width + 1 + word.len() > LINE_WIDTH {
+                wrapped.push('\n');
+                width = 0;
+            } else if width > 0 {
+                wrapped.push(' ');
+                width += 1;
+            }
+            wrapped.push_str(word);
+            width += word.len();
+        }
+        if paragraph.ends_with('\n') {
+            wrapped.push('\n');
+        }
+    }
+    wrapped
 }
 
 /// `explain CALL --policy DIR`.

@@ -152,6 +152,8 @@ fn explain_prints_the_page_of_a_code() {
     let ran = shell.run(&["explain", "CW0104"]);
     assert_eq!(ran.code, 0);
     assert!(ran.stdout.starts_with("CW0104: unknown workload\n\nA selector"), "{}", ran.stdout);
+    assert!(ran.stdout.lines().all(|line| line.len() <= 100), "{}", ran.stdout);
+    assert_eq!(ran.stdout.lines().count(), 4);
     let ran = shell.run(&["explain", "cw0104", "-o", "json"]);
     assert_eq!((&ran.json()["code"], &ran.json()["schema_version"]), (&json!("CW0104"), &json!(1)));
     let ran = shell.run(&["explain", "CW9999"]);
