@@ -35,6 +35,14 @@ pub struct Identities {
     live: Arc<Live<Identity>>,
 }
 
+/// What was taken so far. Outlives a withdrawal: our ID is ours as long as the process runs,
+/// because the policy in force is that ID's.
+#[derive(Debug, Default)]
+struct Taken {
+    generations: u64,
+    id: Option<SpiffeId>,
+}
+
 /// Why new material was not taken. What we had stays in force.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
@@ -70,7 +78,7 @@ impl Identities {
     }
 
     async fn feed(&self, endpoint: &str, wanted: Option<SpiffeId>) {
-        let mut generation = 0;
+        let mut taken = Taken::default();
         loop {
             hardening::await_attestor(endpoint).await;
             let source = match connect(endpoint, wanted.clone()).await {
@@ -84,7 +92,7 @@ impl Identities {
             };
             let mut updates = source.updated();
             loop {
-                self.take(&source.state(), &mut generation);
+                self.take(&source.state(), &mut taken);
                 if self.next(&mut updates).await.is_err() {
                     break; // the source has ended: make a new one
                 }
@@ -109,7 +117,7 @@ impl Identities {
     }
 
     /// Publishes `state` as the next generation, or says why not.
-    fn take(&self, state: &X509SourceState, generation: &mut u64) {
+    fn take(&self, state: &X509SourceState, taken: &mut Taken) {
         if let Some(reason) = state.withdrawal() {
             // WAPI-15: what is not ours any more is not used any more.
             tracing::error!(%reason, "svid withdrawn");
@@ -117,10 +125,13 @@ impl Identities {
             self.live.withdraw();
             return;
         }
-        *generation += 1;
+        taken.generations += 1;
         let previous = self.live.load();
-        match build(state, previous.as_deref(), *generation) {
-            Ok(identity) => self.publish(identity, previous.as_deref()),
+        match build(state, previous.as_deref(), taken) {
+            Ok(identity) => {
+                taken.id = Some(identity.material.id().clone());
+                self.publish(identity, previous.as_deref());
+            }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "svid update refused");
                 rotation("refused", "unusable");
@@ -204,13 +215,12 @@ impl SvidPicker for Exactly {
 fn build(
     state: &X509SourceState,
     previous: Option<&Identity>,
-    generation: u64,
+    taken: &Taken,
 ) -> Result<Identity, Refused> {
     let svid = state.svid().map_err(Refused::NoSvid)?;
     let context = state.context().map_err(Refused::NoSvid)?;
-    if let Some(previous) = previous.filter(|old| old.material.id() != svid.spiffe_id()) {
-        let (ours, found) = (previous.material.id().clone(), svid.spiffe_id().clone());
-        return Err(Refused::OtherId { ours, found });
+    if let Some(ours) = taken.id.as_ref().filter(|ours| *ours != svid.spiffe_id()) {
+        return Err(Refused::OtherId { ours: ours.clone(), found: svid.spiffe_id().clone() });
     }
     let der = |bytes: &[u8]| CertificateDer::from(bytes.to_vec());
     let bundles = context.bundle_set().iter().map(|(domain, bundle)| {
@@ -221,13 +231,13 @@ fn build(
         key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(svid.private_key().as_bytes().to_vec())),
         bundles: bundles.collect(),
         deny: DenyList::default(),
-        generation,
+        generation: taken.generations,
         now: UnixTime::now(),
     })
     .map_err(Refused::Material)?;
     let trust_epoch = match previous {
         Some(previous) if previous.material.trusts_like(&material) => previous.trust_epoch,
-        Some(_) | None => generation,
+        Some(_) | None => taken.generations,
     };
     Ok(Identity { material, trust_epoch })
 }

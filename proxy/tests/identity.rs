@@ -99,6 +99,26 @@ async fn a_withdrawn_svid_is_used_no_more() {
 }
 
 #[tokio::test]
+async fn after_a_withdrawal_nobody_but_ourselves_comes_back() {
+    // ID-20, WAPI-10: the policy in force is that of our own ID
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let sidecar = town.sidecar(plan, policy).await;
+    sidecar.identity.redact();
+    eventually("not ready", async || sidecar.ready().await.0 == 503).await;
+    sidecar.identity.publish(&X509State::issued(&town.ca, &id("ledger")));
+    let labels = [("result", "refused"), ("reason", "unusable")];
+    let refused = async || {
+        sidecar.metrics().await.sum("cellwall_svid_rotations_total", &labels) >= 1.0
+            || sidecar.ready().await.0 == 200
+    };
+    eventually("an answer", refused).await;
+    assert_eq!(sidecar.ready().await.0, 503, "payments became ledger");
+    sidecar.identity.publish(&X509State::issued(&town.ca, &id("payments")));
+    eventually("ready again", async || sidecar.ready().await.0 == 200).await;
+}
+
+#[tokio::test]
 async fn a_removed_authority_is_trusted_no_more() {
     // WAPI-07, X5-16
     let town = Town::new().await;
