@@ -159,8 +159,9 @@ impl Proxy {
             Protocol::Grpc => HttpVersion::HTTP_2,
             Protocol::Http | Protocol::Tcp => HttpVersion::HTTP_11,
         };
-        canonical.apply(&mut request, version).map_err(unreadable)?;
+        // In this order no `Connection` token can name the host away.
         web::to_callee(request.headers_mut(), peer.id_text()).map_err(unreadable)?;
+        canonical.apply(&mut request, version).map_err(unreadable)?;
         let sent = Instant::now();
         let response = self.workload.send(permit, protocol, request).await;
         flow.record.upstream = Some(sent.elapsed());

@@ -8,7 +8,8 @@ use std::{
 
 use cellwall_mtls::{Alpn, HandshakeError, Refusal, Session};
 use cellwall_policy::Protocol;
-use http::{Request, Response, header};
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
@@ -61,6 +62,7 @@ impl Workload {
         match protocol {
             Protocol::Http => {
                 request.headers_mut().remove(header::TE); // one hop's, in HTTP/1.1
+                frame(&mut request);
                 let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
                 self.http1.send(request, open).await
             }
@@ -73,6 +75,16 @@ impl Workload {
             }
             Protocol::Tcp => Err(SendError(CloseReason::RequestAmbiguous)), // AZ-03
         }
+    }
+}
+
+/// Says how a body of unknown length is framed: hyper would leave out the body of such a GET, and
+/// send another message than the one that was judged (HTTP-10, HTTP-21).
+fn frame(request: &mut Request<Body>) {
+    let known = request.body().size_hint().exact().is_some();
+    if !known && !request.headers().contains_key(header::CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
     }
 }
 

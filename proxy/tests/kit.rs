@@ -49,8 +49,8 @@ pub(crate) struct Sidecar {
     pub(crate) inbound: SocketAddr,
     pub(crate) outbound: BTreeMap<String, SocketAddr>,
     pub(crate) admin: SocketAddr,
-    /// Serves until the test ends.
-    _workload: Workload,
+    /// Serves until the test ends; none when the test is the workload.
+    _workload: Option<Workload>,
     log: PathBuf,
 }
 
@@ -74,14 +74,19 @@ impl Town {
 
     /// Starts a sidecar that has neither an SVID nor a policy yet.
     pub(crate) async fn bare(&self, plan: Plan<'_>) -> Sidecar {
-        let folder = self.dir.path().join(plan.name);
-        std::fs::create_dir_all(&folder).unwrap();
+        let workload = Workload::start(workload_config(&plan, self.log(plan.name))).await.unwrap();
+        let address = workload.address();
+        let sidecar = self.beside(plan, address).await;
+        Sidecar { _workload: Some(workload), ..sidecar }
+    }
+
+    /// The same, beside a workload that the test plays itself.
+    pub(crate) async fn beside(&self, plan: Plan<'_>, workload: SocketAddr) -> Sidecar {
+        let folder = self.folder(plan.name);
         let identity = ScriptedWorkloadApi::start(&folder).await.unwrap();
-        let log = folder.join("requests.jsonl");
-        let workload = Workload::start(workload_config(&plan, log.clone())).await.unwrap();
         let mut spawn = Spawn::new("proxy", env!("CARGO_BIN_EXE_cellwall-proxy").as_ref(), &folder)
             .args(["run", "--admin=127.0.0.1:0", "--drain-seconds=2"])
-            .arg(format!("--inbound=127.0.0.1:0={}", workload.address()))
+            .arg(format!("--inbound=127.0.0.1:0={workload}"))
             .arg(format!("--control={}", self.control.address()))
             .arg(format!("--workload-api={}", identity.endpoint()))
             .arg(format!("--policy-key={}", self.dir.path().join("policy-key.pem").display()));
@@ -99,17 +104,37 @@ impl Town {
             admin: address(line["admin"].as_str().unwrap()),
             outbound,
             process,
-            _workload: workload,
-            log,
+            _workload: None,
+            log: self.log(plan.name),
         }
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.dir.path().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder(name).join("requests.jsonl")
     }
 
     /// Starts a sidecar and waits until it is ready.
     pub(crate) async fn sidecar(&self, plan: Plan<'_>, policy: SnapshotDocument) -> Sidecar {
         let name = plan.name.to_owned();
+        let sidecar = self.bare(plan).await;
+        self.made_ready(sidecar, &name, policy).await
+    }
+
+    /// Gives a bare sidecar its SVID and its policy.
+    pub(crate) async fn made_ready(
+        &self,
+        mut sidecar: Sidecar,
+        name: &str,
+        policy: SnapshotDocument,
+    ) -> Sidecar {
         self.publish(policy);
-        let mut sidecar = self.bare(plan).await;
-        sidecar.identity.publish(&X509State::issued(&self.ca, &id(&name)));
+        sidecar.identity.publish(&X509State::issued(&self.ca, &id(name)));
         sidecar.process.message("ready", DEADLINE).await.unwrap();
         sidecar
     }

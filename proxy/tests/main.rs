@@ -7,6 +7,7 @@ mod calls;
 mod corpus;
 mod denials;
 mod drain;
+mod forwarding;
 mod identity;
 mod policy;
 mod rotation;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
 };
@@ -34,6 +34,10 @@ pub(super) async fn answered(
     sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
 ) -> Result<Response<Incoming>, Unsent> {
     match tokio::time::timeout(RESPONSE_DEADLINE, sent).await {
+        // HTTP-12: upgrades are never asked for, and what follows one is not HTTP.
+        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err(Unsent::Gone(CloseReason::UpstreamFailed))
+        }
         Ok(Ok(response)) => Ok(response),
         Ok(Err(mut error)) => Err(match error.take_message() {
             Some(request) => Unsent::Returned(Box::new(request)),
