@@ -71,7 +71,7 @@ impl Workload {
                     let sender = handshake_h2(tcp(self.address).await?, &self.drain).await?;
                     Ok(Conn::new(sender, ()))
                 };
-                self.http2.send(request, |_| true, open).await
+                self.http2.send(request, &(), open).await
             }
             Protocol::Tcp => Err(SendError(CloseReason::RequestAmbiguous)), // AZ-03
         }
@@ -117,7 +117,7 @@ impl Peers {
                 trust_epoch: identity.trust_epoch,
             };
             let open = || self.open(&identity, &endpoint, &key);
-            match endpoint.pool.try_send(request, |conn| conn.key == key, open).await {
+            match endpoint.pool.try_send(request, &key, open).await {
                 Ok(response) => return Ok(response),
                 Err((reason, Some(back))) => {
                     destination.shun(&endpoint);

@@ -172,3 +172,24 @@ async fn a_destination_that_nobody_serves_is_said_so() {
     // A destination that the policy does not know: what is spoken there is not known either.
     assert!(client::request(caller.outbound["nowhere"], "GET /").await.is_err());
 }
+
+#[tokio::test]
+async fn calls_that_wait_for_a_silent_address_fail_together() {
+    // RES-03: it takes connections and says nothing; each call waits for one attempt, not for all
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let callee = town.sidecar(plan, policy).await;
+    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let both = [silent.local_addr().unwrap().to_string(), callee.inbound.to_string()];
+    town.control.set_endpoints("payments", &both);
+    let caller = town.sidecar(plan, policy).await;
+    let port = caller.outbound["payments"];
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        calls.spawn(async move { client::request(port, "POST /v1/payments").await.unwrap() });
+    }
+    let answered = tokio::time::timeout(crate::kit::DEADLINE, calls.join_all()).await;
+    let answers = answered.expect("all within one handshake's deadline");
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+}

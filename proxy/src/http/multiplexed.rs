@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -31,7 +31,15 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Multiplexed<K> {
     connections: ArcSwap<Vec<Arc<Conn<K>>>>,
-    opening: Mutex<()>,
+    opening: Mutex<Option<Failed<K>>>,
+}
+
+/// The last attempt to open a connection that came to nothing.
+#[derive(Debug)]
+struct Failed<K> {
+    at: Instant,
+    key: K,
+    reason: CloseReason,
 }
 
 /// One HTTP/2 connection, and what it was opened for.
@@ -51,32 +59,32 @@ impl<K> Default for Multiplexed<K> {
     }
 }
 
-impl<K: Send + Sync + 'static> Multiplexed<K> {
-    /// Sends `request` on a connection that `fits`, or on a new one from `open`.
+impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
+    /// Sends `request` on a connection that was opened for `key`, or on a new one from `open`.
     pub(crate) async fn send<F>(
         &self,
         request: Request<Body>,
-        fits: impl Fn(&Conn<K>) -> bool,
+        key: &K,
         open: impl Fn() -> F,
     ) -> Result<Response<Incoming>, SendError>
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
-        self.try_send(request, fits, open).await.map_err(|(reason, _)| SendError(reason))
+        self.try_send(request, key, open).await.map_err(|(reason, _)| SendError(reason))
     }
 
     /// The same; gives the request back when no byte of it left us.
     pub(crate) async fn try_send<F>(
         &self,
         mut request: Request<Body>,
-        fits: impl Fn(&Conn<K>) -> bool,
+        key: &K,
         open: impl Fn() -> F,
     ) -> Result<Response<Incoming>, (CloseReason, Option<Request<Body>>)>
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
         for _ in 0..ATTEMPTS {
-            let call = match self.connection(&fits, &open).await {
+            let call = match self.connection(key, &open).await {
                 Ok(conn) => InFlight::on(conn),
                 Err(reason) => return Err((reason, Some(request))),
             };
@@ -91,45 +99,57 @@ impl<K: Send + Sync + 'static> Multiplexed<K> {
 
     async fn connection<F>(
         &self,
-        fits: &impl Fn(&Conn<K>) -> bool,
+        key: &K,
         open: &impl Fn() -> F,
     ) -> Result<Arc<Conn<K>>, CloseReason>
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
-        if let Some(conn) = self.least_busy(fits, BUSY) {
+        if let Some(conn) = self.least_busy(key, BUSY) {
             return Ok(conn);
         }
-        let _opening = self.opening.lock().await;
-        if let Some(conn) = self.least_busy(fits, BUSY) {
+        let asked = Instant::now();
+        let mut failed = self.opening.lock().await;
+        if let Some(conn) = self.least_busy(key, BUSY) {
             return Ok(conn); // somebody else opened it meanwhile
         }
-        let usable: Vec<_> = self.usable(fits).collect();
+        // Or tried to: whoever waited for that attempt shares its end, instead of the next in a
+        // queue of attempts, each as long as a deadline (RES-03).
+        if let Some(failed) = failed.as_ref().filter(|one| one.at > asked && one.key == *key) {
+            return Err(failed.reason);
+        }
+        let usable: Vec<_> = self.usable(key).collect();
         if usable.len() >= MAX_CONNECTIONS
-            && let Some(conn) = self.least_busy(fits, usize::MAX)
+            && let Some(conn) = self.least_busy(key, usize::MAX)
         {
             return Ok(conn);
         }
-        let opened = Arc::new(Box::pin(open()).await?); // rare, and large
+        let opened = match Box::pin(open()).await {
+            Ok(opened) => Arc::new(opened),
+            Err(reason) => {
+                *failed = Some(Failed { at: Instant::now(), key: key.clone(), reason });
+                return Err(reason);
+            }
+        };
         // Those that no longer fit end by themselves once their last answer is delivered.
         let connections = usable.into_iter().chain([opened.clone()]).collect();
         self.connections.store(Arc::new(connections));
         Ok(opened)
     }
 
-    fn least_busy(&self, fits: &impl Fn(&Conn<K>) -> bool, busy: usize) -> Option<Arc<Conn<K>>> {
+    fn least_busy(&self, key: &K, busy: usize) -> Option<Arc<Conn<K>>> {
         let load = |conn: &Arc<Conn<K>>| conn.in_flight.load(Ordering::Relaxed);
-        self.usable(fits).filter(|conn| load(conn) < busy).min_by_key(load)
+        self.usable(key).filter(|conn| load(conn) < busy).min_by_key(load)
     }
 
-    fn usable(&self, fits: &impl Fn(&Conn<K>) -> bool) -> impl Iterator<Item = Arc<Conn<K>>> {
+    fn usable(&self, key: &K) -> impl Iterator<Item = Arc<Conn<K>>> {
         let now = SystemTime::now();
         let connections = self.connections.load_full();
         let usable: Vec<_> = connections
             .iter()
             .filter(|conn| !conn.sender.is_closed())
             .filter(|conn| conn.retire_at.is_none_or(|end| now < end))
-            .filter(|conn| fits(conn))
+            .filter(|conn| conn.key == *key)
             .cloned()
             .collect();
         usable.into_iter()
