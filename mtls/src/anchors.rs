@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use spiffe::TrustDomain;
 
-use crate::{Refusal, certificate::IssuerFacts};
+use crate::{Refusal, certificate::IssuerFacts, provider::sha256};
 
 /// The anchors of each trust domain. Never merged: TB-07.
 #[derive(Clone, Default)]
@@ -13,9 +13,21 @@ pub(crate) struct Bundles {
     by_domain: BTreeMap<TrustDomain, Vec<Anchor>>,
 }
 
+/// Names an anchor by its subject and key, whatever certificate carries them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct AnchorId([u8; 32]);
+
+impl AnchorId {
+    pub(crate) fn of(anchor: &TrustAnchor<'_>) -> Self {
+        let key = anchor.subject_public_key_info.as_ref();
+        Self(sha256(&[anchor.subject.as_ref(), key].concat()))
+    }
+}
+
 #[derive(Clone)]
 struct Anchor {
     trust: TrustAnchor<'static>,
+    id: AnchorId,
     der: CertificateDer<'static>,
     facts: IssuerFacts,
 }
@@ -70,16 +82,12 @@ impl Bundles {
         if valid.is_empty() { Err(Refusal::AnchorsExpired) } else { Ok(valid) }
     }
 
-    /// When the anchor with this subject and key ends.
-    pub(crate) fn end_of(&self, domain: &TrustDomain, anchor: &TrustAnchor<'_>) -> UnixTime {
+    /// When an anchor ends; `None` when it is not, or not any more, one of the trust domain's.
+    pub(crate) fn end_of(&self, domain: &TrustDomain, anchor: &AnchorId) -> Option<UnixTime> {
         let anchors = self.by_domain.get(domain).map(Vec::as_slice).unwrap_or_default();
-        let same = |known: &&Anchor| {
-            known.trust.subject == anchor.subject
-                && known.trust.subject_public_key_info == anchor.subject_public_key_info
-        };
+        let same = anchors.iter().filter(|known| known.id == *anchor);
         // Two certificates of one key: the later end holds.
-        let ends = anchors.iter().filter(same).map(|known| known.facts.not_after);
-        ends.max().unwrap_or(UnixTime::since_unix_epoch(std::time::Duration::ZERO))
+        same.map(|known| known.facts.not_after).max()
     }
 
     /// The first end of any anchor after `now`.
@@ -126,7 +134,7 @@ impl Anchor {
         }
         let trust =
             webpki::anchor_from_trusted_cert(&der).map_err(|_| Refusal::Malformed)?.to_owned();
-        Ok(Self { trust, der, facts })
+        Ok(Self { id: AnchorId::of(&trust), trust, der, facts })
     }
 
     fn is_valid(&self, now: UnixTime) -> bool {

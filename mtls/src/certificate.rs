@@ -23,7 +23,7 @@ pub(crate) enum Role {
 }
 
 /// What we need of a leaf, read once (ID-02).
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Leaf {
     pub(crate) id: SpiffeId,
     pub(crate) san: Box<str>,

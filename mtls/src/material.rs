@@ -149,6 +149,16 @@ impl TlsMaterial {
         self.trust.deny == other.trust.deny && self.trust.bundles.same_as(&other.trust.bundles)
     }
 
+    /// Judges a peer of an open connection by this generation, as if it came now (ROT-05).
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] that a handshake would end with: denied, its trust domain or anchor gone, or
+    /// a certificate of its path ended.
+    pub fn still_trusts(&self, peer: &Peer, now: UnixTime) -> Result<(), Refusal> {
+        self.trust.still_holds(peer, now)
+    }
+
     pub(crate) fn server(&self, alpn: &[Alpn]) -> Result<Handshake<ServerConfig>, rustls::Error> {
         let verifier = PeerVerifier::new(self.trust.clone(), Expected::AnyTrusted);
         let mut config = ServerConfig::builder_with_provider(provider())

@@ -5,6 +5,8 @@ use std::{fmt, sync::Arc};
 use rustls::pki_types::UnixTime;
 use spiffe::SpiffeId;
 
+use crate::{anchors::AnchorId, certificate::Leaf, verify::Path};
+
 /// Proof that the other side of a session holds a valid X509-SVID. Only this crate makes one, and
 /// only from the verified leaf of this very handshake (ID-02). Cheap to clone.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,10 +16,9 @@ pub struct Peer {
 
 #[derive(Debug, Eq, PartialEq)]
 struct Facts {
-    id: SpiffeId,
+    leaf: Leaf,
     text: Box<str>,
-    serial: Serial,
-    not_after: UnixTime,
+    anchor: AnchorId,
     authority_end: UnixTime,
 }
 
@@ -26,19 +27,23 @@ struct Facts {
 pub struct Serial(Box<[u8]>);
 
 impl Peer {
-    pub(crate) fn verified(
-        id: SpiffeId,
-        serial: Serial,
-        not_after: UnixTime,
-        authority_end: UnixTime,
-    ) -> Self {
-        let text = id.to_string().into();
-        Self { facts: Arc::new(Facts { id, text, serial, not_after, authority_end }) }
+    pub(crate) fn verified(leaf: Leaf, path: Path) -> Self {
+        let text = leaf.id.to_string().into();
+        let Path { anchor, authority_end } = path;
+        Self { facts: Arc::new(Facts { leaf, text, anchor, authority_end }) }
+    }
+
+    pub(crate) fn leaf(&self) -> &Leaf {
+        &self.facts.leaf
+    }
+
+    pub(crate) fn anchor(&self) -> &AnchorId {
+        &self.facts.anchor
     }
 
     /// The peer's SPIFFE ID.
     pub fn id(&self) -> &SpiffeId {
-        &self.facts.id
+        &self.facts.leaf.id
     }
 
     /// The peer's SPIFFE ID as text, made once.
@@ -48,12 +53,12 @@ impl Peer {
 
     /// The serial number of the peer's certificate.
     pub fn serial(&self) -> &Serial {
-        &self.facts.serial
+        &self.facts.leaf.serial
     }
 
     /// When the peer's certificate ends.
     pub fn not_after(&self) -> UnixTime {
-        self.facts.not_after
+        self.facts.leaf.not_after
     }
 
     /// When the first certificate of the verified chain ends, anchor included.

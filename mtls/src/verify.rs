@@ -6,7 +6,7 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
 use crate::{
     DenyList, Peer, Refusal,
-    anchors::Bundles,
+    anchors::{AnchorId, Bundles},
     certificate::{IssuerFacts, Leaf, Role, is_well_formed},
     provider::provider,
 };
@@ -45,20 +45,29 @@ impl Trust {
         chain.check_size()?;
         let leaf = Leaf::read(chain.leaf, role)?;
         self.deny.check(&leaf)?;
-        let authority_end = self.verify_path(&leaf, chain, role, now)?;
+        let path = self.verify_path(&leaf, chain, role, now)?;
         expected.check(&leaf.id)?;
-        Ok(Peer::verified(leaf.id, leaf.serial, leaf.not_after, authority_end))
+        Ok(Peer::verified(leaf, path))
     }
 
-    /// RFC 5280 §6 to an anchor of the leaf's own trust domain (X5-15, X5-16). Returns when the
-    /// first certificate of the path ends.
+    /// Whether a peer that was verified once would still be: nobody denied it, its anchor is still
+    /// one, and no certificate of its path has ended (ROT-05).
+    pub(crate) fn still_holds(&self, peer: &Peer, now: UnixTime) -> Result<(), Refusal> {
+        self.deny.check(peer.leaf())?;
+        let trust_domain = peer.id().trust_domain();
+        self.bundles.valid(trust_domain, now)?;
+        self.bundles.end_of(trust_domain, peer.anchor()).ok_or(Refusal::UnknownIssuer)?;
+        if now > peer.authority_end() { Err(Refusal::Expired) } else { Ok(()) }
+    }
+
+    /// RFC 5280 §6 to an anchor of the leaf's own trust domain (X5-15, X5-16).
     fn verify_path(
         &self,
         leaf: &Leaf,
         chain: Chain<'_>,
         role: Role,
         now: UnixTime,
-    ) -> Result<UnixTime, Refusal> {
+    ) -> Result<Path, Refusal> {
         let trust_domain = leaf.id.trust_domain();
         let anchors = self.bundles.valid(trust_domain, now)?;
         let end_entity = EndEntityCert::try_from(chain.leaf).map_err(|error| refusal(&error))?;
@@ -81,10 +90,19 @@ impl Trust {
                 None,
             )
             .map_err(|error| chain.refine(refusal(&error)))?;
-        let anchor_end = self.bundles.end_of(trust_domain, path.anchor());
-        let issuers_end = check_issuers(&path, trust_domain)?;
-        Ok(leaf.not_after.min(anchor_end).min(issuers_end.unwrap_or(anchor_end)))
+        let anchor = AnchorId::of(path.anchor());
+        let anchor_end =
+            self.bundles.end_of(trust_domain, &anchor).ok_or(Refusal::UnknownIssuer)?;
+        let issuers_end = check_issuers(&path, trust_domain)?.unwrap_or(anchor_end);
+        Ok(Path { anchor, authority_end: leaf.not_after.min(anchor_end).min(issuers_end) })
     }
+}
+
+/// What a verified path leads to, and when its first certificate ends.
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) anchor: AnchorId,
+    pub(crate) authority_end: UnixTime,
 }
 
 /// What the peer sent.

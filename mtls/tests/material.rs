@@ -2,14 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use cellwall_mtls::{MaterialError, Refusal, Serial, TlsMaterial};
+use cellwall_mtls::{Alpn, DenyList, MaterialError, MaterialInput, Refusal, Serial, TlsMaterial};
 use cellwall_testkit::{
     ca::TestCa,
     x509::{Validity, oid},
 };
 use rustls::pki_types::UnixTime;
 
-use crate::kit::{CHECKOUT, PAYMENTS, bundles, input, material};
+use crate::kit::{CHECKOUT, PAYMENTS, accept_from, bundles, id, input, material};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -95,6 +95,33 @@ fn trust_is_compared_by_its_anchors_and_not_by_our_own_svid() {
     let partner = TestCa::new("partner.example");
     let wider = material(&ca.svid(CHECKOUT), bundles(&[&ca, &partner])).unwrap();
     assert!(!first.trusts_like(&wider));
+}
+
+#[tokio::test]
+async fn a_peer_is_judged_again_by_the_generation_of_the_moment() {
+    // ROT-05, ID-15: the peer of an open connection, as later generations see it
+    let ca = TestCa::new("pay.example");
+    let ours = || input(&ca.svid(PAYMENTS), bundles(&[&ca]));
+    let now = TlsMaterial::build(ours()).unwrap();
+    let svid = ca.svid(CHECKOUT);
+    let theirs = cellwall_testkit::tls::DangerousParty::presenting(&svid).alpn(&["h2"]);
+    let peer = accept_from(&now, &theirs, &[Alpn::H2]).await.0.unwrap();
+    assert_eq!(now.still_trusts(&peer, UnixTime::now()), Ok(()));
+    let renewed = TlsMaterial::build(ours()).unwrap();
+    assert_eq!(renewed.still_trusts(&peer, UnixTime::now()), Ok(()));
+    let later = UnixTime::since_unix_epoch(Duration::from_secs(peer.authority_end().as_secs() + 1));
+    assert_eq!(now.still_trusts(&peer, later), Err(Refusal::Expired));
+    let deny = DenyList { ids: [id(CHECKOUT)].into(), ..DenyList::default() };
+    let denying = TlsMaterial::build(MaterialInput { deny, ..ours() }).unwrap();
+    assert_eq!(denying.still_trusts(&peer, UnixTime::now()), Err(Refusal::DeniedId));
+    let next = ca.rotated();
+    let moved = material(&next.svid(PAYMENTS), bundles(&[&next])).unwrap();
+    assert_eq!(moved.still_trusts(&peer, UnixTime::now()), Err(Refusal::UnknownIssuer));
+    let other = TestCa::new("partner.example");
+    let elsewhere = other.svid("spiffe://partner.example/a");
+    let elsewhere = material(&elsewhere, bundles(&[&other])).unwrap();
+    let gone = elsewhere.still_trusts(&peer, UnixTime::now());
+    assert_eq!(gone, Err(Refusal::UnknownTrustDomain));
 }
 
 #[test]
