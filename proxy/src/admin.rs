@@ -77,7 +77,7 @@ impl Admin {
                     let admin = admin.clone();
                     async move { admin.answer(&request) }
                 };
-                serve(tcp, Version::Http1, &drain, answer).await;
+                serve(tcp, Version::Http1, (&drain, None), answer).await;
             }
         })
         .await;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use cellwall_mtls::Peer;
 use cellwall_policy::{Call, Decision, Snapshot, Verdict};
 
-use crate::{Live, decision_id::DecisionId};
+use crate::{Live, decision_id::DecisionId, live::Watch};
 
 /// Asks the policy in force. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,15 +48,27 @@ impl Authz {
     ///
     /// [`Denied`] unless the policy says allow or audit.
     pub fn decide(&self, peer: &Peer, call: &Call<'_>) -> Result<Permit, Denied> {
-        let Some(snapshot) = self.policy.load() else {
+        let Some(decision) = self.ask(peer, call) else {
             return Err(Denied { decision: None, id: DecisionId::new() }); // AZ-01
         };
-        let decision = snapshot.decide(peer.id(), call, SystemTime::now());
         match decision.verdict {
             Verdict::Allow => Ok(Permit { decision, audited: None }),
             Verdict::Audit => Ok(Permit { decision, audited: Some(DecisionId::new()) }),
             Verdict::Deny => Err(Denied { decision: Some(decision), id: DecisionId::new() }),
         }
+    }
+}
+
+impl Authz {
+    /// What the policy of this moment says; `None` without one.
+    pub(crate) fn ask(&self, peer: &Peer, call: &Call<'_>) -> Option<Decision> {
+        let snapshot = self.policy.load()?;
+        Some(snapshot.decide(peer.id(), call, SystemTime::now()))
+    }
+
+    /// Resolves after each new policy.
+    pub(crate) fn watch(&self) -> Watch {
+        self.policy.watch()
     }
 }
 

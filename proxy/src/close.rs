@@ -19,6 +19,14 @@ pub enum CloseReason {
     RequestAmbiguous,
     /// The policy does not allow it.
     PolicyDenied,
+    /// A policy published since then does not allow it any more.
+    PolicyRevoked,
+    /// A certificate of either side has ended.
+    SvidExpired,
+    /// Our own SVID was taken from us.
+    SvidWithdrawn,
+    /// The other side is not trusted any more: denied, or its authority is gone.
+    TrustWithdrawn(Refusal),
     /// There is no verified policy to ask (AZ-01).
     NoPolicy,
     /// The policy knows no such destination.
@@ -46,6 +54,10 @@ impl CloseReason {
             Self::PathAmbiguous => "path_ambiguous",
             Self::RequestAmbiguous => "request_ambiguous",
             Self::PolicyDenied => "policy_denied",
+            Self::PolicyRevoked => "policy_revoked",
+            Self::SvidExpired => "svid_expired",
+            Self::SvidWithdrawn => "svid_withdrawn",
+            Self::TrustWithdrawn(_) => "trust_withdrawn",
             Self::NoPolicy => "no_policy",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
@@ -56,10 +68,10 @@ impl CloseReason {
         }
     }
 
-    /// Why the handshake was refused, if that is what happened.
+    /// Why the other side is not trusted, if that is what happened.
     pub fn refusal(self) -> Option<Refusal> {
         match self {
-            Self::TlsRefused(refusal) => Some(refusal),
+            Self::TlsRefused(refusal) | Self::TrustWithdrawn(refusal) => Some(refusal),
             Self::Done
             | Self::Drained
             | Self::Cancelled
@@ -67,6 +79,9 @@ impl CloseReason {
             | Self::PathAmbiguous
             | Self::RequestAmbiguous
             | Self::PolicyDenied
+            | Self::PolicyRevoked
+            | Self::SvidExpired
+            | Self::SvidWithdrawn
             | Self::NoPolicy
             | Self::NoRoute
             | Self::NoEndpoint

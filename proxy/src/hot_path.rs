@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     Authz, CloseReason, Directory, Drain, Flows, Identities, Permit,
+    authority::{Authority, StandingCall},
     flow::{Direction, Flow, Kind},
     http::{self as web, Body, Canonical, Reply, SendError, Version},
     metrics, relay,
@@ -42,8 +43,8 @@ pub struct Proxy {
     pub drain: Drain,
 }
 
-/// A session with another sidecar that called us.
-type Inbound = Session<TlsStream<TcpStream>>;
+/// A session with another sidecar that called us, and what it stands on.
+type Inbound = (Session<TlsStream<TcpStream>>, Authority);
 
 impl Proxy {
     /// A connection from another workload's sidecar to our workload.
@@ -70,21 +71,24 @@ impl Proxy {
             cellwall_mtls::accept(&identity.material, tcp, alpn, HANDSHAKE_DEADLINE).await;
         let result = session.as_ref().map(drop).map_err(|error| error.refusal);
         metrics::handshake(Direction::Inbound, started.elapsed(), result);
-        session.map(|session| (session, protocol)).map_err(|error| (&error).into())
+        let session = session.map_err(|error| CloseReason::from(&error))?;
+        let authority = Authority::of_connection(&self.identities, &identity, &session.peer);
+        Ok(((session, authority), protocol))
     }
 
     /// TCP: one connection is one call.
-    async fn receive(&self, session: Inbound, from: SocketAddr) {
+    async fn receive(&self, (session, authority): Inbound, from: SocketAddr) {
         let mut flow = self.flows.open(Kind::Connection, Direction::Inbound, from);
         flow.record.protocol = Some(Protocol::Tcp);
         flow.identify_caller(&session.peer, self.authz.snapshot().as_deref());
-        let close = self.permitted(session, &mut flow).await;
+        let authority = authority.of_call(&self.authz, StandingCall::Tcp);
+        let close = self.permitted((session, authority), &mut flow).await;
         flow.close(close.unwrap_or_else(|reason| reason));
     }
 
     async fn permitted(
         &self,
-        mut session: Inbound,
+        (mut session, authority): Inbound,
         flow: &mut Flow,
     ) -> Result<CloseReason, CloseReason> {
         let permit = self.authz.decide(&session.peer, &Call::Tcp).map_err(|denied| {
@@ -96,39 +100,45 @@ impl Proxy {
         let drain = self.drain.watch();
         tokio::select! {
             end = relay::both_ways(&mut session.stream, &mut workload, &flow.bytes) => end?,
+            reason = authority.ended() => return Err(reason),
             () = drain.cut() => return Err(CloseReason::Drained),
         }
         Ok(CloseReason::Done)
     }
 
     /// HTTP and gRPC: each request is a call (AZ-09).
-    async fn answer(self: Arc<Self>, session: Inbound, protocol: Protocol, from: SocketAddr) {
+    async fn answer(
+        self: Arc<Self>,
+        (session, authority): Inbound,
+        protocol: Protocol,
+        from: SocketAddr,
+    ) {
         let Session { stream, peer, alpn } = session;
+        let caller = Caller { peer, authority: authority.clone(), from };
         let version = if alpn == Alpn::H2 { Version::Http2 } else { Version::Http1 };
-        let calls = |request| self.clone().call(peer.clone(), protocol, from, request);
-        web::serve(stream, version, &self.drain, calls).await;
+        let calls = |request| self.clone().call(caller.clone(), protocol, request);
+        web::serve(stream, version, (&self.drain, Some(&authority)), calls).await;
     }
 
     /// One call on such a connection. Policy is asked anew for each.
     async fn call(
         self: Arc<Self>,
-        peer: Peer,
+        caller: Caller,
         protocol: Protocol,
-        from: SocketAddr,
         request: Request<Incoming>,
     ) -> Response<Body> {
         let started = Instant::now();
-        let mut flow = self.flows.open(Kind::Call, Direction::Inbound, from);
-        flow.identify_caller(&peer, self.authz.snapshot().as_deref());
+        let mut flow = self.flows.open(Kind::Call, Direction::Inbound, caller.from);
+        flow.identify_caller(&caller.peer, self.authz.snapshot().as_deref());
         let canonical = match web::read(&mut flow, protocol, &request) {
-            Ok(canonical) => canonical,
+            Ok(canonical) => Arc::new(canonical),
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
         let Some(call) = canonical.call(protocol) else {
             let reason = CloseReason::RequestAmbiguous;
             return web::refused(flow, Reply(protocol).ambiguous(reason), reason);
         };
-        let permit = match self.authz.decide(&peer, &call) {
+        let permit = match self.authz.decide(&caller.peer, &call) {
             Ok(permit) => permit,
             Err(denied) => {
                 flow.denied(&denied);
@@ -137,8 +147,16 @@ impl Proxy {
             }
         };
         flow.permitted(&permit);
-        match self.forward(&permit, &peer, (protocol, canonical), (request, &mut flow)).await {
-            Ok(response) => web::delivered(flow, started, response),
+        let standing = StandingCall::Request(canonical.clone(), protocol);
+        let authority = caller.authority.of_call(&self.authz, standing);
+        let forwarded =
+            self.forward(&permit, &caller, (protocol, &canonical), (request, &mut flow));
+        let response = tokio::select! {
+            response = forwarded => response,
+            reason = authority.ended() => Err(SendError(reason)),
+        };
+        match response {
+            Ok(response) => web::delivered(flow, started, (response, authority)),
             Err(SendError(reason)) => {
                 web::refused(flow, Reply(protocol).unavailable(reason), reason)
             }
@@ -149,8 +167,8 @@ impl Proxy {
     async fn forward(
         &self,
         permit: &Permit,
-        peer: &Peer,
-        (protocol, canonical): (Protocol, Canonical),
+        caller: &Caller,
+        (protocol, canonical): (Protocol, &Canonical),
         (request, flow): (Request<Incoming>, &mut Flow),
     ) -> Result<Response<Incoming>, SendError> {
         let unreadable = |_| SendError(CloseReason::RequestAmbiguous);
@@ -160,7 +178,7 @@ impl Proxy {
             Protocol::Http | Protocol::Tcp => HttpVersion::HTTP_11,
         };
         // In this order no `Connection` token can name the host away.
-        web::to_callee(request.headers_mut(), peer.id_text()).map_err(unreadable)?;
+        web::to_callee(request.headers_mut(), caller.peer.id_text()).map_err(unreadable)?;
         canonical.apply(&mut request, version).map_err(unreadable)?;
         let sent = Instant::now();
         let response = self.workload.send(permit, protocol, request).await;
@@ -209,8 +227,11 @@ impl Proxy {
         flow.identify_callee(&destination.name, Some(&route.expected), snapshot.as_deref());
         let drain = self.drain.watch();
         let relayed = async {
-            let mut session = self.peers.connect(destination, route).await?;
-            relay::both_ways(&mut app, &mut session.stream, &flow.bytes).await
+            let (mut stream, authority) = self.peers.connect(destination, route).await?;
+            tokio::select! {
+                end = relay::both_ways(&mut app, &mut stream, &flow.bytes) => end,
+                reason = authority.ended() => Err(reason),
+            }
         };
         let close = tokio::select! {
             end = relayed => end.err().unwrap_or(CloseReason::Done),
@@ -229,7 +250,7 @@ impl Proxy {
     ) {
         let version = if protocol == Protocol::Grpc { Version::Http2 } else { Version::Http1 };
         let calls = |request| self.clone().request(destination.clone(), protocol, from, request);
-        web::serve(app, version, &self.drain, calls).await;
+        web::serve(app, version, (&self.drain, None), calls).await;
     }
 
     /// One request of our workload. The callee's sidecar decides; we make sure who it is.
@@ -268,6 +289,14 @@ impl Proxy {
             }
         }
     }
+}
+
+/// Who calls on an HTTP connection, and what the connection stands on.
+#[derive(Clone, Debug)]
+struct Caller {
+    peer: Peer,
+    authority: Authority,
+    from: SocketAddr,
 }
 
 /// What a listener of `protocol` speaks inside TLS (TLS-06).

@@ -64,6 +64,11 @@ impl Identities {
         (identity.material.not_after() > UnixTime::now()).then_some(identity)
     }
 
+    /// The newest generation, whether our SVID has ended or not; `None` when it was withdrawn.
+    pub(crate) fn latest(&self) -> Option<Arc<Identity>> {
+        self.live.load()
+    }
+
     /// Resolves after each new generation.
     pub fn watch(&self) -> Watch {
         self.live.watch()

@@ -10,6 +10,7 @@ pub mod logging;
 pub mod metrics;
 
 mod admin;
+mod authority;
 mod authz;
 mod close;
 mod decision_id;

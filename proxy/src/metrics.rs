@@ -183,6 +183,10 @@ fn upstream_failure(close: CloseReason) -> Option<&'static str> {
         | CloseReason::PathAmbiguous
         | CloseReason::RequestAmbiguous
         | CloseReason::PolicyDenied
+        | CloseReason::PolicyRevoked
+        | CloseReason::SvidExpired
+        | CloseReason::SvidWithdrawn
+        | CloseReason::TrustWithdrawn(_)
         | CloseReason::NoPolicy
         | CloseReason::TlsRefused(_) => None,
     }

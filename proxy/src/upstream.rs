@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use cellwall_mtls::{Alpn, HandshakeError, Refusal, Session};
@@ -11,12 +11,12 @@ use cellwall_policy::Protocol;
 use http::{HeaderValue, Request, Response, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::{
     CloseReason, Drain, Permit,
+    authority::Authority,
     flow::Direction,
     http::{Body, Conn, Multiplexed, Recycled, SendError, handshake_h1, handshake_h2},
     identity::{Identities, Identity},
@@ -68,7 +68,7 @@ impl Workload {
             }
             Protocol::Grpc => {
                 let open = || async {
-                    let sender = handshake_h2(tcp(self.address).await?, &self.drain).await?;
+                    let sender = handshake_h2(tcp(self.address).await?, &self.drain, None).await?;
                     Ok(Conn::new(sender, ()))
                 };
                 self.http2.send(request, &(), open).await
@@ -101,13 +101,14 @@ impl Peers {
         Self { identities, drain }
     }
 
-    /// Sends a call to `destination`, over a connection that many calls share.
+    /// Sends a call to `destination`, over a connection that many calls share. The answer comes with
+    /// the authority of that connection.
     pub(crate) async fn send(
         &self,
         destination: &Destination,
         route: &Route,
         mut request: Request<Body>,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<(Response<Incoming>, Authority), SendError> {
         let mut last = CloseReason::NoEndpoint;
         for endpoint in destination.endpoints(route).map_err(SendError)? {
             let identity = self.identity().map_err(SendError)?;
@@ -118,7 +119,11 @@ impl Peers {
             };
             let open = || self.open(&identity, &endpoint, &key);
             match endpoint.pool.try_send(request, &key, open).await {
-                Ok(response) => return Ok(response),
+                Ok((response, conn)) => {
+                    let authority = conn.authority.clone();
+                    let authority = authority.ok_or(SendError(CloseReason::SvidWithdrawn))?;
+                    return Ok((response, authority));
+                }
                 Err((reason, Some(back))) => {
                     destination.shun(&endpoint);
                     (last, request) = (reason, back);
@@ -134,12 +139,15 @@ impl Peers {
         &self,
         destination: &Destination,
         route: &Route,
-    ) -> Result<Session<TlsStream<TcpStream>>, CloseReason> {
+    ) -> Result<(TlsStream<TcpStream>, Authority), CloseReason> {
         let mut last = CloseReason::NoEndpoint;
         for endpoint in destination.endpoints(route)? {
             let identity = self.identity()?;
             match session(&identity, endpoint.address, &route.expected, Alpn::Tcp).await {
-                Ok(session) => return Ok(session),
+                Ok(Session { stream, peer, .. }) => {
+                    let authority = Authority::of_connection(&self.identities, &identity, &peer);
+                    return Ok((stream, authority));
+                }
                 Err(reason) => {
                     destination.shun(&endpoint);
                     last = reason;
@@ -160,19 +168,12 @@ impl Peers {
         key: &PoolKey,
     ) -> Result<Conn<PoolKey>, CloseReason> {
         let session = session(identity, endpoint.address, &key.expected, Alpn::H2).await?;
-        let end = session.peer.authority_end().min(identity.material.authority_end());
-        let sender = handshake_h2(session.stream, &self.drain).await?;
+        let authority = Authority::of_connection(&self.identities, identity, &session.peer);
+        let sender = handshake_h2(session.stream, &self.drain, Some(authority.clone())).await?;
         let mut conn = Conn::new(sender, key.clone());
-        conn.retire_at = Some(retire_before(end));
+        conn.authority = Some(authority);
         Ok(conn)
     }
-}
-
-/// New calls move on when nine tenths of a connection's remaining authority have passed.
-fn retire_before(end: UnixTime) -> SystemTime {
-    let now = SystemTime::now();
-    let left = end.as_secs().saturating_sub(UnixTime::now().as_secs());
-    now + Duration::from_secs(left).mul_f64(0.9)
 }
 
 /// Connects, and insists that `expected` answers (AZ-12). Never anything but TLS (AZ-14).

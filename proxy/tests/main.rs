@@ -3,6 +3,7 @@
 
 mod kit;
 
+mod authority;
 mod calls;
 mod corpus;
 mod denials;

@@ -1,9 +1,10 @@
 //! Bodies: counted as they pass, and the end of the answer is the end of the flow.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -12,6 +13,7 @@ use hyper::body::Incoming;
 use super::headers;
 use crate::{
     CloseReason,
+    authority::Authority,
     flow::{Bytes, Flow},
 };
 
@@ -34,7 +36,31 @@ enum Content {
 enum Role {
     Ours,
     Request(Arc<Bytes>),
-    Response(Option<Box<Flow>>),
+    Response(Option<Box<Answer>>),
+}
+
+/// An answer in progress: its record, and what it stands on.
+#[derive(Debug)]
+struct Answer {
+    flow: Flow,
+    authority: Authority,
+    /// Watches the authority of a body that takes more than one poll.
+    ended: Option<Ended>,
+    polls: u32,
+}
+
+/// Resolves when the authority of an answer has ended.
+struct Ended(Pin<Box<dyn Future<Output = CloseReason> + Send>>);
+
+/// Why a body did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    /// The other side broke off.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+    /// What the call stood on has ended.
+    #[error("cut: {}", .0.as_str())]
+    Ended(CloseReason),
 }
 
 impl Body {
@@ -50,10 +76,12 @@ impl Body {
         Self { content: Content::Passing(incoming), role: Role::Request(bytes) }
     }
 
-    /// A response's body on its way to the caller. `flow` ends when it does.
-    pub(crate) fn response(incoming: Incoming, flow: Flow) -> Self {
+    /// A response's body on its way to the caller. `flow` ends when it does; it is cut when
+    /// `authority` ends before.
+    pub(crate) fn response(incoming: Incoming, flow: Flow, authority: Authority) -> Self {
+        let answer = Answer { flow, authority, ended: None, polls: 0 };
         let mut body =
-            Self { content: Content::Passing(incoming), role: Role::Response(Some(flow.into())) };
+            Self { content: Content::Passing(incoming), role: Role::Response(Some(answer.into())) };
         if body.is_end_stream() {
             body.role.end(CloseReason::Done);
         }
@@ -63,10 +91,26 @@ impl Body {
 
 impl Role {
     fn end(&mut self, reason: CloseReason) {
-        if let Self::Response(flow) = self
-            && let Some(flow) = flow.take()
+        if let Self::Response(answer) = self
+            && let Some(answer) = answer.take()
         {
-            flow.close(reason);
+            answer.flow.close(reason);
+        }
+    }
+
+    /// Whether the answer has to be cut although there is more to come.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        match self {
+            Self::Response(Some(answer)) if answer.polls == 0 => {
+                answer.polls += 1;
+                Poll::Pending
+            }
+            Self::Response(Some(answer)) => {
+                let authority = &answer.authority;
+                let ended = answer.ended.get_or_insert_with(|| Ended::of(authority.clone()));
+                ended.0.as_mut().poll(cx)
+            }
+            Self::Response(None) | Self::Request(_) | Self::Ours => Poll::Pending,
         }
     }
 
@@ -81,10 +125,10 @@ impl Role {
                     headers::scrub_trailers(trailers); // HTTP-16, HTTP-19
                 }
             }
-            Self::Response(Some(flow)) => {
-                flow.bytes.add_response(data);
+            Self::Response(Some(answer)) => {
+                answer.flow.bytes.add_response(data);
                 if let Some(status) = frame.trailers_ref().and_then(headers::grpc_status) {
-                    flow.record.grpc_status = Some(status);
+                    answer.flow.record.grpc_status = Some(status);
                 }
             }
             Self::Response(None) => {}
@@ -92,9 +136,21 @@ impl Role {
     }
 }
 
+impl Ended {
+    fn of(authority: Authority) -> Self {
+        Self(Box::pin(async move { authority.ended().await }))
+    }
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ended")
+    }
+}
+
 impl HttpBody for Body {
     type Data = bytes::Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -107,7 +163,12 @@ impl HttpBody for Body {
             }
             Content::Passing(incoming) => incoming,
         };
-        let mut polled = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        // First: a body that never pauses must not escape it.
+        if let Poll::Ready(reason) = role.poll_ended(cx) {
+            role.end(reason);
+            return Poll::Ready(Some(Err(Cut::Ended(reason))));
+        }
+        let mut polled = ready!(Pin::new(&mut *incoming).poll_frame(cx));
         match &mut polled {
             Some(Ok(frame)) => {
                 role.frame(frame);
@@ -118,7 +179,7 @@ impl HttpBody for Body {
             Some(Err(_)) => role.end(CloseReason::Io),
             None => role.end(CloseReason::Done),
         }
-        Poll::Ready(polled)
+        Poll::Ready(polled.map(|frame| frame.map_err(Cut::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -12,7 +12,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::Body;
-use crate::{CloseReason, Drain};
+use crate::{
+    CloseReason, Drain,
+    authority::{Authority, ended},
+};
 
 /// How long the head of an answer may take. Streams may go on for as long as they like.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(300);
@@ -47,10 +50,11 @@ pub(super) async fn answered(
     }
 }
 
-/// Speaks HTTP/2 as a client on `io`.
+/// Speaks HTTP/2 as a client on `io`, until `authority` ends.
 pub(crate) async fn handshake_h2(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     drain: &Drain,
+    authority: Option<Authority>,
 ) -> Result<http2::SendRequest<Body>, CloseReason> {
     let (sender, connection) = http2::Builder::new(drain.clone())
         .timer(TokioTimer::new())
@@ -63,7 +67,7 @@ pub(crate) async fn handshake_h2(
         .handshake(TokioIo::new(io))
         .await
         .map_err(|_| CloseReason::ConnectFailed)?;
-    drive(drain, connection);
+    drive(drain, authority, connection);
     Ok(sender)
 }
 
@@ -76,16 +80,24 @@ pub(crate) async fn handshake_h1(
         .handshake(TokioIo::new(io))
         .await
         .map_err(|_| CloseReason::ConnectFailed)?;
-    drive(drain, connection);
+    drive(drain, None, connection);
     Ok(sender)
 }
 
-/// A client connection runs until its last call is answered; a drain cuts it in the end.
-fn drive(drain: &Drain, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+/// A client connection runs until its last call is answered, until its authority ends, or until a
+/// drain cuts it.
+fn drive(
+    drain: &Drain,
+    authority: Option<Authority>,
+    connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+) {
     let watch = drain.watch();
     drain.spawn(async move {
         tokio::select! {
             () = watch.cut() => {}
+            reason = ended(authority.as_ref()) => {
+                tracing::info!(reason = reason.as_str(), "upstream connection cut");
+            }
             end = connection => {
                 if let Err(error) = end {
                     tracing::debug!(%error, "upstream connection ended");

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::{body::Body, canonical::Canonical, headers};
-use crate::{CloseReason, flow::Flow, metrics};
+use crate::{CloseReason, authority::Authority, flow::Flow, metrics};
 
 /// Reads a request once, for policy, record and forwarding alike.
 pub(crate) fn read(
@@ -41,7 +41,7 @@ pub(crate) fn refused(
 pub(crate) fn delivered(
     mut flow: Flow,
     started: Instant,
-    response: Response<Incoming>,
+    (response, authority): (Response<Incoming>, Authority),
 ) -> Response<Body> {
     let (mut head, body) = response.into_parts();
     headers::to_caller(&mut head.headers);
@@ -49,5 +49,5 @@ pub(crate) fn delivered(
     flow.record.grpc_status = headers::grpc_status(&head.headers);
     let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
     metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
-    Response::from_parts(head, Body::response(body, flow))
+    Response::from_parts(head, Body::response(body, flow, authority))
 }

@@ -16,7 +16,7 @@ use super::{
     body::Body,
     client::{SendError, Unsent, answered},
 };
-use crate::CloseReason;
+use crate::{CloseReason, authority::Authority};
 
 /// Calls in flight on one connection before another is opened.
 const BUSY: usize = 100;
@@ -49,8 +49,8 @@ pub(crate) struct Conn<K> {
     in_flight: AtomicUsize,
     /// What a call compares to know whether it may use this connection.
     pub(crate) key: K,
-    /// When no new call may start here: before the first of both certificates ends.
-    pub(crate) retire_at: Option<SystemTime>,
+    /// What it stands on; nothing for a connection to our own workload.
+    pub(crate) authority: Option<Authority>,
 }
 
 impl<K> Default for Multiplexed<K> {
@@ -70,16 +70,17 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
-        self.try_send(request, key, open).await.map_err(|(reason, _)| SendError(reason))
+        let sent = self.try_send(request, key, open).await;
+        sent.map(|(response, _)| response).map_err(|(reason, _)| SendError(reason))
     }
 
-    /// The same; gives the request back when no byte of it left us.
+    /// The same; says which connection it was, or gives the request back when no byte of it left us.
     pub(crate) async fn try_send<F>(
         &self,
         mut request: Request<Body>,
         key: &K,
         open: impl Fn() -> F,
-    ) -> Result<Response<Incoming>, (CloseReason, Option<Request<Body>>)>
+    ) -> Result<(Response<Incoming>, Arc<Conn<K>>), (CloseReason, Option<Request<Body>>)>
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
@@ -89,7 +90,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                 Err(reason) => return Err((reason, Some(request))),
             };
             match answered(call.0.sender.clone().try_send_request(request)).await {
-                Ok(response) => return Ok(response),
+                Ok(response) => return Ok((response, call.0.clone())),
                 Err(Unsent::Returned(back)) => request = *back,
                 Err(Unsent::Gone(reason)) => return Err((reason, None)),
             }
@@ -148,7 +149,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         let usable: Vec<_> = connections
             .iter()
             .filter(|conn| !conn.sender.is_closed())
-            .filter(|conn| conn.retire_at.is_none_or(|end| now < end))
+            .filter(|conn| conn.authority.as_ref().is_none_or(|one| now < one.retire_at()))
             .filter(|conn| conn.key == *key)
             .cloned()
             .collect();
@@ -174,6 +175,6 @@ impl<K> Drop for InFlight<K> {
 
 impl<K> Conn<K> {
     pub(crate) fn new(sender: http2::SendRequest<Body>, key: K) -> Self {
-        Self { sender, in_flight: AtomicUsize::new(0), key, retire_at: None }
+        Self { sender, in_flight: AtomicUsize::new(0), key, authority: None }
     }
 }

@@ -46,6 +46,11 @@ impl Reply {
             CloseReason::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "unknown"),
             CloseReason::UpstreamFailed => (StatusCode::BAD_GATEWAY, "unknown"),
             CloseReason::TlsRefused(_) => (StatusCode::BAD_GATEWAY, "no"),
+            // It was on its way when what it stood on ended.
+            CloseReason::PolicyRevoked
+            | CloseReason::SvidExpired
+            | CloseReason::SvidWithdrawn
+            | CloseReason::TrustWithdrawn(_) => (StatusCode::SERVICE_UNAVAILABLE, "unknown"),
             CloseReason::Done
             | CloseReason::Drained
             | CloseReason::Cancelled

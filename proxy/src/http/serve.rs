@@ -1,13 +1,16 @@
 //! Serving HTTP on one connection: limits, deadlines, and a drain that lets answers finish.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, pin::Pin, time::Duration};
 
 use hyper::{Request, Response, body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::Body;
-use crate::{CloseReason, Drain};
+use crate::{
+    CloseReason, Drain,
+    authority::{Authority, ended, retired},
+};
 
 /// Which HTTP a connection speaks: agreed by ALPN or configured, never guessed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,11 +41,15 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(10);
 
-/// Answers requests until the caller closes, or until a drain lets the last answers finish.
+/// What a connection whose authority has ended may take to close.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Answers requests until the caller closes, or until a drain or the connection's `authority` lets
+/// the last answers finish. A loopback connection of our own workload has no authority to end.
 pub(crate) async fn serve<IO, F>(
     io: IO,
     version: Version,
-    drain: &Drain,
+    (drain, authority): (&Drain, Option<&Authority>),
     answer: impl Fn(Request<Incoming>) -> F,
 ) -> CloseReason
 where
@@ -61,7 +68,8 @@ where
                 .max_headers(MAX_HEADERS)
                 .max_buf_size(MAX_HEAD)
                 .serve_connection(TokioIo::new(io), service);
-            finish(connection, drain, conn::http1::Connection::graceful_shutdown).await
+            let leave = conn::http1::Connection::graceful_shutdown;
+            finish(connection, drain, authority, leave).await
         }
         Version::Http2 => {
             let connection = conn::http2::Builder::new(drain.clone())
@@ -76,7 +84,8 @@ where
                 .keep_alive_interval(PING)
                 .keep_alive_timeout(PONG)
                 .serve_connection(TokioIo::new(io), service);
-            finish(connection, drain, conn::http2::Connection::graceful_shutdown).await
+            let leave = conn::http2::Connection::graceful_shutdown;
+            finish(connection, drain, authority, leave).await
         }
     }
 }
@@ -84,22 +93,36 @@ where
 async fn finish<C>(
     connection: C,
     drain: &Drain,
-    shut_down: impl Fn(std::pin::Pin<&mut C>),
+    authority: Option<&Authority>,
+    leave: impl Fn(Pin<&mut C>),
 ) -> CloseReason
 where
     C: Future<Output = hyper::Result<()>>,
 {
     let watch = drain.watch();
     let mut connection = std::pin::pin!(connection);
+    let mut ended = std::pin::pin!(ended(authority));
+    let mut stop = std::pin::pin!(async {
+        tokio::select! {
+            () = watch.stopping() => {}
+            () = retired(authority) => {}
+        }
+    });
     let mut stopping = false;
     loop {
         tokio::select! {
             end = connection.as_mut() => {
                 return if end.is_ok() { CloseReason::Done } else { CloseReason::Io };
             }
-            () = watch.stopping(), if !stopping => {
+            () = stop.as_mut(), if !stopping => {
                 stopping = true;
-                shut_down(connection.as_mut());
+                leave(connection.as_mut());
+            }
+            reason = ended.as_mut() => {
+                // GOAWAY, and a moment for the calls in progress to say that they are cut.
+                leave(connection.as_mut());
+                let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+                return reason;
             }
             () = watch.cut() => return CloseReason::Drained,
         }

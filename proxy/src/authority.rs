@@ -1,0 +1,157 @@
+//! Authority in time: what a connection or a call stands on, and the moment at which it ends.
+//!
+//! TLS looks at a certificate once. Here it is looked at for as long as the connection lives: one
+//! function judges a TCP connection, an HTTP connection, a call in progress and a pooled
+//! connection alike, after each change of identity or policy and at the earliest end (ROT-05).
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use cellwall_mtls::{Peer, Refusal};
+use cellwall_policy::{Call, Protocol, Verdict};
+use rustls_pki_types::UnixTime;
+
+use crate::{Authz, CloseReason, Identities, Identity, http::Canonical};
+
+/// The longest sleep before a look at the clock: it may have been set meanwhile (ROT-08).
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Which part of a connection's time new calls may begin in; the rest is for those in progress.
+const USEFUL: f64 = 0.9;
+
+/// What one connection stands on, or one call on it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Authority {
+    identities: Identities,
+    peer: Peer,
+    /// When the certificate that we showed in the handshake ends, or one above it.
+    own_end: UnixTime,
+    /// When no new call should begin on the connection.
+    retire_at: SystemTime,
+    call: Option<(Authz, StandingCall)>,
+}
+
+/// A call that the policy has to go on allowing for as long as it takes.
+#[derive(Clone, Debug)]
+pub(crate) enum StandingCall {
+    /// One TCP connection.
+    Tcp,
+    /// One request on a listener of this protocol.
+    Request(Arc<Canonical>, Protocol),
+}
+
+impl Authority {
+    /// The authority of a connection between us, as `identity` said in the handshake, and `peer`.
+    pub(crate) fn of_connection(identities: &Identities, identity: &Identity, peer: &Peer) -> Self {
+        let own_end = identity.material.authority_end();
+        let end = ends_at(own_end.min(peer.authority_end()));
+        let now = SystemTime::now();
+        let left = end.duration_since(now).unwrap_or_default();
+        Self {
+            identities: identities.clone(),
+            peer: peer.clone(),
+            own_end,
+            retire_at: now + left.mul_f64(USEFUL),
+            call: None,
+        }
+    }
+
+    /// The authority of one call on this connection.
+    pub(crate) fn of_call(&self, authz: &Authz, call: StandingCall) -> Self {
+        Self { call: Some((authz.clone(), call)), ..self.clone() }
+    }
+
+    /// Resolves when the connection should be left for a new one: before its end, so that no call
+    /// has to be cut for it.
+    pub(crate) async fn retired(&self) {
+        while let Ok(left) = self.retire_at.duration_since(SystemTime::now()) {
+            tokio::time::sleep(left.min(LOOK)).await;
+        }
+    }
+
+    /// When no new call should begin on the connection.
+    pub(crate) fn retire_at(&self) -> SystemTime {
+        self.retire_at
+    }
+
+    /// Resolves with the reason when the authority has ended.
+    pub(crate) async fn ended(&self) -> CloseReason {
+        // AZ-10: watch first, then look, so that no change in between is missed.
+        let mut identity = self.identities.watch();
+        let mut policy = self.call.as_ref().map(|(authz, _)| authz.watch());
+        loop {
+            let now = SystemTime::now();
+            let end = match self.judge(now) {
+                Ok(end) => end,
+                Err(reason) => return reason,
+            };
+            let wait = end.duration_since(now).unwrap_or_default().min(LOOK);
+            let policy_changed = async {
+                match policy.as_mut() {
+                    Some(policy) => policy.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = identity.changed() => {}
+                () = policy_changed => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Whether it holds at `now`, and until when at most.
+    fn judge(&self, now: SystemTime) -> Result<SystemTime, CloseReason> {
+        let ends = ends_at(self.own_end.min(self.peer.authority_end()));
+        if now >= ends {
+            return Err(CloseReason::SvidExpired);
+        }
+        let identity = self.identities.latest().ok_or(CloseReason::SvidWithdrawn)?;
+        let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        match identity.material.still_trusts(&self.peer, UnixTime::since_unix_epoch(unix)) {
+            Ok(()) => {}
+            Err(Refusal::Expired) => return Err(CloseReason::SvidExpired),
+            Err(refusal) => return Err(CloseReason::TrustWithdrawn(refusal)),
+        }
+        let Some((authz, call)) = &self.call else { return Ok(ends) };
+        let decision = call.as_call().and_then(|call| authz.ask(&self.peer, &call));
+        match decision {
+            Some(decision) if decision.verdict != Verdict::Deny => {
+                Ok(decision.until.map_or(ends, |until| until.min(ends)))
+            }
+            Some(_) | None => Err(CloseReason::PolicyRevoked),
+        }
+    }
+}
+
+impl StandingCall {
+    fn as_call(&self) -> Option<Call<'_>> {
+        match self {
+            Self::Tcp => Some(Call::Tcp),
+            Self::Request(canonical, protocol) => canonical.call(*protocol),
+        }
+    }
+}
+
+/// As [`Authority::ended`]; never, for a connection on loopback that stands on nothing.
+pub(crate) async fn ended(authority: Option<&Authority>) -> CloseReason {
+    match authority {
+        Some(authority) => authority.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// As [`Authority::retired`]; never, for a connection on loopback that stands on nothing.
+pub(crate) async fn retired(authority: Option<&Authority>) {
+    match authority {
+        Some(authority) => authority.retired().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A certificate is valid through its last second (RFC 5280 §4.1.2.5).
+fn ends_at(not_after: UnixTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.as_secs() + 1)
+}
