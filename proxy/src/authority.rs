@@ -18,6 +18,10 @@ use crate::{Authz, CloseReason, Identities, Identity, http::Canonical};
 /// The longest sleep before a look at the clock: it may have been set meanwhile (ROT-08).
 const LOOK: Duration = Duration::from_secs(30);
 
+/// What calls in progress get when an authority is withdrawn: most end within it, and nothing that
+/// was withdrawn lives on for longer.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Which part of a connection's time new calls may begin in; the rest is for those in progress.
 const USEFUL: f64 = 0.9;
 
@@ -64,10 +68,19 @@ impl Authority {
     }
 
     /// Resolves when the connection should be left for a new one: before its end, so that no call
-    /// has to be cut for it.
+    /// has to be cut for it, or because it does not hold any more.
     pub(crate) async fn retired(&self) {
-        while let Ok(left) = self.retire_at.duration_since(SystemTime::now()) {
-            tokio::time::sleep(left.min(LOOK)).await;
+        let mut identity = self.identities.watch();
+        loop {
+            let now = SystemTime::now();
+            let left = self.retire_at.duration_since(now).unwrap_or_default();
+            if left.is_zero() || self.judge(now).is_err() {
+                return;
+            }
+            tokio::select! {
+                () = identity.changed() => {}
+                () = tokio::time::sleep(left.min(LOOK)) => {}
+            }
         }
     }
 
@@ -76,18 +89,28 @@ impl Authority {
         self.retire_at
     }
 
-    /// Resolves with the reason when the authority has ended.
+    /// Resolves with the reason when the authority has ended, and its grace is over.
     pub(crate) async fn ended(&self) -> CloseReason {
         // AZ-10: watch first, then look, so that no change in between is missed.
         let mut identity = self.identities.watch();
         let mut policy = self.call.as_ref().map(|(authz, _)| authz.watch());
+        let mut lost: Option<SystemTime> = None;
         loop {
             let now = SystemTime::now();
-            let end = match self.judge(now) {
-                Ok(end) => end,
-                Err(reason) => return reason,
+            let next = match self.judge(now) {
+                Ok(end) => {
+                    lost = None;
+                    end
+                }
+                Err(reason) => {
+                    let end = *lost.get_or_insert(now) + grace(reason);
+                    if now >= end {
+                        return reason;
+                    }
+                    end
+                }
             };
-            let wait = end.duration_since(now).unwrap_or_default().min(LOOK);
+            let wait = next.duration_since(now).unwrap_or_default().min(LOOK);
             let policy_changed = async {
                 match policy.as_mut() {
                     Some(policy) => policy.changed().await,
@@ -132,6 +155,18 @@ impl StandingCall {
             Self::Tcp => Some(Call::Tcp),
             Self::Request(canonical, protocol) => canonical.call(*protocol),
         }
+    }
+}
+
+/// How long calls in progress may go on when this has ended. A policy, a deny list or a date ends
+/// them at once; an authority that is being replaced lets them finish (ROT-05).
+fn grace(reason: CloseReason) -> Duration {
+    match reason {
+        CloseReason::SvidWithdrawn
+        | CloseReason::TrustWithdrawn(
+            Refusal::UnknownIssuer | Refusal::UnknownTrustDomain | Refusal::AnchorsExpired,
+        ) => GRACE,
+        _ => Duration::ZERO,
     }
 }
 

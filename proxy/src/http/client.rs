@@ -92,7 +92,8 @@ fn drive(
     connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
 ) {
     let watch = drain.watch();
-    drain.spawn(async move {
+    // No work by itself: the calls on it are, and an idle one must not hold a drain up.
+    drain.services().spawn(async move {
         tokio::select! {
             () = watch.cut() => {}
             reason = ended(authority.as_ref()) => {

@@ -61,7 +61,7 @@ impl Recycled {
         response: Response<Incoming>,
     ) -> Response<Incoming> {
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
-        self.drain.spawn(async move {
+        self.drain.services().spawn(async move {
             tokio::select! {
                 () = watch.stopping() => {}
                 ready = sender.ready() => {
