@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use cellwall_mtls::{Alpn, DenyList, MaterialError, MaterialInput, Refusal, Serial, TlsMaterial};
 use cellwall_testkit::{
     ca::TestCa,
-    x509::{Validity, oid},
+    x509::{Extension, Name, Validity, oid},
 };
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 
 use crate::kit::{CHECKOUT, PAYMENTS, accept_from, bundles, id, input, material};
 
@@ -83,6 +83,95 @@ fn an_expired_anchor_is_left_out_and_said_so() {
         (defect.trust_domain.as_str(), defect.refusal),
         ("partner.example", Refusal::Expired)
     );
+}
+
+/// A certificate of pay.example that says it is `uri`, with everything else an authority has.
+fn authority(ca: &TestCa, uri: &str) -> CertificateDer<'static> {
+    let names = Extension::names(&[Name::Uri(uri.as_bytes())]);
+    ca.intermediate_from(&ca.intermediate_draft().instead(names)).certificate()
+}
+
+#[test]
+fn a_certificate_that_is_no_authority_is_left_out_of_its_bundle() {
+    // X5-05, X5-06, SPID-11: the slash of the standard's own example is let pass
+    let ca = TestCa::new("pay.example");
+    let leaf = ca.svid(PAYMENTS).chain.swap_remove(0);
+    let table = [
+        (leaf, Some(Refusal::IssuerNotCa)),
+        (authority(&ca, "https://pay.example"), Some(Refusal::IssuerSpiffeId)),
+        (authority(&ca, "spiffe://partner.example"), Some(Refusal::IssuerSpiffeId)),
+        (authority(&ca, PAYMENTS), Some(Refusal::IssuerSpiffeId)),
+        (authority(&ca, "spiffe://pay.example/"), None),
+        (authority(&ca, "spiffe://pay.example"), None),
+    ];
+    for (odd, expected) in table {
+        let mut bundles = bundles(&[&ca]);
+        bundles.values_mut().for_each(|anchors| anchors.push(odd.clone()));
+        let material = material(&ca.svid(CHECKOUT), bundles).unwrap();
+        let refusals: Vec<_> = material.defects().iter().map(|defect| defect.refusal).collect();
+        assert_eq!(refusals, Vec::from_iter(expected));
+    }
+}
+
+#[test]
+fn an_svid_has_to_do_in_both_roles() {
+    // X5-13: our own, before any peer sees it
+    let ca = TestCa::new("pay.example");
+    for purpose in [oid::SERVER_AUTH, oid::CLIENT_AUTH] {
+        let usage = Extension::extended_key_usage(&[purpose]);
+        let draft = TestCa::svid_draft(CHECKOUT).instead(usage);
+        let refusal = own(material(&ca.svid_from(&draft), bundles(&[&ca])));
+        assert_eq!(refusal, Refusal::ExtendedKeyUsageRole);
+    }
+}
+
+#[test]
+fn an_authority_ends_with_the_first_certificate_of_its_chain() {
+    // ROT-05: what a pooled connection is retired by
+    let lasting = |hours: u64| Validity::around_now(DAY, Duration::from_secs(3600 * hours));
+    let end = |validity: Validity| {
+        validity.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    };
+    let (short, long) = (lasting(10), lasting(20));
+    // Leaf, lower and upper intermediate, root: each is the first to end, once.
+    for first in 0..4 {
+        let of = |place| if place == first { short } else { long };
+        let root = TestCa::valid("pay.example", of(3));
+        let upper = root.intermediate_from(&root.intermediate_draft().valid(of(2)));
+        let lower = upper.intermediate_from(&upper.intermediate_draft().valid(of(1)));
+        // Another root of the same name, which lasts, is no help.
+        let mut bundles = bundles(&[&root]);
+        let other = TestCa::valid("pay.example", lasting(30)).root();
+        bundles.values_mut().for_each(|anchors| anchors.push(other.clone()));
+        let material = material(&lower.svid_valid(CHECKOUT, of(0)), bundles).unwrap();
+        assert_eq!(material.authority_end().as_secs(), end(short), "{first}");
+    }
+}
+
+#[test]
+fn the_next_end_of_an_anchor_is_still_to_come() {
+    // ID-11: what the rebuilding of a generation waits for
+    let ca = TestCa::new("pay.example");
+    let material = material(&ca.svid(CHECKOUT), bundles(&[&ca])).unwrap();
+    let end = material.next_anchor_end(UnixTime::now()).unwrap();
+    assert_eq!(material.next_anchor_end(end), None);
+}
+
+#[test]
+fn a_serial_number_is_a_number_whatever_zeros_lead_it() {
+    // ID-15: a deny list names it as whoever wrote the list did
+    assert_eq!(Serial::new(&[0, 0, 1, 0]), Serial::new(&[1, 0]));
+    assert_ne!(Serial::new(&[1, 0]), Serial::new(&[1]));
+}
+
+#[test]
+fn trust_is_another_when_somebody_is_denied() {
+    // AZ-13, ID-15
+    let ca = TestCa::new("pay.example");
+    let open = material(&ca.svid(CHECKOUT), bundles(&[&ca])).unwrap();
+    let deny = DenyList { ids: [id(PAYMENTS)].into(), ..DenyList::default() };
+    let narrower = MaterialInput { deny, ..input(&ca.svid(CHECKOUT), bundles(&[&ca])) };
+    assert!(!open.trusts_like(&TlsMaterial::build(narrower).unwrap()));
 }
 
 #[test]

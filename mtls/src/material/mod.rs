@@ -193,3 +193,6 @@ impl TlsMaterial {
         Ok(Handshake { config: Arc::new(config), verifier })
     }
 }
+
+#[cfg(test)]
+mod tests;
