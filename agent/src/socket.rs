@@ -72,7 +72,11 @@ impl Socket {
             Some(directory) if path.is_absolute() => directory,
             Some(_) | None => return Err(SocketError::Relative(path.to_owned())),
         };
-        DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(io)?;
+        if !directory.exists() {
+            DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(io)?;
+            // Whatever our umask: workloads of every user have to come this way.
+            fs::set_permissions(directory, Permissions::from_mode(0o755)).map_err(io)?;
+        }
         let metadata = fs::metadata(directory).map_err(io)?;
         let found = metadata.mode() & 0o7777;
         if found & 0o022 != 0 {

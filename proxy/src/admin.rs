@@ -10,7 +10,8 @@ use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    Drain, DrainWatch, Identities, Live,
+    Directory, Drain, DrainWatch, Identities, Live,
+    directory::Endpoints,
     http::{Body, Version, serve},
     listen,
 };
@@ -47,6 +48,8 @@ pub struct Admin {
     pub policy: Arc<Live<Snapshot>>,
     /// Whether we are on our way out.
     pub draining: DrainWatch,
+    /// Where others are.
+    pub directory: Arc<Directory>,
     /// What was configured.
     pub configured: Configured,
 }
@@ -55,6 +58,7 @@ pub struct Admin {
 struct State<'a> {
     #[serde(flatten)]
     configured: &'a Configured,
+    endpoints: Endpoints,
     version: &'static str,
     spiffe_id: Option<String>,
     svid_serial: Option<String>,
@@ -134,6 +138,7 @@ impl Admin {
         let snapshot = policy.as_deref();
         let state = State {
             configured: &self.configured,
+            endpoints: self.directory.known().as_ref().clone(),
             version: env!("CARGO_PKG_VERSION"),
             spiffe_id: material.map(|material| material.id().to_string()),
             svid_serial: material.map(|material| material.serial().to_string()),

@@ -1,6 +1,6 @@
 //! Starting and stopping: makes the rooms, opens the listeners, waits for the signal, drains.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use cellwall_api::distribution::Hello;
@@ -69,6 +69,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         identities: identities.clone(),
         policy: policy.clone(),
         draining: drain.watch(),
+        directory: directory.clone(),
         configured,
     };
     services.spawn(admin.serve(listeners.admin, services.clone()));
@@ -177,7 +178,10 @@ fn advertised(
     Ok(address.to_string())
 }
 
-/// Says once that both an SVID and a policy are there.
+/// How long a start may take before we say what it waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Says once that both an SVID and a policy are there, and before that, once, what is missing.
 async fn ready(identities: Identities, policy: Arc<Live<Snapshot>>, drain: Drain) {
     let watch = drain.watch();
     let both = async {
@@ -187,8 +191,15 @@ async fn ready(identities: Identities, policy: Arc<Live<Snapshot>>, drain: Drain
         }
         policy.present().await;
     };
+    let missing = async {
+        tokio::time::sleep(PATIENCE).await;
+        let (no_svid, no_policy) = (identities.current().is_none(), policy.load().is_none());
+        tracing::warn!(no_svid, no_policy, "not ready yet");
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = both => tracing::info!("ready"),
+        () = missing => {}
         () = watch.stopping() => {}
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use crate::Live;
 
 /// Addresses by destination, as the outbound listeners spell it.
-type Endpoints = BTreeMap<Box<str>, Arc<[SocketAddr]>>;
+pub(crate) type Endpoints = BTreeMap<Box<str>, Arc<[SocketAddr]>>;
 
 /// What is known of where others are. Kept while the control plane is away.
 #[derive(Debug, Default)]
@@ -21,6 +21,11 @@ impl Directory {
         let mut endpoints = self.endpoints.load().as_deref().cloned().unwrap_or_default();
         endpoints.insert(destination.into(), addresses);
         self.endpoints.publish(endpoints);
+    }
+
+    /// All that is known.
+    pub(crate) fn known(&self) -> Arc<Endpoints> {
+        self.endpoints.load().unwrap_or_default()
     }
 
     /// The addresses of one destination; empty when nobody serves it, or nobody said so yet.

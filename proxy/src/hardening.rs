@@ -35,9 +35,14 @@ pub(crate) fn harden() {
 pub(crate) async fn await_attestor(endpoint: &str) {
     let Some(path) = endpoint.strip_prefix("unix:") else { return };
     let path = path.strip_prefix("//").unwrap_or(path);
+    let mut said = false;
     let owner = loop {
         match tokio::fs::metadata(path).await {
             Ok(metadata) => break metadata.uid(),
+            Err(error) if !said => {
+                tracing::warn!(%error, path, "the workload api is not there: waiting for it");
+                said = true;
+            }
             Err(_) => tokio::time::sleep(LOOK).await,
         }
     };

@@ -91,6 +91,16 @@ enum Refused {
     NoIdentity,
 }
 
+impl Refused {
+    /// The version of what is refused; 0 when it could not be read.
+    fn version(&self) -> u64 {
+        match self {
+            Self::Older { offered, .. } => *offered,
+            Self::Open(_) | Self::NoIdentity => 0,
+        }
+    }
+}
+
 /// One stream in progress.
 struct Stream<'a> {
     run: Pin<Box<dyn Future<Output = Ended> + Send + 'a>>,
@@ -223,7 +233,7 @@ impl PolicyFeed {
                 tracing::error!(reason, "policy refused");
                 counter!("cellwall_policy_updates_total", "result" => "nack").increment(1);
                 reason.truncate(reason.floor_char_boundary(MAX_REASON));
-                proxy_message::Message::Nack(Nack { version: self.version(), hash, reason })
+                proxy_message::Message::Nack(Nack { version: error.version(), hash, reason })
             }
         }
     }

@@ -188,6 +188,7 @@ async fn calls_move_to_a_new_connection_before_the_old_one_ends() {
     let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
     town.control.follow("payments", &id("payments"));
     let caller = town.sidecar(plan, policy).await;
+    caller.knows("payments").await;
     let renew = || {
         for (sidecar, name) in [(&callee, "payments"), (&caller, "checkout")] {
             let svid = town.ca.svid_valid(&id(name), ends_in(3));

@@ -14,6 +14,7 @@ async fn a_payment_goes_through_both_sidecars_and_arrives_with_its_callers_id() 
     let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
     town.control.follow("payments", &id("payments"));
     let mut caller = town.sidecar(plan, policy).await;
+    caller.knows("payments").await;
     let (status, _) = caller.reach("payments", "POST /v1/payments").await;
     assert_eq!(status, 200);
     let seen = callee.seen();
@@ -89,6 +90,7 @@ async fn grpc_travels_with_its_trailers() {
     let (plan, policy) = checkout(&["ledger"], vec![destination("ledger", Protocol::Grpc)]);
     town.control.follow("ledger", &id("ledger"));
     let mut caller = town.sidecar(plan, policy).await;
+    caller.knows("ledger").await;
     let port = caller.outbound["ledger"];
     let allowed = client::grpc(port, "ledger.v1.Ledger/Post").await.unwrap();
     assert_eq!(allowed.status, Some(0));
@@ -112,6 +114,7 @@ async fn many_calls_share_a_connection_between_sidecars() {
     let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
     town.control.follow("payments", &id("payments"));
     let caller = town.sidecar(plan, policy).await;
+    caller.knows("payments").await;
     for _ in 0..20 {
         assert_eq!(caller.reach("payments", "POST /v1/payments").await.0, 200);
     }
@@ -129,6 +132,7 @@ async fn addresses_are_taken_by_turns_and_a_dead_one_costs_no_call() {
     let both = [dead.to_string(), callee.inbound.to_string()];
     town.control.set_endpoints("payments", &both);
     let caller = town.sidecar(plan, policy).await;
+    caller.knows("payments").await;
     for _ in 0..10 {
         assert_eq!(caller.reach("payments", "POST /v1/payments").await.0, 200);
     }
@@ -152,6 +156,7 @@ async fn an_address_where_somebody_else_answers_gets_no_byte() {
     let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
     town.control.set_endpoints("payments", &[ledger.inbound.to_string()]);
     let caller = town.sidecar(plan, policy).await;
+    caller.knows("payments").await;
     let (status, body) = caller.reach("payments", "POST /v1/payments").await;
     assert_eq!(status, 502, "{body}");
     assert!(body.contains(r#""reason":"tls_refused","sent":"no""#), "{body}");
@@ -184,6 +189,7 @@ async fn calls_that_wait_for_a_silent_address_fail_together() {
     let both = [silent.local_addr().unwrap().to_string(), callee.inbound.to_string()];
     town.control.set_endpoints("payments", &both);
     let caller = town.sidecar(plan, policy).await;
+    caller.knows("payments").await;
     let port = caller.outbound["payments"];
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..8 {

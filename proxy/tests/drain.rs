@@ -10,7 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::kit::{DEADLINE, Plan, Town, payments, policy};
+use crate::kit::{DEADLINE, Plan, Town, eventually, payments, policy};
 
 #[tokio::test]
 async fn a_call_in_progress_ends_well_and_its_record_is_written() {
@@ -27,7 +27,8 @@ async fn a_call_in_progress_ends_well_and_its_record_is_written() {
     sidecar.process.signal(Signal::SIGTERM).unwrap();
     sidecar.process.message("draining", DEADLINE).await.unwrap();
     assert_eq!(sidecar.ready().await, (503, "draining\n".to_owned()), "answered until the end");
-    assert!(TcpStream::connect(sidecar.inbound).await.is_err(), "no new connection");
+    eventually("no new connection", async || TcpStream::connect(sidecar.inbound).await.is_err())
+        .await;
     stream.write_all(b"abcd").await.unwrap();
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);

@@ -251,6 +251,16 @@ impl Sidecar {
         (response.status().as_u16(), body)
     }
 
+    /// Waits until it knows where `destination` is.
+    pub(crate) async fn knows(&self, destination: &str) {
+        eventually("endpoints", async || {
+            let config = client::request(self.admin, "GET /config").await.unwrap();
+            let config: Value = serde_json::from_slice(config.body()).unwrap();
+            config["endpoints"][destination].as_array().is_some_and(|found| !found.is_empty())
+        })
+        .await;
+    }
+
     /// One request through its outbound listener for `destination`.
     pub(crate) async fn reach(&self, destination: &str, call: &str) -> (u16, String) {
         let response = client::request(self.outbound[destination], call).await.unwrap();

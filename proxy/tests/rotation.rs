@@ -124,6 +124,7 @@ async fn rotation_fails_no_handshake_and_no_request() {
     let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
     town.control.follow("payments", &id("payments"));
     let caller = town.sidecar(plan, policy).await;
+    caller.knows("payments").await;
     let (counts, party) = (
         Arc::new(Counts::default()),
         Arc::new(std::sync::Mutex::new(

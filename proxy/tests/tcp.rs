@@ -21,6 +21,7 @@ async fn bytes_go_both_ways_and_are_counted() {
     let (plan, policy) = checkout(&["ledger-db"], vec![destination("ledger-db", Protocol::Tcp)]);
     town.control.follow("ledger-db", &id("ledger-db"));
     let mut caller = town.sidecar(plan, policy).await;
+    caller.knows("ledger-db").await;
     let tcp = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
     let mut stream = BufReader::new(tcp);
     stream.write_all(b"HELLO prod/checkout\nPOST p_1 100\n").await.unwrap();

@@ -51,6 +51,7 @@ pub struct Ack {
 /// The sidecar refused this snapshot and enforces the one before.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Nack {
+    /// The refused one's; 0 when it could not be read.
     #[prost(uint64, tag = "1")]
     pub version: u64,
     /// SHA-256 of the payload.

@@ -176,7 +176,7 @@ impl Enlisted {
                 row.refused = None;
             }
             // POL-05: the right version with another payload is not what we sent.
-            Some(sent) if sent.version == about.version => {
+            Some(sent) if sent == about => {
                 row.refused = Some("acknowledged another payload than was sent".into());
             }
             // The answer to a version that has been overtaken.
@@ -188,7 +188,8 @@ impl Enlisted {
     /// The sidecar refused a snapshot and enforces the one before.
     pub(super) fn nacked(&self, about: Answered, reason: String) {
         self.with(|row| {
-            if row.sent.is_some_and(|sent| sent.version == about.version) {
+            // By the hash: of a payload that it cannot read a sidecar knows no version.
+            if row.sent.is_some_and(|sent| sent.hash == about.hash) {
                 row.refused = Some(reason);
             }
         });

@@ -62,7 +62,7 @@ fn play(programs: &Path, ending: Ending) -> anyhow::Result<Tally> {
 
 async fn perform(programs: &Path, ending: Ending) -> anyhow::Result<Tally> {
     let started = Instant::now();
-    let waiting = ProgressBar::new_spinner().with_message("starting 18 processes");
+    let waiting = ProgressBar::new_spinner().with_message("starting 16 processes");
     waiting.enable_steady_tick(std::time::Duration::from_millis(100));
     let mut town = Town::start(programs).await?;
     waiting.finish_and_clear();
@@ -82,7 +82,6 @@ async fn perform(programs: &Path, ending: Ending) -> anyhow::Result<Tally> {
         }
         tally.add(Tally::one(act.is_ok_and(|act| act.held)));
     }
-    println!();
     println!("{} of {} acts hold.", tally.passed, tally.passed + tally.failed);
     if tally.failed > 0 {
         println!("logs: {}", town.mesh.keep_folder().display());
