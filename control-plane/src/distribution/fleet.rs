@@ -176,7 +176,7 @@ impl Enlisted {
                 row.refused = None;
             }
             // POL-05: the right version with another payload is not what we sent.
-            Some(sent) if sent == about => {
+            Some(sent) if sent.version == about.version => {
                 row.refused = Some("acknowledged another payload than was sent".into());
             }
             // The answer to a version that has been overtaken.
