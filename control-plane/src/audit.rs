@@ -78,7 +78,7 @@ impl Act {
 }
 
 impl Line<'_> {
-    /// The record's hash, which covers the hash of the one before.
+    /// The record's hash, which covers its position and the hash of the one before.
     pub fn hash(&self, previous: &[u8]) -> Vec<u8> {
         let mut context = Context::new(&SHA256);
         context.update(CONTEXT);

@@ -74,12 +74,13 @@ async fn a_policy_that_cannot_be_used_changes_nothing() {
     let (_, before) = daemon.get("/v1/policy").await;
     let good = we_are_web();
     let wide = policy(&[("web", &["\"unix:uid:0\"".into()])]);
+    let foreign = policy(&[]).replace("pay.example", "other.example");
     for (text, member) in [
         (good.replace("from: web", "from: wbe"), "findings"),
         (good.replace("version: cellwall/v1", "version: cellwall/v9"), "findings"),
         ("no policy at all".to_owned(), "findings"),
         (good.replace("- expect: allow", "- expect: deny"), "tests"),
-        (good.replace("pay.example", "other.example"), "detail"),
+        (foreign, "detail"),
         (wide, "detail"), // ATT-06
     ] {
         let (status, problem) = daemon.propose(&text).await;

@@ -150,6 +150,21 @@ async fn the_server_has_the_last_word_on_who_is_entitled() {
 }
 
 #[tokio::test]
+async fn an_identity_that_goes_takes_its_key_and_comes_back_with_another() {
+    let Fixture { script, connection, mut svids, exit: _exit } = fixture();
+    let db = SpiffeId::new("spiffe://pay.example/prod/db").unwrap();
+    script.lock().unwrap().ids.push(db.clone());
+    let both = keys(svids.next().await.unwrap());
+    script.lock().unwrap().ids.pop();
+    assert_eq!(keys(svids.next().await.unwrap()), both[..1]);
+    assert_eq!(connection.agent.holdings().list().len(), 1);
+    script.lock().unwrap().ids.push(db);
+    let again = keys(svids.next().await.unwrap());
+    assert_eq!(again[0], both[0]);
+    assert_ne!(again[1], both[1]);
+}
+
+#[tokio::test]
 async fn nothing_is_asked_for_a_process_that_has_exited() {
     // ATT-01
     let Fixture { script, mut svids, mut exit, .. } = fixture();
