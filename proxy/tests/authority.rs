@@ -141,7 +141,7 @@ async fn our_own_certificate_ends_them_as_well() {
     let serial = short.serial_hex();
     let state = X509State::default().with(&id("ledger-db"), short, vec![town.ca.root()]);
     sidecar.identity.publish(&state);
-    eventually("the short one", async || config(&sidecar).await["svid_serial"] == *serial).await;
+    eventually("the short one", async || sidecar.config().await["svid_serial"] == *serial).await;
     let mut stream = open(&sidecar, &town.svid("checkout")).await;
     assert!(closed(&mut stream).await < Duration::from_secs(4));
     let line = sidecar.logged(|line| line["kind"] == "connection").await;
@@ -156,7 +156,7 @@ async fn a_trust_domain_that_is_removed_takes_its_connections_along() {
     let partner = TestCa::new("partner.example");
     let state = || X509State::issued(&town.ca, &id("payments"));
     sidecar.identity.publish(&state().federated("partner.example", &[partner.root()]));
-    eventually("trusted", async || config(&sidecar).await["generation"].as_u64() >= Some(2)).await;
+    eventually("trusted", async || sidecar.config().await["generation"].as_u64() >= Some(2)).await;
     let mut foreign =
         sidecar.dial(&partner.svid("spiffe://partner.example/a"), &["http/1.1"]).await;
     let mut ours = sidecar.http(&town.svid("checkout")).await;
@@ -209,9 +209,4 @@ async fn calls_move_to_a_new_connection_before_the_old_one_ends() {
     let labels = [("direction", "inbound"), ("result", "ok")];
     let handshakes = callee.metrics().await.sum("cellwall_tls_handshakes_total", &labels);
     assert!((2.0..20.0).contains(&handshakes), "{handshakes} handshakes for {calls} calls");
-}
-
-async fn config(sidecar: &Sidecar) -> serde_json::Value {
-    let response = client::request(sidecar.admin, "GET /config").await.unwrap();
-    serde_json::from_slice(response.body()).unwrap()
 }

@@ -1,9 +1,12 @@
 //! Who we are: nothing without an SVID, the newest one at once, never somebody else.
 
-use cellwall_testkit::{client, tls::DangerousParty, workload_api::X509State};
+use std::time::Duration;
+
+use cellwall_policy::Protocol;
+use cellwall_testkit::{client, tls::DangerousParty, workload_api::X509State, x509::Validity};
 use tokio::net::TcpStream;
 
-use crate::kit::{DEADLINE, Sidecar, Town, eventually, id, payments};
+use crate::kit::{DEADLINE, Sidecar, Town, checkout, destination, eventually, id, payments};
 
 /// The serial number that the sidecar presents now.
 async fn presented(sidecar: &Sidecar) -> Option<String> {
@@ -138,4 +141,83 @@ async fn a_removed_authority_is_trusted_no_more() {
     eventually("trusted", &probe).await;
     sidecar.identity.publish(&state());
     eventually("trusted no more", async || !probe().await).await;
+}
+
+#[tokio::test]
+async fn an_svid_that_has_ended_is_not_used() {
+    // ID-21, ROT-10: nobody renews it; what is ours to refuse, we refuse ourselves
+    let town = Town::new().await;
+    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    let callee = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    callee.set_nonblocking(true).unwrap();
+    town.control.set_endpoints("payments", &[callee.local_addr().unwrap().to_string()]);
+    let mut sidecar = town.sidecar(plan, policy).await;
+    sidecar.knows("payments").await;
+    let validity = Validity::around_now(Duration::from_secs(60), Duration::from_secs(3));
+    let short = town.ca.svid_valid(&id("checkout"), validity);
+    let state = X509State::default().with(&id("checkout"), short, vec![town.ca.root()]);
+    sidecar.renewed(&state).await;
+    assert_eq!(sidecar.ready().await, (200, "ready\n".to_owned()));
+    eventually("its end", async || sidecar.ready().await.0 == 503).await;
+    assert_eq!(sidecar.ready().await.1, "no valid svid\n");
+    let tcp = TcpStream::connect(sidecar.inbound).await.unwrap();
+    let party = DangerousParty::presenting(&town.svid("payments")).alpn(&["http/1.1"]);
+    let seen = party.probe_server(tcp, b"x", DEADLINE).await;
+    assert_eq!((seen.is_let_in(), seen.certificates), (false, Vec::new()));
+    let line = sidecar.logged(|line| line["cellwall.direction"] == "inbound").await;
+    assert_eq!(line["cellwall.tls.reason"], "no_own_identity");
+    let (status, body) = sidecar.reach("payments", "POST /v1/payments").await;
+    assert_eq!(status, 502, "{body}");
+    let line = sidecar.logged(|line| line["cellwall.direction"] == "outbound").await;
+    assert_eq!(line["cellwall.tls.reason"], "no_own_identity");
+    let dialled = callee.accept().map(drop).map_err(|error| error.kind());
+    assert_eq!(dialled, Err(std::io::ErrorKind::WouldBlock));
+}
+
+#[tokio::test]
+async fn of_several_svids_the_one_that_was_asked_for_is_taken() {
+    // WAPI-22: whatever the order, and none in its place
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    town.publish(policy);
+    let flag = format!("--spiffe-id={}", id("payments"));
+    let mut sidecar = town.told(plan, ([127, 0, 0, 1], 9).into(), &[&flag]).await;
+    sidecar.identity.publish(&X509State::issued(&town.ca, &id("ledger")));
+    // Refused, and asked for again.
+    eventually("another try", async || sidecar.identity.calls().fetch_x509_svid >= 2).await;
+    assert_eq!(sidecar.ready().await.0, 503);
+    let ours = X509State::issued(&town.ca, &id("payments"));
+    let other_first = X509State::issued(&town.ca, &id("ledger")).with(
+        &id("payments"),
+        town.svid("payments"),
+        vec![town.ca.root()],
+    );
+    sidecar.identity.publish(&other_first);
+    sidecar.process.message("ready", DEADLINE).await.unwrap();
+    assert_eq!(sidecar.config().await["spiffe_id"], id("payments"));
+    let ours_first = ours.with(&id("ledger"), town.svid("ledger"), vec![town.ca.root()]);
+    sidecar.renewed(&ours_first).await;
+    assert_eq!(sidecar.config().await["spiffe_id"], id("payments"));
+}
+
+#[tokio::test]
+async fn an_anchor_that_ends_is_dropped_without_being_told() {
+    // ID-11: by the clock, and what it signed goes with it
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let mut sidecar = town.sidecar(plan, policy).await;
+    let short = Validity::around_now(Duration::from_secs(60), Duration::from_secs(3));
+    let partner = cellwall_testkit::ca::TestCa::valid("partner.example", short);
+    let state = X509State::issued(&town.ca, &id("payments"));
+    sidecar.renewed(&state.federated("partner.example", &[partner.root()])).await;
+    let before = sidecar.config().await["generation"].as_u64();
+    let labels = [("trust_domain", "partner.example")];
+    let end = short.not_after.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let said = sidecar.metrics().await.sum("cellwall_bundle_expiration_timestamp_seconds", &labels);
+    assert_eq!(said, Duration::from_secs(end.as_secs()).as_secs_f64());
+    eventually("dropped", async || sidecar.config().await["generation"].as_u64() > before).await;
+    assert!(std::time::SystemTime::now() > short.not_after);
+    let line = sidecar.process.message("anchor left out", DEADLINE).await.unwrap();
+    assert_eq!(line["trust_domain"], "partner.example");
+    assert_eq!(sidecar.call(&town.svid("checkout"), "POST /v1/payments").await.0, 200);
 }

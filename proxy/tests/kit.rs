@@ -82,10 +82,21 @@ impl Town {
 
     /// The same, beside a workload that the test plays itself.
     pub(crate) async fn beside(&self, plan: Plan<'_>, workload: SocketAddr) -> Sidecar {
+        self.told(plan, workload, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub(crate) async fn told(
+        &self,
+        plan: Plan<'_>,
+        workload: SocketAddr,
+        flags: &[&str],
+    ) -> Sidecar {
         let folder = self.folder(plan.name);
         let identity = ScriptedWorkloadApi::start(&folder).await.unwrap();
         let mut spawn = Spawn::new("proxy", env!("CARGO_BIN_EXE_cellwall-proxy").as_ref(), &folder)
             .args(["run", "--admin=127.0.0.1:0", "--drain-seconds=2"])
+            .args(flags)
             .arg(format!("--inbound=127.0.0.1:0={workload}"))
             .arg(format!("--control={}", self.control.address()))
             .arg(format!("--workload-api={}", identity.endpoint()))
@@ -254,8 +265,7 @@ impl Sidecar {
     /// Waits until it knows where `destination` is.
     pub(crate) async fn knows(&self, destination: &str) {
         eventually("endpoints", async || {
-            let config = client::request(self.admin, "GET /config").await.unwrap();
-            let config: Value = serde_json::from_slice(config.body()).unwrap();
+            let config = self.config().await;
             config["endpoints"][destination].as_array().is_some_and(|found| !found.is_empty())
         })
         .await;
@@ -277,6 +287,22 @@ impl Sidecar {
     /// The first access-log line that fits.
     pub(crate) async fn logged(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         self.process.printed(DEADLINE, fits).await.unwrap()
+    }
+
+    /// What `/config` shows.
+    pub(crate) async fn config(&self) -> Value {
+        let response = client::request(self.admin, "GET /config").await.unwrap();
+        serde_json::from_slice(response.body()).unwrap()
+    }
+
+    /// Publishes an SVID of its own, and waits until it is the one in use.
+    pub(crate) async fn renewed(&self, state: &X509State) {
+        self.identity.publish(state);
+        let serial = state.serial_hex();
+        eventually("the new svid", async || {
+            self.config().await["svid_serial"].as_str() == serial.as_deref()
+        })
+        .await;
     }
 
     pub(crate) async fn metrics(&self) -> Metrics {

@@ -10,6 +10,7 @@ mod denials;
 mod drain;
 mod forwarding;
 mod identity;
+mod listeners;
 mod policy;
 mod rotation;
 mod tcp;
