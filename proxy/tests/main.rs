@@ -11,6 +11,8 @@ mod drain;
 mod forwarding;
 mod identity;
 mod listeners;
+mod played;
 mod policy;
+mod pool;
 mod rotation;
 mod tcp;
