@@ -18,6 +18,7 @@ mod directory;
 mod drain;
 mod flow;
 mod hardening;
+mod heard;
 mod http;
 mod identity;
 mod listener;

@@ -18,6 +18,7 @@ use crate::{
     CloseReason, Drain, Permit,
     authority::Authority,
     flow::Direction,
+    heard::Heard,
     http::{Body, Conn, Multiplexed, Recycled, SendError, handshake_h1, handshake_h2},
     identity::{Identities, Identity},
     listener::prepare,
@@ -110,14 +111,22 @@ impl Peers {
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Authority), SendError> {
         let mut last = CloseReason::NoEndpoint;
-        for endpoint in destination.endpoints(route).map_err(SendError)? {
+        let endpoints = destination.endpoints(route).map_err(SendError)?;
+        let mut first = None;
+        for (attempt, endpoint) in endpoints.iter().chain(&endpoints).enumerate() {
             let identity = self.identity().map_err(SendError)?;
+            let generation = identity.material.generation();
+            // Again only for what a rotation in the middle of a handshake may have made fail.
+            if attempt >= endpoints.len() && first == Some(generation) {
+                break;
+            }
+            first.get_or_insert(generation);
             let key = PoolKey {
                 own: identity.material.id().clone(),
                 expected: route.expected.clone(),
                 trust_epoch: identity.trust_epoch,
             };
-            let open = || self.open(&identity, &endpoint, &key);
+            let open = || self.open(&identity, endpoint, &key);
             match endpoint.pool.try_send(request, &key, open).await {
                 Ok((response, conn)) => {
                     let authority = conn.authority.clone();
@@ -125,7 +134,7 @@ impl Peers {
                     return Ok((response, authority));
                 }
                 Err((reason, Some(back))) => {
-                    destination.shun(&endpoint);
+                    destination.shun(endpoint);
                     (last, request) = (reason, back);
                 }
                 Err((reason, None)) => return Err(SendError(reason)),
@@ -169,7 +178,12 @@ impl Peers {
     ) -> Result<Conn<PoolKey>, CloseReason> {
         let session = session(identity, endpoint.address, &key.expected, Alpn::H2).await?;
         let authority = Authority::of_connection(&self.identities, identity, &session.peer);
-        let sender = handshake_h2(session.stream, &self.drain, Some(authority.clone())).await?;
+        let heard = tokio::time::timeout(HANDSHAKE_DEADLINE, Heard::from(session.stream)).await;
+        let Ok(Ok(stream)) = heard else {
+            // Nothing was sent: the call may try elsewhere.
+            return Err(CloseReason::TlsRefused(Refusal::RefusedByPeer));
+        };
+        let sender = handshake_h2(stream, &self.drain, Some(authority.clone())).await?;
         let mut conn = Conn::new(sender, key.clone());
         conn.authority = Some(authority);
         Ok(conn)

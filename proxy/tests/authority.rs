@@ -197,7 +197,14 @@ async fn calls_move_to_a_new_connection_before_the_old_one_ends() {
         }
         Instant::now()
     };
-    let (started, mut renewed, mut calls) = (Instant::now(), renew(), 0);
+    let before = [callee.config().await, caller.config().await];
+    let mut renewed = renew();
+    for (sidecar, before) in [&callee, &caller].into_iter().zip(&before) {
+        let generation = before["generation"].as_u64();
+        let is_new = async || sidecar.config().await["generation"].as_u64() > generation;
+        eventually("the short svid", is_new).await;
+    }
+    let (started, mut calls) = (Instant::now(), 0);
     while started.elapsed() < Duration::from_secs(6) {
         if renewed.elapsed() > Duration::from_millis(1_500) {
             renewed = renew();

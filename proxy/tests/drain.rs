@@ -51,7 +51,7 @@ async fn what_outlasts_the_grace_period_is_cut_and_says_so() {
     let started = Instant::now();
     let status = sidecar.process.stop(DEADLINE).await.unwrap();
     assert_eq!(status.code(), Some(0));
-    assert!(started.elapsed().as_secs() >= 2, "the grace period is two seconds");
+    assert!(started.elapsed().as_secs() >= 4, "the grace period is four seconds");
     let line = sidecar.logged(|line| line["kind"] == "connection").await;
     assert_eq!(line["cellwall.reason"], "drained");
 }
@@ -65,7 +65,7 @@ async fn an_idle_sidecar_stops_at_once_and_says_that_it_serves_no_more() {
     let started = Instant::now();
     let status = sidecar.process.stop(DEADLINE).await.unwrap();
     assert_eq!(status.code(), Some(0));
-    assert!(started.elapsed().as_millis() < 1_500, "the grace period is two seconds");
+    assert!(started.elapsed().as_secs() < 3, "the grace period is four seconds");
     let gone =
         |event: &cellwall_testkit::distribution::Event| event.said == Said::Serving(Vec::new());
     town.control.event(0, DEADLINE, gone).await.unwrap();

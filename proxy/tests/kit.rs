@@ -95,7 +95,7 @@ impl Town {
         let folder = self.folder(plan.name);
         let identity = ScriptedWorkloadApi::start(&folder).await.unwrap();
         let mut spawn = Spawn::new("proxy", env!("CARGO_BIN_EXE_cellwall-proxy").as_ref(), &folder)
-            .args(["run", "--admin=127.0.0.1:0", "--drain-seconds=2"])
+            .args(["run", "--admin=127.0.0.1:0", "--drain-seconds=4"])
             .args(flags)
             .arg(format!("--inbound=127.0.0.1:0={workload}"))
             .arg(format!("--control={}", self.control.address()))

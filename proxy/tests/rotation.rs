@@ -74,7 +74,10 @@ async fn keep_calling(outbound: std::net::SocketAddr, counts: Arc<Counts>) {
         Counts::add(&counts.requests);
         match connection.send(request).await {
             Ok(response) if response.status() == 200 => {}
-            _ => Counts::add(&counts.requests_failed),
+            other => {
+                println!("failed: {other:?}");
+                Counts::add(&counts.requests_failed);
+            }
         }
         if connection.is_closed() {
             Counts::add(&counts.connections_closed);
