@@ -68,19 +68,10 @@ impl Authority {
     }
 
     /// Resolves when the connection should be left for a new one: before its end, so that no call
-    /// has to be cut for it, or because it does not hold any more.
+    /// has to be cut for it.
     pub(crate) async fn retired(&self) {
-        let mut identity = self.identities.watch();
-        loop {
-            let now = SystemTime::now();
-            let left = self.retire_at.duration_since(now).unwrap_or_default();
-            if left.is_zero() || self.judge(now).is_err() {
-                return;
-            }
-            tokio::select! {
-                () = identity.changed() => {}
-                () = tokio::time::sleep(left.min(LOOK)) => {}
-            }
+        while let Ok(left) = self.retire_at.duration_since(SystemTime::now()) {
+            tokio::time::sleep(left.min(LOOK)).await;
         }
     }
 

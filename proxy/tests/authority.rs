@@ -161,7 +161,7 @@ async fn a_trust_domain_that_is_removed_takes_its_connections_along() {
         sidecar.dial(&partner.svid("spiffe://partner.example/a"), &["http/1.1"]).await;
     let mut ours = sidecar.http(&town.svid("checkout")).await;
     sidecar.identity.publish(&state());
-    assert!(closed(&mut foreign).await < AT_ONCE);
+    assert!(closed(&mut foreign).await < Duration::from_secs(7), "five seconds of grace");
     let request = client::build("POST /v1/payments").unwrap().body(Default::default()).unwrap();
     assert_eq!(ours.send(request).await.unwrap().status(), 200);
 }
