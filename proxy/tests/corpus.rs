@@ -95,7 +95,7 @@ async fn no_hostile_certificate_reaches_a_workload_or_gets_a_call() {
     };
     let (plan, policy) = payments();
     let callee = town.sidecar(plan, policy).await;
-    callee.identity.publish(&trusted("payments"));
+    callee.renewed(&trusted("payments")).await;
     let (mut counts, mut accepted, mut cases) = (BTreeMap::<String, u32>::new(), Vec::new(), 0);
     let mut before = reasons(&callee.metrics().await, "inbound");
     for case in corpus.cases.iter().filter(|case| case.directions != Directions::ServerOnly) {
@@ -118,7 +118,8 @@ async fn no_hostile_certificate_reaches_a_workload_or_gets_a_call() {
     };
     let caller =
         town.sidecar(plan, SnapshotDocument { destinations: vec![expected], ..policy }).await;
-    caller.identity.publish(&trusted("checkout"));
+    // In use before the first case: what fails in the middle of a rotation is tried again.
+    caller.renewed(&trusted("checkout")).await;
     let mut outbound = BTreeMap::<String, u32>::new();
     let mut before = reasons(&caller.metrics().await, "outbound");
     for case in corpus.cases.iter().filter(|case| case.directions != Directions::ClientOnly) {
