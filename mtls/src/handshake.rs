@@ -7,7 +7,7 @@ use spiffe::SpiffeId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use crate::{Peer, Refusal, TlsMaterial, material::Handshake, verifier::PeerVerifier};
+use crate::{Binding, Peer, Refusal, TlsMaterial, material::Handshake, verifier::PeerVerifier};
 
 /// What two sidecars speak inside TLS: agreed in the handshake, never guessed (TLS-06).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +18,8 @@ pub enum Alpn {
     Http11,
     /// One TCP connection, byte for byte.
     Tcp,
+    /// A proof that the certificates of an older session were renewed ([`Binding`]).
+    Reproof,
 }
 
 /// A TLS session whose other side is known.
@@ -29,6 +31,8 @@ pub struct Session<S> {
     pub peer: Peer,
     /// What both sides speak.
     pub alpn: Alpn,
+    /// What only the two ends know of it.
+    pub binding: Binding,
 }
 
 /// Why there is no session.
@@ -60,8 +64,11 @@ where
     let Handshake { config, verifier } =
         material.server(alpn).map_err(|error| tls_error(&error))?;
     let stream = within(deadline, TlsAcceptor::from(config).accept(io)).await?;
-    let (peer, alpn) = proof(&verifier, stream.get_ref().1.alpn_protocol(), alpn)?;
-    Ok(Session { stream, peer, alpn })
+    let tls = stream.get_ref().1;
+    let (peer, alpn) = proof(&verifier, tls.alpn_protocol(), alpn)?;
+    let export = |out: &mut _, label: &_| tls.export_keying_material(out, label, None).map(drop);
+    let binding = Binding::export(export).map_err(|error| tls_error(&error))?;
+    Ok(Session { stream, peer, alpn, binding })
 }
 
 /// The client's side: shows our SVID and insists that one of `expected` answers (AZ-12).
@@ -84,12 +91,15 @@ where
         material.client(expected, alpn).map_err(|error| tls_error(&error))?;
     let unused = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
     let stream = within(deadline, TlsConnector::from(config).connect(unused, io)).await?;
-    let (peer, alpn) = proof(&verifier, stream.get_ref().1.alpn_protocol(), alpn)?;
-    Ok(Session { stream, peer, alpn })
+    let tls = stream.get_ref().1;
+    let (peer, alpn) = proof(&verifier, tls.alpn_protocol(), alpn)?;
+    let export = |out: &mut _, label: &_| tls.export_keying_material(out, label, None).map(drop);
+    let binding = Binding::export(export).map_err(|error| tls_error(&error))?;
+    Ok(Session { stream, peer, alpn, binding })
 }
 
 impl Alpn {
-    const ALL: [Self; 3] = [Self::H2, Self::Http11, Self::Tcp];
+    const ALL: [Self; 4] = [Self::H2, Self::Http11, Self::Tcp, Self::Reproof];
 
     /// The identifier on the wire (RFC 7301 §3.1).
     pub fn as_bytes(self) -> &'static [u8] {
@@ -97,6 +107,7 @@ impl Alpn {
             Self::H2 => b"h2",
             Self::Http11 => b"http/1.1",
             Self::Tcp => b"cellwall-tcp/1",
+            Self::Reproof => b"cellwall-reproof/1",
         }
     }
 

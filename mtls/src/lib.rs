@@ -8,6 +8,7 @@
 //! [X509-SVID §5]: https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md
 
 mod anchors;
+mod binding;
 mod certificate;
 mod deny;
 mod handshake;
@@ -19,6 +20,7 @@ mod verifier;
 mod verify;
 
 pub use anchors::AnchorDefect;
+pub use binding::{Binding, ConnectionName, End, PROOF_LEN};
 pub use deny::DenyList;
 pub use handshake::{Alpn, HandshakeError, Session, accept, connect};
 pub use material::{MaterialError, MaterialInput, TlsMaterial};
