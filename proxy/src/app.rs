@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, Flows, Identities, Live,
     PolicyFeed, Proxy, Workload, args::Args, config::Config, hardening, listen, logging, metrics,
-    upstream::Peers,
+    reproof::Register, upstream::Peers,
 };
 
 /// Runs the proxy until SIGTERM or SIGINT, and a drain after it.
@@ -82,6 +82,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         directory,
         flows,
         workload: Workload::new(config.workload, drain.clone()),
+        register: Register::default(),
         drain: drain.clone(),
     });
     accept_calls(&proxy, listeners.inbound, listeners.outbound, config.max_connections);

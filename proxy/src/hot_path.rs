@@ -15,11 +15,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::{
-    Authz, CloseReason, Directory, Drain, Flows, Identities, Permit,
+    Authz, CloseReason, Directory, Drain, Flows, Identities, Identity, Permit,
     authority::{Authority, StandingCall},
     flow::{Direction, Flow, Kind},
     http::{self as web, Body, Canonical, Reply, SendError, Version},
     metrics, relay,
+    reproof::{self, Register},
     route::{Destination, Route},
     upstream::{HANDSHAKE_DEADLINE, Peers, Workload},
 };
@@ -39,28 +40,39 @@ pub struct Proxy {
     pub workload: Workload,
     /// Other workloads' sidecars.
     pub peers: Peers,
+    /// The connections that other sidecars opened, and may prove anew.
+    pub register: Register,
     /// Ends all of it.
     pub drain: Drain,
 }
 
-/// A session with another sidecar that called us, and what it stands on.
-type Inbound = (Session<TlsStream<TcpStream>>, Authority);
+/// A session with another sidecar that called us.
+type Inbound = Session<TlsStream<TcpStream>>;
 
 impl Proxy {
     /// A connection from another workload's sidecar to our workload.
     pub async fn inbound(self: Arc<Self>, tcp: TcpStream, from: SocketAddr) {
         let _open = metrics::Open::count(Direction::Inbound);
-        match self.accept(tcp).await {
-            Ok((session, Protocol::Tcp)) => self.receive(session, from).await,
-            Ok((session, protocol)) => Box::pin(self.answer(session, protocol, from)).await,
+        let (session, identity, protocol) = match self.accept(tcp).await {
+            Ok(accepted) => accepted,
             Err(reason) => {
-                self.flows.open(Kind::Connection, Direction::Inbound, from).close(reason);
+                return self.flows.open(Kind::Connection, Direction::Inbound, from).close(reason);
             }
+        };
+        match (session.alpn, protocol) {
+            (Alpn::Reproof, _) => {
+                Box::pin(reproof::answer(session, &identity, &self.register)).await;
+            }
+            (_, Protocol::Tcp) => Box::pin(self.receive(session, &identity, from)).await,
+            _ => Box::pin(self.answer(session, &identity, (protocol, from))).await,
         }
     }
 
     /// Who is it? Without an identity or a policy of our own we do not even ask (ID-21, AZ-01).
-    async fn accept(&self, tcp: TcpStream) -> Result<(Inbound, Protocol), CloseReason> {
+    async fn accept(
+        &self,
+        tcp: TcpStream,
+    ) -> Result<(Inbound, Arc<Identity>, Protocol), CloseReason> {
         let identity =
             self.identities.current().ok_or(CloseReason::TlsRefused(Refusal::NoOwnIdentity))?;
         let snapshot = self.authz.snapshot().ok_or(CloseReason::NoPolicy)?;
@@ -72,34 +84,36 @@ impl Proxy {
         let result = session.as_ref().map(drop).map_err(|error| error.refusal);
         metrics::handshake(Direction::Inbound, started.elapsed(), result);
         let session = session.map_err(|error| CloseReason::from(&error))?;
-        let authority = Authority::of_connection(&self.identities, &identity, &session.peer);
-        Ok(((session, authority), protocol))
+        Ok((session, identity, protocol))
     }
 
     /// TCP: one connection is one call.
-    async fn receive(&self, (session, authority): Inbound, from: SocketAddr) {
+    async fn receive(&self, session: Inbound, identity: &Identity, from: SocketAddr) {
         let mut flow = self.flows.open(Kind::Connection, Direction::Inbound, from);
         flow.record.protocol = Some(Protocol::Tcp);
         flow.identify_caller(&session.peer, self.authz.snapshot().as_deref());
-        let authority = authority.of_call(&self.authz, StandingCall::Tcp);
-        let close = self.permitted((session, authority), &mut flow).await;
+        let close = self.permitted(session, identity, &mut flow).await;
         flow.close(close.unwrap_or_else(|reason| reason));
     }
 
     async fn permitted(
         &self,
-        (mut session, authority): Inbound,
+        Session { mut stream, peer, binding, .. }: Inbound,
+        identity: &Identity,
         flow: &mut Flow,
     ) -> Result<CloseReason, CloseReason> {
-        let permit = self.authz.decide(&session.peer, &Call::Tcp).map_err(|denied| {
+        let permit = self.authz.decide(&peer, &Call::Tcp).map_err(|denied| {
             flow.denied(&denied);
             CloseReason::PolicyDenied
         })?;
         flow.permitted(&permit);
+        let connection = Authority::of_connection(&self.identities, identity, &peer);
+        let authority = connection.of_call(&self.authz, StandingCall::Tcp);
+        let _named = self.register.enter(binding, &authority);
         let mut workload = self.workload.connect(&permit).await?;
         let drain = self.drain.watch();
         tokio::select! {
-            end = relay::both_ways(&mut session.stream, &mut workload, &flow.bytes) => end?,
+            end = relay::both_ways(&mut stream, &mut workload, &flow.bytes) => end?,
             reason = authority.ended() => return Err(reason),
             () = drain.cut() => return Err(CloseReason::Drained),
         }
@@ -109,11 +123,12 @@ impl Proxy {
     /// HTTP and gRPC: each request is a call (AZ-09).
     async fn answer(
         self: Arc<Self>,
-        (session, authority): Inbound,
-        protocol: Protocol,
-        from: SocketAddr,
+        Session { stream, peer, alpn, binding }: Inbound,
+        identity: &Identity,
+        (protocol, from): (Protocol, SocketAddr),
     ) {
-        let Session { stream, peer, alpn } = session;
+        let authority = Authority::of_connection(&self.identities, identity, &peer);
+        let _named = self.register.enter(binding, &authority);
         let caller = Caller { peer, authority: authority.clone(), from };
         let version = if alpn == Alpn::H2 { Version::Http2 } else { Version::Http1 };
         let calls = |request| self.clone().call(caller.clone(), protocol, request);
@@ -196,7 +211,7 @@ impl Proxy {
         let _open = metrics::Open::count(Direction::Outbound);
         match self.route(&destination) {
             Ok(route) => match route.protocol {
-                Protocol::Tcp => self.send(app, from, &destination, &route).await,
+                Protocol::Tcp => Box::pin(self.send(app, from, &destination, &route)).await,
                 Protocol::Http => self.pass(app, from, destination, Protocol::Http).await,
                 Protocol::Grpc => self.pass(app, from, destination, Protocol::Grpc).await,
             },
@@ -227,9 +242,11 @@ impl Proxy {
         flow.identify_callee(&destination.name, Some(&route.expected), snapshot.as_deref());
         let drain = self.drain.watch();
         let relayed = async {
-            let (mut stream, authority) = self.peers.connect(destination, route).await?;
+            let (mut stream, mut renewal) = self.peers.connect(destination, route).await?;
+            let authority = renewal.authority.clone();
             tokio::select! {
                 end = relay::both_ways(&mut app, &mut stream, &flow.bytes) => end,
+                never = renewal.keep() => match never {},
                 reason = authority.ended() => Err(reason),
             }
         };
@@ -302,8 +319,8 @@ struct Caller {
 /// What a listener of `protocol` speaks inside TLS (TLS-06).
 fn offered(protocol: Protocol) -> &'static [Alpn] {
     match protocol {
-        Protocol::Http => &[Alpn::H2, Alpn::Http11],
-        Protocol::Grpc => &[Alpn::H2],
-        Protocol::Tcp => &[Alpn::Tcp],
+        Protocol::Http => &[Alpn::H2, Alpn::Http11, Alpn::Reproof],
+        Protocol::Grpc => &[Alpn::H2, Alpn::Reproof],
+        Protocol::Tcp => &[Alpn::Tcp, Alpn::Reproof],
     }
 }

@@ -74,6 +74,12 @@ impl Identities {
         self.live.watch()
     }
 
+    /// Publishes what no Workload API gave.
+    #[cfg(test)]
+    pub(crate) fn hold(&self, identity: Arc<Identity>) {
+        self.live.publish(identity);
+    }
+
     /// Publishes what the Workload API at `endpoint` says, until `drain` cuts.
     pub async fn follow(self, endpoint: String, wanted: Option<SpiffeId>, drain: DrainWatch) {
         tokio::select! {

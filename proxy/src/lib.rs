@@ -25,6 +25,7 @@ mod listener;
 mod live;
 mod policy_feed;
 mod relay;
+mod reproof;
 mod route;
 mod upstream;
 
@@ -41,5 +42,6 @@ pub use listener::listen;
 pub use live::{Live, Watch};
 pub use logging::AccessLog;
 pub use policy_feed::PolicyFeed;
+pub use reproof::Register;
 pub use route::Destination;
 pub use upstream::{Peers, Workload};

@@ -21,8 +21,8 @@ impl<T> Default for Live<T> {
 
 impl<T> Live<T> {
     /// Replaces the value, then wakes every waiter.
-    pub fn publish(&self, value: T) {
-        self.replace(Some(Arc::new(value)));
+    pub fn publish(&self, value: impl Into<Arc<T>>) {
+        self.replace(Some(value.into()));
     }
 
     /// Takes the value away, then wakes every waiter.

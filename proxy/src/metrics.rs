@@ -47,6 +47,7 @@ fn describe() {
         ("cellwall_connections_total", "TCP connections that ended, by how."),
         ("cellwall_connection_bytes_total", "Bytes inside TCP connections."),
         ("cellwall_tls_handshakes_total", "Handshakes, and why those that failed were refused."),
+        ("cellwall_reproofs_total", "Connections proved anew by newer certificates, or not."),
         ("cellwall_svid_rotations_total", "New identity material, accepted or refused."),
         ("cellwall_policy_updates_total", "Policy snapshots, accepted (ack) or refused (nack)."),
         ("cellwall_upstream_failures_total", "Calls that did not come back, by reason."),
@@ -146,6 +147,12 @@ pub(crate) fn handshake(direction: Direction, took: Duration, result: Result<(),
     .increment(1);
     histogram!("cellwall_tls_handshake_duration_seconds", "direction" => direction)
         .record(took.as_secs_f64());
+}
+
+/// Counts an attempt to keep a connection open by newer certificates.
+pub(crate) fn reproof(direction: Direction, result: &'static str) {
+    counter!("cellwall_reproofs_total", "direction" => direction.as_str(), "result" => result)
+        .increment(1);
 }
 
 /// Counts a connection while it is open.

@@ -23,6 +23,7 @@ use crate::{
     identity::{Identities, Identity},
     listener::prepare,
     metrics,
+    reproof::Renewal,
     route::{Destination, Endpoint, PoolKey, Route},
 };
 
@@ -143,20 +144,17 @@ impl Peers {
         Err(SendError(last))
     }
 
-    /// Connects to `destination` for one TCP connection.
+    /// Connects to `destination` for one TCP connection. It comes with what keeps it open.
     pub(crate) async fn connect(
         &self,
         destination: &Destination,
         route: &Route,
-    ) -> Result<(TlsStream<TcpStream>, Authority), CloseReason> {
+    ) -> Result<(TlsStream<TcpStream>, Renewal), CloseReason> {
         let mut last = CloseReason::NoEndpoint;
         for endpoint in destination.endpoints(route)? {
             let identity = self.identity()?;
             match session(&identity, endpoint.address, &route.expected, Alpn::Tcp).await {
-                Ok(Session { stream, peer, .. }) => {
-                    let authority = Authority::of_connection(&self.identities, &identity, &peer);
-                    return Ok((stream, authority));
-                }
+                Ok(session) => return Ok(self.renewal(session, &identity, endpoint.address)),
                 Err(reason) => {
                     destination.shun(&endpoint);
                     last = reason;
@@ -164,6 +162,18 @@ impl Peers {
             }
         }
         Err(last)
+    }
+
+    fn renewal<IO>(
+        &self,
+        Session { stream, peer, binding, .. }: Session<IO>,
+        identity: &Identity,
+        address: SocketAddr,
+    ) -> (IO, Renewal) {
+        let authority = Authority::of_connection(&self.identities, identity, &peer);
+        let generation = identity.material.generation();
+        let identities = self.identities.clone();
+        (stream, Renewal { identities, address, binding, authority, generation })
     }
 
     fn identity(&self) -> Result<Arc<Identity>, CloseReason> {
@@ -177,13 +187,14 @@ impl Peers {
         key: &PoolKey,
     ) -> Result<Conn<PoolKey>, CloseReason> {
         let session = session(identity, endpoint.address, &key.expected, Alpn::H2).await?;
-        let authority = Authority::of_connection(&self.identities, identity, &session.peer);
-        let heard = tokio::time::timeout(HANDSHAKE_DEADLINE, Heard::from(session.stream)).await;
+        let (stream, renewal) = self.renewal(session, identity, endpoint.address);
+        let authority = renewal.authority.clone();
+        let heard = tokio::time::timeout(HANDSHAKE_DEADLINE, Heard::from(stream)).await;
         let Ok(Ok(stream)) = heard else {
             // Nothing was sent: the call may try elsewhere.
             return Err(CloseReason::TlsRefused(Refusal::RefusedByPeer));
         };
-        let sender = handshake_h2(stream, &self.drain, Some(authority.clone())).await?;
+        let sender = Box::pin(handshake_h2(stream, &self.drain, Some(renewal))).await?;
         let mut conn = Conn::new(sender, key.clone());
         conn.authority = Some(authority);
         Ok(conn)
@@ -191,7 +202,7 @@ impl Peers {
 }
 
 /// Connects, and insists that `expected` answers (AZ-12). Never anything but TLS (AZ-14).
-async fn session(
+pub(crate) async fn session(
     identity: &Identity,
     address: SocketAddr,
     expected: &spiffe::SpiffeId,

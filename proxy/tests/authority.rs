@@ -15,8 +15,12 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::kit::{
-    DEADLINE, Plan, Sidecar, Town, checkout, destination, eventually, http, id, payments, policy,
+use crate::{
+    kit::{
+        DEADLINE, Plan, Sidecar, Town, checkout, destination, eventually, http, id, payments,
+        policy,
+    },
+    played::Played,
 };
 
 /// What the requirement gives for policy changes and denials.
@@ -185,10 +189,7 @@ async fn calls_move_to_a_new_connection_before_the_old_one_ends() {
     let town = Town::new().await;
     let (plan, policy) = payments();
     let callee = town.sidecar(plan, policy).await;
-    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
-    town.control.follow("payments", &id("payments"));
-    let caller = town.sidecar(plan, policy).await;
-    caller.knows("payments").await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
     let renew = || {
         for (sidecar, name) in [(&callee, "payments"), (&caller, "checkout")] {
             let svid = town.ca.svid_valid(&id(name), ends_in(3));
@@ -216,4 +217,21 @@ async fn calls_move_to_a_new_connection_before_the_old_one_ends() {
     let labels = [("direction", "inbound"), ("result", "ok")];
     let handshakes = callee.metrics().await.sum("cellwall_tls_handshakes_total", &labels);
     assert!((2.0..20.0).contains(&handshakes), "{handshakes} handshakes for {calls} calls");
+}
+
+#[tokio::test]
+async fn a_call_ends_with_the_callees_certificate_even_after_a_goaway() {
+    let town = Town::new().await;
+    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    let mut caller = town.sidecar(plan, policy).await;
+    let short = town.ca.svid_valid(&id("payments"), ends_in(3));
+    let callee = Played::silent_sidecar(&short).await;
+    town.control.set_endpoints("payments", &[callee.address.to_string()]);
+    caller.knows("payments").await;
+    let call = caller.reach("payments", "POST /v1/payments");
+    let (status, body) = tokio::time::timeout(DEADLINE, call).await.unwrap();
+    assert!(SystemTime::now() > short.validity.not_after);
+    assert_eq!(status, 503, "{body}");
+    let line = caller.logged(|line| line["kind"] == "call").await;
+    assert_eq!(line["cellwall.reason"], "svid_expired");
 }

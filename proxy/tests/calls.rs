@@ -11,10 +11,7 @@ async fn a_payment_goes_through_both_sidecars_and_arrives_with_its_callers_id() 
     let town = Town::new().await;
     let (plan, policy) = payments();
     let callee = town.sidecar(plan, policy).await;
-    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
-    town.control.follow("payments", &id("payments"));
-    let mut caller = town.sidecar(plan, policy).await;
-    caller.knows("payments").await;
+    let mut caller = town.caller_of("payments", Protocol::Http).await;
     let (status, _) = caller.reach("payments", "POST /v1/payments").await;
     assert_eq!(status, 200);
     let seen = callee.seen();
@@ -87,10 +84,7 @@ async fn grpc_travels_with_its_trailers() {
     };
     let plan = Plan { name: "ledger", speaks: Protocol::Grpc, outbound: &[] };
     let callee = town.sidecar(plan, policy("ledger", Protocol::Grpc, &[method("Post")])).await;
-    let (plan, policy) = checkout(&["ledger"], vec![destination("ledger", Protocol::Grpc)]);
-    town.control.follow("ledger", &id("ledger"));
-    let mut caller = town.sidecar(plan, policy).await;
-    caller.knows("ledger").await;
+    let mut caller = town.caller_of("ledger", Protocol::Grpc).await;
     let port = caller.outbound["ledger"];
     let allowed = client::grpc(port, "ledger.v1.Ledger/Post").await.unwrap();
     assert_eq!(allowed.status, Some(0));
@@ -111,10 +105,7 @@ async fn many_calls_share_a_connection_between_sidecars() {
     let town = Town::new().await;
     let (plan, policy) = payments();
     let callee = town.sidecar(plan, policy).await;
-    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
-    town.control.follow("payments", &id("payments"));
-    let caller = town.sidecar(plan, policy).await;
-    caller.knows("payments").await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
     for _ in 0..20 {
         assert_eq!(caller.reach("payments", "POST /v1/payments").await.0, 200);
     }

@@ -137,6 +137,17 @@ impl Town {
         self.made_ready(sidecar, &name, policy).await
     }
 
+    /// Starts the checkout service's sidecar, and waits until it knows where `callee` is.
+    pub(crate) async fn caller_of(&self, callee: &str, protocol: Protocol) -> Sidecar {
+        self.control.follow(callee, &id(callee));
+        let plan = Plan { name: "checkout", speaks: Protocol::Http, outbound: &[callee] };
+        let policy = policy("checkout", Protocol::Http, &[]);
+        let destinations = vec![destination(callee, protocol)];
+        let caller = self.sidecar(plan, SnapshotDocument { destinations, ..policy }).await;
+        caller.knows(callee).await;
+        caller
+    }
+
     /// Gives a bare sidecar its SVID and its policy.
     pub(crate) async fn made_ready(
         &self,

@@ -14,5 +14,6 @@ mod listeners;
 mod played;
 mod policy;
 mod pool;
+mod reproof;
 mod rotation;
 mod tcp;

@@ -40,6 +40,24 @@ impl Played {
         Self::start(Some(DangerousParty::presenting(svid).alpn(&["h2"]))).await
     }
 
+    /// The same; says GOAWAY as soon as a request is there, and then never answers it.
+    pub(crate) async fn silent_sidecar(svid: &Svid) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let party = DangerousParty::presenting(svid).alpn(&["h2"]);
+        let (say, arrived) = mpsc::channel(64);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let Ok(stream) = party.accept(tcp).await else { continue };
+                connections.spawn(leave_unanswered(stream, say.clone()));
+            }
+        });
+        Self { address, arrived, _tasks: tasks }
+    }
+
     /// A workload that speaks HTTP/2 without TLS.
     pub(crate) async fn workload() -> Self {
         Self::start(None).await
@@ -95,4 +113,28 @@ where
     });
     let _ =
         http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(io), service).await;
+}
+
+async fn leave_unanswered<IO>(io: IO, say: mpsc::Sender<Arrived>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let come = std::sync::Arc::new(tokio::sync::Notify::new());
+    let service = service_fn(|request: Request<Incoming>| {
+        let (say, come) = (say.clone(), come.clone());
+        async move {
+            let (at, (head, _body)) = (SystemTime::now(), request.into_parts());
+            let _ = say.send(Arrived { connection: 0, at, head, trailers: HeaderMap::new() }).await;
+            come.notify_one();
+            std::future::pending::<Result<Response<Full<bytes::Bytes>>, hyper::Error>>().await
+        }
+    });
+    let connection =
+        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = come.notified() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }

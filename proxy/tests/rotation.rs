@@ -18,7 +18,7 @@ use cellwall_testkit::{
 use serde_json::json;
 use tokio::{net::TcpStream, task::JoinSet};
 
-use crate::kit::{Sidecar, Town, checkout, destination, evidence, evidence_time, id, payments};
+use crate::kit::{Sidecar, Town, evidence, evidence_time, id, payments};
 
 /// Clients for `cargo evidence`; a test run beside others has fewer.
 const CLIENTS: usize = 64;
@@ -124,10 +124,7 @@ async fn rotation_fails_no_handshake_and_no_request() {
     let town = Town::new().await;
     let (plan, policy) = payments();
     let callee = town.sidecar(plan, policy).await;
-    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
-    town.control.follow("payments", &id("payments"));
-    let caller = town.sidecar(plan, policy).await;
-    caller.knows("payments").await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
     let (counts, party) = (
         Arc::new(Counts::default()),
         Arc::new(std::sync::Mutex::new(

@@ -6,7 +6,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::kit::{Plan, Sidecar, Town, checkout, destination, id, policy};
+use crate::kit::{Plan, Sidecar, Town, policy};
 
 async fn ledger_db(town: &Town) -> Sidecar {
     let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
@@ -18,10 +18,7 @@ async fn ledger_db(town: &Town) -> Sidecar {
 async fn bytes_go_both_ways_and_are_counted() {
     let town = Town::new().await;
     let mut callee = ledger_db(&town).await;
-    let (plan, policy) = checkout(&["ledger-db"], vec![destination("ledger-db", Protocol::Tcp)]);
-    town.control.follow("ledger-db", &id("ledger-db"));
-    let mut caller = town.sidecar(plan, policy).await;
-    caller.knows("ledger-db").await;
+    let mut caller = town.caller_of("ledger-db", Protocol::Tcp).await;
     let tcp = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
     let mut stream = BufReader::new(tcp);
     stream.write_all(b"HELLO prod/checkout\nPOST p_1 100\n").await.unwrap();

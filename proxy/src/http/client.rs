@@ -7,15 +7,14 @@ use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
+    rt::Executor,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::body::Body;
-use crate::{
-    CloseReason, Drain,
-    authority::{Authority, ended},
-};
+use crate::{CloseReason, Drain, authority::ended, reproof::Renewal};
 
 /// How long the head of an answer may take. Streams may go on for as long as they like.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(300);
@@ -50,13 +49,15 @@ pub(super) async fn answered(
     }
 }
 
-/// Speaks HTTP/2 as a client on `io`, until `authority` ends.
+/// Speaks HTTP/2 as a client on `io`, until its authority ends. A connection to our own workload has
+/// none to renew.
 pub(crate) async fn handshake_h2(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     drain: &Drain,
-    authority: Option<Authority>,
+    renewal: Option<Renewal>,
 ) -> Result<http2::SendRequest<Body>, CloseReason> {
-    let (sender, connection) = http2::Builder::new(drain.clone())
+    let tasks = Tasks::of_connection(drain);
+    let (sender, connection) = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
         .initial_stream_window_size(256 * 1024)
         .initial_connection_window_size(1024 * 1024)
@@ -67,7 +68,14 @@ pub(crate) async fn handshake_h2(
         .handshake(TokioIo::new(io))
         .await
         .map_err(|_| CloseReason::ConnectFailed)?;
-    drive(drain, authority, connection);
+    let over = tasks.over.clone().drop_guard();
+    let whole = async move {
+        let _cut_with_this = over;
+        let end = connection.await;
+        tasks.ended().await; // after a GOAWAY, calls in progress go on
+        end
+    };
+    drive(drain, renewal, whole);
     Ok(sender)
 }
 
@@ -88,10 +96,16 @@ pub(crate) async fn handshake_h1(
 /// drain cuts it.
 fn drive(
     drain: &Drain,
-    authority: Option<Authority>,
+    renewal: Option<Renewal>,
     connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
 ) {
     let watch = drain.watch();
+    let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
+    let kept = async move {
+        let Some(mut renewal) = renewal else { return std::future::pending().await };
+        renewal.authority.retired().await; // new calls have gone elsewhere: these last
+        renewal.keep().await
+    };
     // No work by itself: the calls on it are, and an idle one must not hold a drain up.
     drain.services().spawn(async move {
         tokio::select! {
@@ -99,6 +113,7 @@ fn drive(
             reason = ended(authority.as_ref()) => {
                 tracing::info!(reason = reason.as_str(), "upstream connection cut");
             }
+            never = kept => match never {},
             end = connection => {
                 if let Err(error) = end {
                     tracing::debug!(%error, "upstream connection ended");
@@ -106,4 +121,37 @@ fn drive(
             }
         }
     });
+}
+
+/// What hyper runs beside an HTTP/2 connection, and ends with it.
+#[derive(Clone)]
+struct Tasks {
+    drain: Drain,
+    running: TaskTracker,
+    over: CancellationToken,
+}
+
+impl Tasks {
+    fn of_connection(drain: &Drain) -> Self {
+        let over = CancellationToken::new();
+        Self { drain: drain.services(), running: TaskTracker::new(), over }
+    }
+
+    /// Resolves when the last one has ended.
+    async fn ended(self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let over = self.over.clone();
+        self.drain.spawn(self.running.track_future(async move {
+            tokio::select! {
+                () = task => {}
+                () = over.cancelled() => {}
+            }
+        }));
+    }
 }

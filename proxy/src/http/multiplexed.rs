@@ -92,7 +92,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
             match answered(call.0.sender.clone().try_send_request(request)).await {
                 Ok(response) => return Ok((response, call.0.clone())),
                 Err(Unsent::Returned(back)) => request = *back,
-                Err(Unsent::Gone(reason)) => return Err((reason, None)),
+                Err(Unsent::Gone(reason)) => return Err((call.0.ended().unwrap_or(reason), None)),
             }
         }
         Err((CloseReason::ConnectFailed, Some(request)))
@@ -176,5 +176,10 @@ impl<K> Drop for InFlight<K> {
 impl<K> Conn<K> {
     pub(crate) fn new(sender: http2::SendRequest<Body>, key: K) -> Self {
         Self { sender, in_flight: AtomicUsize::new(0), key, authority: None }
+    }
+
+    /// Why its authority has ended, if it has.
+    fn ended(&self) -> Option<CloseReason> {
+        self.authority.as_ref()?.holds(SystemTime::now()).err()
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use cellwall_mtls::{Peer, Refusal};
 use cellwall_policy::{Call, Protocol, Verdict};
 use rustls_pki_types::UnixTime;
+use tokio::sync::watch;
 
 use crate::{Authz, CloseReason, Identities, Identity, http::Canonical};
 
@@ -23,18 +24,34 @@ const LOOK: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Which part of a connection's time new calls may begin in; the rest is for those in progress.
-const USEFUL: f64 = 0.9;
+const USEFUL: f64 = 0.75;
 
 /// What one connection stands on, or one call on it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Authority {
     identities: Identities,
-    peer: Peer,
-    /// When the certificate that we showed in the handshake ends, or one above it.
-    own_end: UnixTime,
+    /// Shared by the connection and all its calls.
+    proved: Arc<watch::Sender<Proved>>,
     /// When no new call should begin on the connection.
     retire_at: SystemTime,
     call: Option<(Authz, StandingCall)>,
+}
+
+/// What both sides proved last: in the connection's own handshake, or in a re-proof.
+#[derive(Clone, Debug)]
+struct Proved {
+    peer: Peer,
+    /// When the certificate that we showed ends, or one above it.
+    own_end: UnixTime,
+}
+
+/// Why a connection does not go by a newer proof.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NotRenewed {
+    /// It proves another identity than the connection's.
+    OtherIdentity,
+    /// The connection has ended, or would have by the newer proof.
+    NotAllowed(CloseReason),
 }
 
 /// A call that the policy has to go on allowing for as long as it takes.
@@ -49,14 +66,12 @@ pub(crate) enum StandingCall {
 impl Authority {
     /// The authority of a connection between us, as `identity` said in the handshake, and `peer`.
     pub(crate) fn of_connection(identities: &Identities, identity: &Identity, peer: &Peer) -> Self {
-        let own_end = identity.material.authority_end();
-        let end = ends_at(own_end.min(peer.authority_end()));
+        let proved = Proved { peer: peer.clone(), own_end: identity.material.authority_end() };
         let now = SystemTime::now();
-        let left = end.duration_since(now).unwrap_or_default();
+        let left = proved.ends_at().duration_since(now).unwrap_or_default();
         Self {
             identities: identities.clone(),
-            peer: peer.clone(),
-            own_end,
+            proved: Arc::new(watch::Sender::new(proved)),
             retire_at: now + left.mul_f64(USEFUL),
             call: None,
         }
@@ -80,15 +95,60 @@ impl Authority {
         self.retire_at
     }
 
+    /// Who is on the other side, by the newest proof.
+    pub(crate) fn peer(&self) -> Peer {
+        self.proved.borrow().peer.clone()
+    }
+
+    /// When it ends, by the newest proof, unless that is renewed.
+    pub(crate) fn ends_at(&self) -> SystemTime {
+        self.proved.borrow().ends_at()
+    }
+
+    /// Whether it holds at `now`.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub(crate) fn holds(&self, now: SystemTime) -> Result<(), CloseReason> {
+        self.judge(&self.proved.borrow(), now).map(drop)
+    }
+
+    /// Goes by a newer proof from now on: `peer` proved itself, and was shown a certificate of ours
+    /// that ends at `own_end`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRenewed`]; then the connection stands on what it stood on.
+    pub(crate) fn renew(
+        &self,
+        peer: Peer,
+        own_end: UnixTime,
+        now: SystemTime,
+    ) -> Result<(), NotRenewed> {
+        let next = Proved { peer, own_end };
+        if self.peer().id() != next.peer.id() {
+            return Err(NotRenewed::OtherIdentity);
+        }
+        if now >= self.ends_at() {
+            return Err(NotRenewed::NotAllowed(CloseReason::SvidExpired)); // too late
+        }
+        self.judge(&next, now).map_err(NotRenewed::NotAllowed)?;
+        self.proved.send_replace(next);
+        Ok(())
+    }
+
     /// Resolves with the reason when the authority has ended, and its grace is over.
     pub(crate) async fn ended(&self) -> CloseReason {
         // AZ-10: watch first, then look, so that no change in between is missed.
         let mut identity = self.identities.watch();
         let mut policy = self.call.as_ref().map(|(authz, _)| authz.watch());
+        let mut proved = self.proved.subscribe();
         let mut lost: Option<SystemTime> = None;
         loop {
             let now = SystemTime::now();
-            let next = match self.judge(now) {
+            let latest = proved.borrow_and_update().clone();
+            let next = match self.judge(&latest, now) {
                 Ok(end) => {
                     lost = None;
                     end
@@ -111,32 +171,39 @@ impl Authority {
             tokio::select! {
                 () = identity.changed() => {}
                 () = policy_changed => {}
+                _ = proved.changed() => {} // never an error: we hold the other half
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
-    /// Whether it holds at `now`, and until when at most.
-    fn judge(&self, now: SystemTime) -> Result<SystemTime, CloseReason> {
-        let ends = ends_at(self.own_end.min(self.peer.authority_end()));
+    /// Whether a connection that stands on `proved` holds at `now`, and until when at most.
+    fn judge(&self, proved: &Proved, now: SystemTime) -> Result<SystemTime, CloseReason> {
+        let ends = proved.ends_at();
         if now >= ends {
             return Err(CloseReason::SvidExpired);
         }
         let identity = self.identities.latest().ok_or(CloseReason::SvidWithdrawn)?;
         let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        match identity.material.still_trusts(&self.peer, UnixTime::since_unix_epoch(unix)) {
+        match identity.material.still_trusts(&proved.peer, UnixTime::since_unix_epoch(unix)) {
             Ok(()) => {}
             Err(Refusal::Expired) => return Err(CloseReason::SvidExpired),
             Err(refusal) => return Err(CloseReason::TrustWithdrawn(refusal)),
         }
         let Some((authz, call)) = &self.call else { return Ok(ends) };
-        let decision = call.as_call().and_then(|call| authz.ask(&self.peer, &call));
+        let decision = call.as_call().and_then(|call| authz.ask(&proved.peer, &call));
         match decision {
             Some(decision) if decision.verdict != Verdict::Deny => {
                 Ok(decision.until.map_or(ends, |until| until.min(ends)))
             }
             Some(_) | None => Err(CloseReason::PolicyRevoked),
         }
+    }
+}
+
+impl Proved {
+    fn ends_at(&self) -> SystemTime {
+        ends_at(self.own_end.min(self.peer.authority_end()))
     }
 }
 
@@ -178,6 +245,9 @@ pub(crate) async fn retired(authority: Option<&Authority>) {
 }
 
 /// A certificate is valid through its last second (RFC 5280 §4.1.2.5).
-fn ends_at(not_after: UnixTime) -> SystemTime {
+pub(crate) fn ends_at(not_after: UnixTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(not_after.as_secs() + 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! A model of one connection and its re-proofs: every order of a few events, against rules that are
+//! written down apart from the code (ROT-05, `docs/decisions/0010`).
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, TlsMaterial};
+use cellwall_policy::{
+    CallDocument, CallerDocument, Callers, ListensDocument, Mode, Protocol, RuleDocument, Snapshot,
+    SnapshotDocument,
+};
+use cellwall_testkit::{
+    ca::{Svid, TestCa},
+    tls::DangerousParty,
+    x509::Validity,
+};
+use rustls_pki_types::UnixTime;
+use spiffe::TrustDomain;
+use tokio::sync::watch;
+
+use super::{Authority, Proved, StandingCall};
+use crate::{Authz, Identities, Identity, Live};
+
+const CLIENT: &str = "spiffe://pay.example/prod/checkout";
+const SERVER: &str = "spiffe://pay.example/prod/ledger-db";
+const INTRUDER: &str = "spiffe://pay.example/prod/intruder";
+
+/// Each certificate of either side ends so many seconds from the start.
+const ENDS: [u64; 3] = [100, 200, 300];
+
+/// How long the sequences are that are tried, all of them.
+const DEPTH: u32 = 4;
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// The side that connected gets its certificate of that number.
+    RenewClient(usize),
+    RenewServer(usize),
+    /// A re-proof; without its answer, or by somebody else.
+    Prove,
+    ProveAnswerLost,
+    ProveAsIntruder,
+    Time(u64),
+    /// The policy does not allow the call any more, or again.
+    Policy(bool),
+    /// The callee's sidecar does not trust the authority any more.
+    Distrust,
+}
+
+const EVENTS: [Event; 13] = [
+    Event::RenewClient(1),
+    Event::RenewClient(2),
+    Event::RenewServer(1),
+    Event::RenewServer(2),
+    Event::Prove,
+    Event::ProveAnswerLost,
+    Event::ProveAsIntruder,
+    Event::Time(100),
+    Event::Time(101),
+    Event::Time(250),
+    Event::Policy(false),
+    Event::Policy(true),
+    Event::Distrust,
+];
+
+/// Certificates of both sides, and the peers that they proved in real handshakes.
+struct World {
+    base: SystemTime,
+    trusting: Arc<Identity>,
+    distrusting: Arc<Identity>,
+    allowing: Arc<Snapshot>,
+    denying: Arc<Snapshot>,
+    clients: Vec<Peer>,
+    servers: Vec<Peer>,
+    intruder: Peer,
+}
+
+impl World {
+    async fn new() -> Self {
+        let ca = TestCa::new("pay.example");
+        let base = UNIX_EPOCH + Duration::from_secs(UnixTime::now().as_secs());
+        let valid = |end: u64| Validity {
+            not_before: base - Duration::from_secs(60),
+            not_after: base + Duration::from_secs(end),
+        };
+        let (mut clients, mut servers) = (Vec::new(), Vec::new());
+        for end in ENDS {
+            clients.push(proved(&ca, &ca.svid_valid(CLIENT, valid(end))).await);
+            servers.push(proved(&ca, &ca.svid_valid(SERVER, valid(end))).await);
+        }
+        let intruder = proved(&ca, &ca.svid_valid(INTRUDER, valid(300))).await;
+        let identity = |ca| Arc::new(Identity { material: material(ca), trust_epoch: 1 });
+        Self {
+            base,
+            trusting: identity(&ca),
+            distrusting: identity(&TestCa::new("pay.example")),
+            allowing: Arc::new(Snapshot::new(policy(true)).unwrap()),
+            denying: Arc::new(Snapshot::new(policy(false)).unwrap()),
+            clients,
+            servers,
+            intruder,
+        }
+    }
+
+    fn at(&self, seconds: u64) -> SystemTime {
+        self.base + Duration::from_secs(seconds)
+    }
+
+    /// One side of a connection that was opened with the first certificates.
+    fn side(&self, peer: &Peer, call: Option<&Authz>) -> (Authority, Identities) {
+        let identities = Identities::default();
+        identities.hold(self.trusting.clone());
+        let mut first = Authority::of_connection(&identities, &self.trusting, peer);
+        let own_end = peer.not_after();
+        first.proved = Arc::new(watch::Sender::new(Proved { peer: peer.clone(), own_end }));
+        let authority = call.map(|authz| first.of_call(authz, StandingCall::Tcp));
+        (authority.unwrap_or(first), identities)
+    }
+}
+
+/// A peer as a handshake proves it.
+async fn proved(ca: &TestCa, svid: &Svid) -> Peer {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let (ours, theirs) = (material(ca), DangerousParty::presenting(svid).alpn(&["h2"]));
+    let accept = cellwall_mtls::accept(&ours, near, &[Alpn::H2], Duration::from_secs(5));
+    tokio::join!(accept, theirs.connect(far)).0.unwrap().peer
+}
+
+/// What trusts `ca`.
+fn material(ca: &TestCa) -> TlsMaterial {
+    let svid = ca.svid(SERVER);
+    TlsMaterial::build(MaterialInput {
+        chain: svid.chain.clone(),
+        key: svid.key.clone_key(),
+        bundles: BTreeMap::from([(TrustDomain::new("pay.example").unwrap(), vec![ca.root()])]),
+        deny: DenyList::default(),
+        generation: 1,
+        now: UnixTime::now(),
+    })
+    .unwrap()
+}
+
+/// What the rules say, in numbers.
+#[derive(Clone, Debug)]
+struct Model {
+    now: u64,
+    is_allowed: bool,
+    is_trusted: bool,
+    /// Which certificate each side holds.
+    client: usize,
+    server: usize,
+    /// The end of what each side knows to be proved.
+    client_end: u64,
+    server_end: u64,
+}
+
+impl Model {
+    fn new() -> Self {
+        let [first, ..] = ENDS;
+        Self {
+            now: 0,
+            is_allowed: true,
+            is_trusted: true,
+            client: 0,
+            server: 0,
+            client_end: first,
+            server_end: first,
+        }
+    }
+
+    /// A connection is open at a side only before what that side knows to be proved has ended.
+    fn holds(&self) -> (bool, bool) {
+        let server = self.now <= self.server_end && self.is_allowed && self.is_trusted;
+        (self.now <= self.client_end, server)
+    }
+
+    /// The end that a re-proof of now gives, if it is one.
+    fn proof(&self) -> Option<u64> {
+        let end = ENDS[self.client].min(ENDS[self.server]);
+        (self.holds().1 && self.now <= end).then_some(end)
+    }
+}
+
+/// The real thing.
+struct Real<'a> {
+    world: &'a World,
+    client: (Authority, Identities),
+    server: (Authority, Identities),
+    policy: Arc<Live<Snapshot>>,
+}
+
+impl<'a> Real<'a> {
+    fn new(world: &'a World) -> Self {
+        let policy = Arc::new(Live::default());
+        policy.publish(world.allowing.clone());
+        let authz = Authz::new(policy.clone());
+        let client = world.side(&world.servers[0], None);
+        let server = world.side(&world.clients[0], Some(&authz));
+        Self { world, client, server, policy }
+    }
+
+    /// What a re-proof does on the accepting side, then on the connecting side.
+    fn prove(&self, (peer, server): (&Peer, &Peer), now: SystemTime, is_answered: bool) -> bool {
+        let proved = self.server.0.renew(peer.clone(), server.not_after(), now).is_ok();
+        if proved && is_answered {
+            let _ = self.client.0.renew(server.clone(), peer.not_after(), now);
+        }
+        proved
+    }
+}
+
+/// Applies one event to both, and compares what each says after it.
+fn step(event: Event, model: &mut Model, real: &Real<'_>) {
+    let world = real.world;
+    let now = world.at(model.now);
+    let pair = (&world.clients[model.client], &world.servers[model.server]);
+    match event {
+        Event::RenewClient(number) => model.client = number,
+        Event::RenewServer(number) => model.server = number,
+        Event::Prove | Event::ProveAnswerLost => {
+            let is_answered = matches!(event, Event::Prove);
+            let expected = model.proof();
+            assert_eq!(
+                real.prove(pair, now, is_answered),
+                expected.is_some(),
+                "{event:?} {model:?}"
+            );
+            if let Some(end) = expected {
+                let is_open = model.holds().0;
+                model.server_end = end;
+                if is_answered && is_open {
+                    model.client_end = end;
+                }
+            }
+        }
+        Event::ProveAsIntruder => {
+            assert!(!real.prove((&world.intruder, pair.1), now, true), "{model:?}");
+        }
+        Event::Time(seconds) => model.now = seconds,
+        Event::Policy(is_allowed) => {
+            model.is_allowed = is_allowed;
+            let policy = if is_allowed { &world.allowing } else { &world.denying };
+            real.policy.publish(policy.clone());
+        }
+        Event::Distrust => {
+            model.is_trusted = false;
+            real.server.1.hold(world.distrusting.clone());
+        }
+    }
+    let now = world.at(model.now);
+    let seen = (real.client.0.holds(now).is_ok(), real.server.0.holds(now).is_ok());
+    assert_eq!(seen, model.holds(), "after {event:?}: {model:?}");
+}
+
+#[tokio::test]
+async fn every_order_of_events_leaves_a_connection_no_longer_open_than_what_was_proved() {
+    let world = World::new().await;
+    let mut tried = 0_u32;
+    for sequence in 0..EVENTS.len().pow(DEPTH) {
+        let (mut model, real, mut rest) = (Model::new(), Real::new(&world), sequence);
+        for _ in 0..DEPTH {
+            step(EVENTS[rest % EVENTS.len()], &mut model, &real);
+            rest /= EVENTS.len();
+        }
+        tried += 1;
+    }
+    println!("evidence: {}", serde_json::json!({ "events": EVENTS.len(), "orders": tried }));
+}
+
+fn policy(is_allowed: bool) -> SnapshotDocument {
+    let rule = RuleDocument {
+        name: "checkout-calls".to_owned(),
+        from: Callers::Named(vec!["checkout".to_owned()]),
+        calls: vec![CallDocument::Tcp { port: 5432 }],
+    };
+    SnapshotDocument {
+        schema: 1,
+        trust_domain: "pay.example".to_owned(),
+        callee: SERVER.to_owned(),
+        workload: "ledger-db".to_owned(),
+        version: 1,
+        issued_at: 1,
+        mode: Mode::Enforce,
+        listens: ListensDocument { protocol: Protocol::Tcp, port: 5432 },
+        identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
+        callers: vec![CallerDocument { name: "checkout".to_owned(), id: None }],
+        rules: if is_allowed { vec![rule] } else { Vec::new() },
+        guards: Vec::new(),
+        destinations: Vec::new(),
+    }
+}
