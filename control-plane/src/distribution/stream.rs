@@ -213,14 +213,19 @@ impl Attached {
     }
 
     /// Sends the addresses of each destination whose addresses are not those told last. One that
-    /// the policy no longer knows is served nowhere.
+    /// the policy no longer knows is served nowhere. Of one that nobody serves yet a stream says
+    /// nothing at its begin: after a start of ours the others have not come back, and a sidecar does
+    /// better with the addresses that it has.
     async fn tell_addresses(&mut self) -> Result<(), Status> {
         for destination in self.destinations.clone() {
             let addresses = match self.identities.get(&destination) {
                 Some(id) => self.shared.fleet.addresses_of(id),
                 None => Vec::new(),
             };
-            if self.told.get(&destination) == Some(&addresses) {
+            let is_news = self.told.contains_key(&destination)
+                || !addresses.is_empty()
+                || !self.identities.contains_key(&destination);
+            if !is_news || self.told.get(&destination) == Some(&addresses) {
                 continue;
             }
             self.told.insert(destination.clone(), addresses.clone());
