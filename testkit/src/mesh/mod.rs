@@ -112,7 +112,10 @@ impl Mesh {
     }
 
     /// Waits until the control plane has heard from every sidecar that it enforces the policy.
-    async fn synced(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// If one does not in time.
+    pub async fn synced(&self) -> anyhow::Result<()> {
         let wanted = self.members.len();
         self.control.synced(wanted, READY).await
     }

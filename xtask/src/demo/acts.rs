@@ -2,19 +2,26 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use cellwall_testkit::{client, tls::DangerousParty};
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::{
     announce,
     town::{Town, text},
     traffic::Traffic,
 };
+use crate::cargo;
 
 /// How long the first act looks at the traffic.
 const LOOK: Duration = Duration::from_secs(5);
@@ -24,6 +31,9 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// Half of the SVIDs' life, its jitter and a margin.
 const ROTATION: Duration = Duration::from_secs(20);
+
+/// The file of the policy that the live edit changes.
+const EDITED: &str = "segments/payments.yaml";
 
 /// What an act showed.
 #[derive(Debug)]
@@ -129,6 +139,69 @@ pub(crate) async fn hot_rotation(town: &mut Town) -> anyhow::Result<Act> {
     Ok(Act::shown("ACT 4  hot rotation: every SVID is replaced under load", held, vec![line]))
 }
 
+/// A rule is removed while two database connections are open: one of them was its.
+pub(crate) async fn a_live_edit(town: &mut Town) -> anyhow::Result<Act> {
+    let mut ledgers = session(town, "prod/ledger").await?;
+    let mut frauds = session(town, "prod/fraud").await?;
+    let edited = edited_policy()?;
+    let sent = Instant::now();
+    let cut = async {
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(SOON, frauds.read_to_end(&mut rest)).await;
+        end.map(|_| sent.elapsed()).context("the connection that the edit forbids is still open")
+    };
+    let (applied, cut) = tokio::join!(town.mesh.apply(edited.path()), cut);
+    applied?;
+    let cut = cut?;
+    let is_left = asks(&mut ledgers).await.is_ok();
+    let log = &town.mesh.member("prod/ledger-db")?.sidecar.process;
+    let line = within(SOON, async || {
+        let lines = log.stdout().json()?;
+        Ok(lines.into_iter().find(|line| text(line, "cellwall.reason") == "policy_revoked"))
+    })
+    .await?;
+    let caller = text(&line, "cellwall.caller.workload").to_owned();
+    let traffic = town.traffic.as_mut().context("the traffic of act 1 is gone")?;
+    let figures = traffic.after(Duration::from_secs(1)).await?;
+    let lines = vec![
+        format!("rule `fraud-reads` removed; {caller}'s connection to ledger-db was cut"),
+        format!(
+            "{:.0} ms after the edit was sent; the ledger's is open: {is_left}; \
+             {} payments meanwhile, errors {}",
+            cut.as_secs_f64() * 1000.0,
+            figures.ok,
+            figures.errors
+        ),
+    ];
+    let held = is_left && caller == "fraud" && figures.errors == 0;
+    Ok(Act::shown("ACT 5  a live policy edit cuts one open connection", held, lines))
+}
+
+/// The control plane is killed while payments flow, and comes back.
+pub(crate) async fn without_control(town: &mut Town) -> anyhow::Result<Act> {
+    town.mesh.control.process.signal(Signal::SIGKILL)?;
+    town.mesh.control.process.ended(SOON).await?;
+    let traffic = town.traffic.as_mut().context("the traffic of act 1 is gone")?;
+    traffic.after(Duration::ZERO).await?;
+    let alone = traffic.after(LOOK).await?;
+    let returned = Instant::now();
+    town.mesh.control.restart().await?;
+    town.mesh.synced().await?;
+    let back = returned.elapsed();
+    let traffic = town.traffic.as_mut().context("the traffic of act 1 is gone")?;
+    let after = traffic.after(Duration::from_secs(1)).await?;
+    let line = format!(
+        "{} payments in {} s without it, errors {}; back with all sidecars after {:.1} s, errors {}",
+        alone.ok,
+        LOOK.as_secs(),
+        alone.errors,
+        back.as_secs_f64(),
+        after.errors
+    );
+    let held = alone.ok > 50 && after.errors == 0;
+    Ok(Act::shown("ACT 6  the control plane is killed, and started again", held, vec![line]))
+}
+
 /// The origin witness: what workloads saw, judged by the policy's text alone.
 pub(crate) async fn the_witness(town: &Town) -> anyhow::Result<Act> {
     let report = town.mesh.witness()?;
@@ -137,7 +210,7 @@ pub(crate) async fn the_witness(town: &Town) -> anyhow::Result<Act> {
     let violations = report.violations.iter().take(3).map(|one| format!("{one:?}"));
     let lines = std::iter::once(line).chain(violations).collect();
     let held = report.seen > 100 && report.violations.is_empty();
-    Ok(Act::shown("ACT 5  the origin witness: policy text against what arrived", held, lines))
+    Ok(Act::shown("ACT 7  the origin witness: policy text against what arrived", held, lines))
 }
 
 fn port(town: &Town, member: &str, destination: &str) -> anyhow::Result<std::net::SocketAddr> {
@@ -182,4 +255,46 @@ async fn within<T>(
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// A connection from a workload to the database, in use.
+async fn session(town: &Town, member: &str) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(port(town, member, "ledger-db")?).await?;
+    stream.write_all(format!("HELLO {member}\n").as_bytes()).await?;
+    asks(&mut stream).await?;
+    Ok(stream)
+}
+
+/// One question to the database, and its answer.
+async fn asks(stream: &mut TcpStream) -> anyhow::Result<()> {
+    stream.write_all(b"POST p_demo 1\n").await?;
+    let mut answer = [0; 64];
+    let read = tokio::time::timeout(SOON, stream.read(&mut answer)).await??;
+    ensure!(read > 0, "the connection is closed");
+    Ok(())
+}
+
+/// The demo's policy without one rule, and with the test that says so.
+fn edited_policy() -> anyhow::Result<TempDir> {
+    let (edited, from) = (tempfile::tempdir()?, cargo::root()?.join("deploy/demo/policy"));
+    fs::create_dir(edited.path().join("segments"))?;
+    let edits = [
+        (
+            "  - name: fraud-reads\n    from: fraud\n    to: ledger-db\n    allow:\n      - tcp: 5432\n    \
+             why: velocity checks read the books\n",
+            "",
+        ),
+        (
+            "- expect: allow\n    call: prod/fraud -> prod/ledger-db tcp:5432\n    by: fraud-reads",
+            "- expect: deny\n    call: prod/fraud -> prod/ledger-db tcp:5432\n    by: default",
+        ),
+    ];
+    let mut text = fs::read_to_string(from.join(EDITED))?;
+    for (before, after) in edits {
+        ensure!(text.contains(before), "{EDITED} does not have what the act edits");
+        text = text.replacen(before, after, 1);
+    }
+    fs::write(edited.path().join(EDITED), text)?;
+    fs::copy(from.join("cellwall.yaml"), edited.path().join("cellwall.yaml"))?;
+    Ok(edited)
 }

@@ -67,13 +67,7 @@ async fn perform(programs: &Path, ending: Ending) -> anyhow::Result<Tally> {
     let mut town = Town::start(programs).await?;
     waiting.finish_and_clear();
     town.introduce(started.elapsed()).await?;
-    let acts = [
-        acts::payments_flow(&mut town).await,
-        acts::an_intruder(&town).await,
-        acts::no_identity(&town).await,
-        acts::hot_rotation(&mut town).await,
-        acts::the_witness(&town).await,
-    ];
+    let acts = all_acts(&mut town).await;
     let mut tally = Tally::default();
     println!();
     for act in acts {
@@ -92,6 +86,18 @@ async fn perform(programs: &Path, ending: Ending) -> anyhow::Result<Tally> {
     }
     town.stop().await?;
     Ok(tally)
+}
+
+async fn all_acts(town: &mut Town) -> [anyhow::Result<Act>; 7] {
+    [
+        acts::payments_flow(town).await,
+        acts::an_intruder(town).await,
+        acts::no_identity(town).await,
+        acts::hot_rotation(town).await,
+        acts::a_live_edit(town).await,
+        acts::without_control(town).await,
+        acts::the_witness(town).await,
+    ]
 }
 
 /// What an act is about, for the eye.

@@ -115,7 +115,7 @@ fn services() -> Vec<WorkloadSpec> {
         WorkloadSpec::new("prod/ledger", grpc)
             .calls(&["ledger-db"])
             .on("ledger.v1.Ledger/Post => ledger-db tcp"),
-        WorkloadSpec::new("prod/fraud", grpc),
+        WorkloadSpec::new("prod/fraud", grpc).calls(&["ledger-db"]),
         WorkloadSpec::new("prod/card-vault", http),
         // Nothing of its own to call; the intruder's port is there to be refused.
         WorkloadSpec::new("prod/notifier", http).calls(&["card-vault"]),
