@@ -8,6 +8,7 @@ mod calls;
 mod corpus;
 mod denials;
 mod drain;
+mod ending;
 mod forwarding;
 mod identity;
 mod listeners;

@@ -146,6 +146,19 @@ async fn a_proof_on_a_newer_certificate_carries_a_connection_over_its_end() {
     assert_eq!(line["cellwall.reason"], "svid_expired");
 }
 
+#[tokio::test]
+async fn the_newest_proof_counts_also_when_it_ends_sooner() {
+    let town = Town::new().await;
+    let (sidecar, _) = ledger_db(&town).await;
+    let mut stream = open(&sidecar, &town.svid("checkout")).await;
+    let connection = Known::of(&stream);
+    let next = town.ca.svid_valid(&id("checkout"), ends_in(Duration::from_secs(2)));
+    let (fresh, answer) = ask(&sidecar, &next, |fresh| connection.claim(fresh)).await;
+    assert_eq!(answer, connection.proof(b's', &fresh));
+    closed(&mut stream).await;
+    assert!(SystemTime::now() > next.validity.not_after);
+}
+
 /// Shortly after the end of `svid`.
 fn at(svid: &Svid) -> tokio::time::Instant {
     let left = svid.validity.not_after.duration_since(SystemTime::now());
