@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
 use cellwall_policy::{Call, Protocol};
-use http::{Request, Response, Version as HttpVersion};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -19,7 +19,7 @@ use crate::{
     authority::{Authority, StandingCall},
     flow::{Direction, Flow, Kind},
     http::{self as web, Body, Canonical, Reply, SendError, Version},
-    metrics, relay,
+    listener, metrics, relay,
     reproof::{self, Register},
     route::{Destination, Route},
     upstream::{HANDSHAKE_DEADLINE, Peers, Workload},
@@ -78,7 +78,7 @@ impl Proxy {
         let snapshot = self.authz.snapshot().ok_or(CloseReason::NoPolicy)?;
         let protocol = snapshot.protocol();
         let started = Instant::now();
-        let alpn = offered(protocol);
+        let alpn = listener::offered(protocol);
         let session =
             cellwall_mtls::accept(&identity.material, tcp, alpn, HANDSHAKE_DEADLINE).await;
         let result = session.as_ref().map(drop).map_err(|error| error.refusal);
@@ -93,7 +93,7 @@ impl Proxy {
         flow.record.protocol = Some(Protocol::Tcp);
         flow.identify_caller(&session.peer, self.authz.snapshot().as_deref());
         let close = self.permitted(session, identity, &mut flow).await;
-        flow.close(close.unwrap_or_else(|reason| reason));
+        flow.close(close.err().unwrap_or(CloseReason::Done));
     }
 
     async fn permitted(
@@ -101,7 +101,7 @@ impl Proxy {
         Session { mut stream, peer, binding, .. }: Inbound,
         identity: &Identity,
         flow: &mut Flow,
-    ) -> Result<CloseReason, CloseReason> {
+    ) -> Result<(), CloseReason> {
         let permit = self.authz.decide(&peer, &Call::Tcp).map_err(|denied| {
             flow.denied(&denied);
             CloseReason::PolicyDenied
@@ -113,11 +113,10 @@ impl Proxy {
         let mut workload = self.workload.connect(&permit).await?;
         let drain = self.drain.watch();
         tokio::select! {
-            end = relay::both_ways(&mut stream, &mut workload, &flow.bytes) => end?,
-            reason = authority.ended() => return Err(reason),
-            () = drain.cut() => return Err(CloseReason::Drained),
+            end = relay::both_ways(&mut stream, &mut workload, &flow.bytes) => end,
+            reason = authority.ended() => Err(reason),
+            () = drain.cut() => Err(CloseReason::Drained),
         }
-        Ok(CloseReason::Done)
     }
 
     /// HTTP and gRPC: each request is a call (AZ-09).
@@ -186,15 +185,8 @@ impl Proxy {
         (protocol, canonical): (Protocol, &Canonical),
         (request, flow): (Request<Incoming>, &mut Flow),
     ) -> Result<Response<Incoming>, SendError> {
-        let unreadable = |_| SendError(CloseReason::RequestAmbiguous);
-        let mut request = request.map(|body| Body::request(body, flow.bytes.clone()));
-        let version = match protocol {
-            Protocol::Grpc => HttpVersion::HTTP_2,
-            Protocol::Http | Protocol::Tcp => HttpVersion::HTTP_11,
-        };
-        // In this order no `Connection` token can name the host away.
-        web::to_callee(request.headers_mut(), caller.peer.id_text()).map_err(unreadable)?;
-        canonical.apply(&mut request, version).map_err(unreadable)?;
+        let request = request.map(|body| Body::request(body, flow.bytes.clone()));
+        let request = web::to_callee(request, (protocol, canonical), caller.peer.id_text())?;
         let sent = Instant::now();
         let response = self.workload.send(permit, protocol, request).await;
         flow.record.upstream = Some(sent.elapsed());
@@ -210,11 +202,10 @@ impl Proxy {
     ) {
         let _open = metrics::Open::count(Direction::Outbound);
         match self.route(&destination) {
-            Ok(route) => match route.protocol {
-                Protocol::Tcp => Box::pin(self.send(app, from, &destination, &route)).await,
-                Protocol::Http => self.pass(app, from, destination, Protocol::Http).await,
-                Protocol::Grpc => self.pass(app, from, destination, Protocol::Grpc).await,
-            },
+            Ok(route) if route.protocol == Protocol::Tcp => {
+                Box::pin(self.send(app, from, &destination, &route)).await;
+            }
+            Ok(route) => self.pass((app, from), destination, route.protocol).await,
             Err(reason) => {
                 let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
                 let snapshot = self.authz.snapshot();
@@ -260,8 +251,7 @@ impl Proxy {
     /// HTTP and gRPC: each request finds its own way.
     async fn pass(
         self: Arc<Self>,
-        app: TcpStream,
-        from: SocketAddr,
+        (app, from): (TcpStream, SocketAddr),
         destination: Arc<Destination>,
         protocol: Protocol,
     ) {
@@ -287,16 +277,12 @@ impl Proxy {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
-        let mut request = request.map(|body| Body::request(body, flow.bytes.clone()));
-        if canonical.apply(&mut request, HttpVersion::HTTP_2).is_err() {
-            let reason = CloseReason::RequestAmbiguous;
-            return web::refused(flow, Reply(protocol).ambiguous(reason), reason);
-        }
-        web::to_peer(request.headers_mut());
+        let request = request.map(|body| Body::request(body, flow.bytes.clone()));
         let sent = Instant::now();
-        let response = match route {
-            Ok(route) => self.peers.send(&destination, &route, request).await,
-            Err(reason) => Err(SendError(reason)),
+        let response = match (route, web::to_peer(request, &canonical)) {
+            (Ok(route), Ok(request)) => self.peers.send(&destination, &route, request).await,
+            (Err(reason), _) => Err(SendError(reason)),
+            (_, Err(ambiguous)) => Err(ambiguous),
         };
         flow.record.upstream = Some(sent.elapsed());
         match response {
@@ -314,13 +300,4 @@ struct Caller {
     peer: Peer,
     authority: Authority,
     from: SocketAddr,
-}
-
-/// What a listener of `protocol` speaks inside TLS (TLS-06).
-fn offered(protocol: Protocol) -> &'static [Alpn] {
-    match protocol {
-        Protocol::Http => &[Alpn::H2, Alpn::Http11, Alpn::Reproof],
-        Protocol::Grpc => &[Alpn::H2, Alpn::Reproof],
-        Protocol::Tcp => &[Alpn::Tcp, Alpn::Reproof],
-    }
 }

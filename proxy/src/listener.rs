@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use cellwall_mtls::Alpn;
+use cellwall_policy::Protocol;
 use metrics::counter;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -13,6 +15,15 @@ use crate::Drain;
 
 /// The pause after a failed accept: long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a listener of `protocol` speaks inside TLS (TLS-06).
+pub(crate) fn offered(protocol: Protocol) -> &'static [Alpn] {
+    match protocol {
+        Protocol::Http => &[Alpn::H2, Alpn::Http11, Alpn::Reproof],
+        Protocol::Grpc => &[Alpn::H2, Alpn::Reproof],
+        Protocol::Tcp => &[Alpn::Tcp, Alpn::Reproof],
+    }
+}
 
 /// Serves each connection of `listener` as a task of `drain`, `limit` at most at a time, until
 /// `drain` stops it.

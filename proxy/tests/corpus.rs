@@ -66,8 +66,10 @@ async fn as_server(town: &Town, caller: &Sidecar, case: &Case) -> (u16, String) 
     let address = listener.local_addr().unwrap().to_string();
     let party = DangerousParty::presenting_chain(case.chain.clone(), &case.key).alpn(&["h2"]);
     let serve = async {
-        let (tcp, _) = listener.accept().await.unwrap();
-        party.probe_client(tcp, b"", DEADLINE).await
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            party.probe_client(tcp, b"", DEADLINE).await;
+        }
     };
     town.control.set_endpoints("payments", &[address]);
     let call = async {
@@ -79,7 +81,10 @@ async fn as_server(town: &Town, caller: &Sidecar, case: &Case) -> (u16, String) 
             }
         }
     };
-    tokio::time::timeout(DEADLINE, async { tokio::join!(serve, call).1 }).await.unwrap()
+    tokio::select! {
+        () = serve => unreachable!("it serves without end"),
+        answer = tokio::time::timeout(3 * DEADLINE, call) => answer.unwrap(),
+    }
 }
 
 #[tokio::test]

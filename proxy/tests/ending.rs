@@ -109,6 +109,16 @@ impl Cause {
         }
     }
 
+    /// What the record says.
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Policy => "policy_revoked",
+            Self::PeerExpired | Self::OwnExpired => "svid_expired",
+            Self::AnchorWithdrawn => "trust_withdrawn",
+            Self::OwnWithdrawn => "svid_withdrawn",
+        }
+    }
+
     const fn spares_others(self) -> bool {
         matches!(self, Self::Policy | Self::PeerExpired | Self::AnchorWithdrawn)
     }
@@ -145,12 +155,18 @@ async fn endless(protocol: Protocol) -> (SocketAddr, JoinSet<()>) {
     (address, tasks)
 }
 
+/// Ends with the test's runtime.
+#[expect(clippy::disallowed_methods, reason = "no drain in a test")]
+fn background(task: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(task));
+}
+
 type Octets = StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>;
 
 async fn events(request: Request<Incoming>) -> Result<Response<Octets>, hyper::Error> {
     request.into_body().collect().await?;
     let (say, said) = mpsc::channel(1);
-    tokio::spawn(async move {
+    background(async move {
         while say.send(Ok(Frame::data(Bytes::from_static(b".")))).await.is_ok() {
             tokio::time::sleep(PAUSE).await;
         }
@@ -199,7 +215,7 @@ async fn open(sidecar: &Sidecar, svid: &Svid, wire: Wire, count: usize) -> Vec<S
                 let io = TokioIo::new(sidecar.dial(svid, &[wire.alpn()]).await);
                 let shake = client::conn::http2::handshake(TokioExecutor::new(), io);
                 let (mut sender, connection) = shake.await.unwrap();
-                tokio::spawn(connection);
+                background(async { drop(connection.await) });
                 for _ in begin..count.min(begin + SHARED) {
                     let response = sender.send_request(request(wire)).await.unwrap();
                     assert_eq!(response.status(), 200, "{wire:?}");
@@ -257,83 +273,106 @@ async fn callee(town: &Town, wire: Wire, workload: SocketAddr) -> (Sidecar, Snap
     (town.made_ready(sidecar, "payments", document.clone()).await, document)
 }
 
+/// A sidecar, and what its callers' streams stand on.
+struct Scene {
+    town: Town,
+    sidecar: Sidecar,
+    document: SnapshotDocument,
+    /// An authority that is trusted until its anchor goes.
+    old: TestCa,
+    ours: Svid,
+    doomed: Svid,
+    _tasks: JoinSet<()>,
+}
+
+impl Scene {
+    async fn set(wire: Wire, cause: Cause, count: usize) -> Self {
+        let town = Town::new().await;
+        let (workload, tasks) = endless(wire.protocol()).await;
+        let (sidecar, document) = callee(&town, wire, workload).await;
+        let old = TestCa::new("pay.example");
+        // Time enough to open them all before.
+        let soon = ends_in(Duration::from_secs(if count > FEW_STREAMS { 45 } else { 8 }));
+        let ours = match cause {
+            Cause::OwnExpired => town.ca.svid_valid(&id("payments"), soon),
+            _ => town.svid("payments"),
+        };
+        let doomed = match cause {
+            Cause::PeerExpired => town.ca.svid_valid(&id("checkout"), soon),
+            Cause::AnchorWithdrawn => old.svid(&id("checkout")),
+            Cause::Policy | Cause::OwnExpired | Cause::OwnWithdrawn => town.svid("checkout"),
+        };
+        let scene = Self { town, sidecar, document, old, ours, doomed, _tasks: tasks };
+        scene.sidecar.renewed(&scene.identity(&[&scene.town.ca, &scene.old])).await;
+        scene
+    }
+
+    fn identity(&self, roots: &[&TestCa]) -> X509State {
+        let state = X509State::default();
+        let root = self.town.ca.root();
+        state.with(&id("payments"), self.ours.clone(), vec![root]).trusting(roots)
+    }
+
+    /// Lets it happen, or says when it will.
+    fn event(&self, cause: Cause) -> SystemTime {
+        let at = SystemTime::now();
+        match cause {
+            Cause::Policy => {
+                let rules = self.document.rules.iter().filter(|one| one.name != "checkout-calls");
+                let rules = rules.cloned().collect();
+                self.town.publish(SnapshotDocument { rules, ..self.document.clone() });
+            }
+            // A certificate is valid through its last second.
+            Cause::PeerExpired => return whole_second(self.doomed.validity.not_after),
+            Cause::OwnExpired => return whole_second(self.ours.validity.not_after),
+            Cause::AnchorWithdrawn => {
+                self.sidecar.identity.publish(&self.identity(&[&self.town.ca]));
+            }
+            Cause::OwnWithdrawn => self.sidecar.identity.redact(),
+        }
+        at
+    }
+}
+
 /// Opens streams, lets the event happen, and says how long each lived on.
 async fn measure(wire: Wire, cause: Cause, count: usize) -> Value {
-    let town = Town::new().await;
-    let (workload, _tasks) = endless(wire.protocol()).await;
-    let (mut sidecar, document) = callee(&town, wire, workload).await;
-    let old = TestCa::new("pay.example");
-    let own = |svid: Svid, roots: &[&TestCa]| {
-        X509State::default().with(&id("payments"), svid, vec![town.ca.root()]).trusting(roots)
-    };
-    // Time enough to open them all before.
-    let seconds = if count > FEW_STREAMS { 45 } else { 8 };
-    let soon = ends_in(Duration::from_secs(seconds));
-    let ours = match cause {
-        Cause::OwnExpired => town.ca.svid_valid(&id("payments"), soon),
-        _ => town.svid("payments"),
-    };
-    sidecar.renewed(&own(ours.clone(), &[&town.ca, &old])).await;
-    let doomed = match cause {
-        Cause::PeerExpired => town.ca.svid_valid(&id("checkout"), soon),
-        Cause::AnchorWithdrawn => old.svid(&id("checkout")),
-        Cause::Policy | Cause::OwnExpired | Cause::OwnWithdrawn => town.svid("checkout"),
-    };
+    let mut scene = Scene::set(wire, cause, count).await;
     let others = if cause.spares_others() { OTHERS } else { 0 };
-    let mut others = open(&sidecar, &town.svid("settlement"), wire, others).await;
-    let mut streams = open(&sidecar, &doomed, wire, count).await;
+    let settlement = scene.town.svid("settlement");
+    let mut others = open(&scene.sidecar, &settlement, wire, others).await;
+    let mut streams = open(&scene.sidecar, &scene.doomed, wire, count).await;
     for stream in &mut streams {
         assert!(tokio::time::timeout(LONG, stream.more()).await.unwrap(), "{wire:?} {cause:?}");
     }
     let mut ends = watched(streams);
-    // What is judged is that they are open until the event.
     assert!(ends.try_join_next().is_none(), "{wire:?} {cause:?}: ended before the event");
-    let event = match cause {
-        Cause::Policy => {
-            let rules = document.rules.iter().filter(|rule| rule.name != "checkout-calls");
-            let rules = rules.cloned().collect();
-            let at = SystemTime::now();
-            town.publish(SnapshotDocument { rules, ..document });
-            at
-        }
-        // A certificate is valid through its last second.
-        Cause::PeerExpired => whole_second(doomed.validity.not_after),
-        Cause::OwnExpired => whole_second(ours.validity.not_after),
-        Cause::AnchorWithdrawn => {
-            let at = SystemTime::now();
-            sidecar.identity.publish(&own(ours, &[&town.ca]));
-            at
-        }
-        Cause::OwnWithdrawn => {
-            let at = SystemTime::now();
-            sidecar.identity.redact();
-            at
-        }
-    };
+    let event = scene.event(cause);
     let mut times = Vec::new();
     let all = async {
         while let Some(end) = ends.join_next().await {
-            times.push(end.unwrap().duration_since(event).expect("ended before the event"));
+            times.push(end.unwrap().duration_since(event).unwrap()); // not before the event
         }
     };
     tokio::time::timeout(LONG, all).await.unwrap();
     assert_eq!(times.len(), count);
-    let mut lost = 0;
-    for other in &mut others {
-        // Twice: what was on its way is not a sign of life.
-        for _ in 0..2 {
-            lost += usize::from(!tokio::time::timeout(LONG, other.more()).await.unwrap());
-        }
-    }
-    let reason = match cause {
-        Cause::Policy => "policy_revoked",
-        Cause::PeerExpired | Cause::OwnExpired => "svid_expired",
-        Cause::AnchorWithdrawn => "trust_withdrawn",
-        Cause::OwnWithdrawn => "svid_withdrawn",
-    };
-    let line = sidecar.logged(|line| line["cellwall.reason"] == reason).await;
+    let lost = ended(&mut others).await;
+    let line = scene.sidecar.logged(|line| line["cellwall.reason"] == cause.reason()).await;
     assert_eq!(line["cellwall.caller.workload"], "checkout");
     figures((wire, cause), times, (others.len(), lost))
+}
+
+/// How many of them have.
+async fn ended(streams: &mut [Stream]) -> usize {
+    let mut ended = 0;
+    for stream in streams {
+        // Twice: what was on its way is not a sign of life.
+        let mut goes_on = true;
+        for _ in 0..2 {
+            goes_on &= tokio::time::timeout(LONG, stream.more()).await.unwrap();
+        }
+        ended += usize::from(!goes_on);
+    }
+    ended
 }
 
 fn whole_second(not_after: SystemTime) -> SystemTime {

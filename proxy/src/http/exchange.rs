@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use cellwall_policy::Protocol;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
-use super::{body::Body, canonical::Canonical, headers};
+use super::{body::Body, canonical::Canonical, client::SendError, headers};
 use crate::{CloseReason, authority::Authority, flow::Flow, metrics};
+
+/// What cannot be written down again had no one reading.
+const AMBIGUOUS: SendError = SendError(CloseReason::RequestAmbiguous);
 
 /// Reads a request once, for policy, record and forwarding alike.
 pub(crate) fn read(
@@ -23,6 +26,33 @@ pub(crate) fn read(
         flow.record.rpc = canonical.rpc().map(Into::into);
     }
     Ok(canonical)
+}
+
+/// Makes what is sent to our workload: what was authorised (HTTP-10), with the caller's ID and nobody
+/// else's.
+pub(crate) fn to_callee(
+    mut request: Request<Body>,
+    (protocol, canonical): (Protocol, &Canonical),
+    caller: &str,
+) -> Result<Request<Body>, SendError> {
+    let version = match protocol {
+        Protocol::Grpc => Version::HTTP_2,
+        Protocol::Http | Protocol::Tcp => Version::HTTP_11,
+    };
+    // In this order no `Connection` token can name the host away.
+    headers::to_callee(request.headers_mut(), caller).map_err(|_| AMBIGUOUS)?;
+    canonical.apply(&mut request, version).map_err(|_| AMBIGUOUS)?;
+    Ok(request)
+}
+
+/// Makes what is sent to the callee's sidecar.
+pub(crate) fn to_peer(
+    mut request: Request<Body>,
+    canonical: &Canonical,
+) -> Result<Request<Body>, SendError> {
+    canonical.apply(&mut request, Version::HTTP_2).map_err(|_| AMBIGUOUS)?;
+    headers::to_peer(request.headers_mut());
+    Ok(request)
 }
 
 /// Answers in place of the callee.

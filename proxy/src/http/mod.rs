@@ -19,5 +19,4 @@ pub(crate) use recycled::Recycled;
 pub(crate) use reply::Reply;
 pub(crate) use serve::{Version, serve};
 
-pub(crate) use exchange::{delivered, read, refused};
-pub(crate) use headers::{to_callee, to_peer};
+pub(crate) use exchange::{delivered, read, refused, to_callee, to_peer};

@@ -42,6 +42,9 @@ impl Reply {
     /// To a caller whose callee did not answer: 504 after its deadline, 502 when it failed after
     /// it was reached, 503 when nothing was sent.
     pub(crate) fn unavailable(self, reason: CloseReason) -> Response<Body> {
+        if reason == CloseReason::RequestAmbiguous {
+            return self.ambiguous(reason);
+        }
         let (status, sent) = match reason {
             CloseReason::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "unknown"),
             CloseReason::UpstreamFailed => (StatusCode::BAD_GATEWAY, "unknown"),
