@@ -1,7 +1,9 @@
 //! For tests only: a CA, hostile certificates, a scripted Workload API, workloads, a mesh of processes, the origin witness.
 //!
 //! * Certificates: [`ca`] for right ones, [`x509`] to bend them, [`hostile`] for the corpus.
-//! * The other end: [`tls`] for handshakes, [`client`] for HTTP, [`scrape`] for metrics.
+//! * Names: [`near_miss`] for those that almost are an allowed one.
+//! * The other end: [`tls`] for handshakes, [`client`] for HTTP, [`scrape`] for metrics,
+//!   [`secrets`] for what must show nowhere.
 //! * What a sidecar talks to, scripted: [`workload_api`], [`distribution`], [`workload`].
 //! * Real programs: [`process`], [`sidecar`] (one, or a pair), [`mesh`] (all of it).
 //! * The judge: [`witness`].
@@ -16,8 +18,10 @@ pub mod distribution;
 #[expect(clippy::indexing_slicing, reason = "cuts certificates that it has made itself")]
 pub mod hostile;
 pub mod mesh;
+pub mod near_miss;
 pub mod process;
 pub mod scrape;
+pub mod secrets;
 pub mod sidecar;
 mod tasks;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
