@@ -3,5 +3,6 @@
 
 mod decide;
 mod document;
+mod near_misses;
 mod sample;
 mod signed;
