@@ -1,9 +1,9 @@
 //! What the proxy runs with: [`Args`] checked once, all mistakes reported at once.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
 
 use cellwall_policy::PolicyKey;
-use spiffe::SpiffeId;
+use spiffe::{SpiffeId, transport::Endpoint};
 
 use crate::args::Args;
 
@@ -69,6 +69,7 @@ impl TryFrom<Args> for Config {
             .as_deref()
             .map(|id| SpiffeId::new(id).map_err(|error| format!("--spiffe-id {id}: {error}")));
         let spiffe_id = keep(&mut mistakes, spiffe_id.transpose());
+        keep(&mut mistakes, check_endpoint(&args.workload_api));
         keep(&mut mistakes, check_limits(&args));
         match (inbound, policy_key, spiffe_id) {
             (Some((inbound, workload)), Some(policy_key), Some(spiffe_id))
@@ -139,12 +140,30 @@ fn unique(outbound: &[OutboundConfig]) -> Result<(), String> {
     }
 }
 
+/// The bits of a file's mode that let others write.
+const OTHERS_WRITE: u32 = 0o022;
+
 fn read_key(path: &std::path::Path) -> Result<PolicyKey, String> {
     let mistake = |error: &dyn std::error::Error| {
         format!("--policy-key {}: {}", path.display(), crate::identity::chain(error))
     };
+    let mode = std::fs::metadata(path).map_err(|error| mistake(&error))?.permissions().mode();
+    if mode & OTHERS_WRITE != 0 {
+        // SEC-02: whoever replaces it makes our policies.
+        let (path, mode) = (path.display(), mode & 0o7777);
+        return Err(format!(
+            "--policy-key {path}: others may change it (mode {mode:04o}); run: chmod go-w {path}"
+        ));
+    }
     let pem = std::fs::read(path).map_err(|error| mistake(&error))?;
     PolicyKey::from_pem(&pem).map_err(|error| mistake(&error))
+}
+
+/// WEP-07: `unix:` with an absolute path, or `tcp:` with an address and a port, and nothing else.
+fn check_endpoint(text: &str) -> Result<(), String> {
+    Endpoint::parse(text)
+        .map(drop)
+        .map_err(|error| format!("--workload-api {text}: {}", crate::identity::chain(&error)))
 }
 
 fn check_limits(args: &Args) -> Result<(), String> {

@@ -1,6 +1,8 @@
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use clap::Parser as _;
 
-use super::{Config, OutboundConfig, parse_inbound, parse_outbound};
+use super::{Config, OutboundConfig, check_endpoint, parse_inbound, parse_outbound};
 use crate::args::{Cli, Command};
 
 fn config(flags: &[&str]) -> String {
@@ -58,4 +60,53 @@ fn an_outbound_names_a_port_a_workload_and_maybe_addresses() {
 fn the_same_destination_twice_is_a_mistake() {
     let mistakes = config(&["--inbound=x", "--policy-key=x", "--outbound=1=a", "--outbound=2=a"]);
     assert!(mistakes.contains("--outbound: `a` is there twice"), "{mistakes}");
+}
+
+#[test]
+fn a_policy_key_that_others_may_change_is_refused_with_the_fix() {
+    // SEC-02: whoever replaces it makes our policies
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policy-key.pem");
+    fs::write(&path, "no key").unwrap();
+    let said = |mode| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        config(&["--inbound=0.0.0.0:1=127.0.0.1:2", &format!("--policy-key={}", path.display())])
+    };
+    let path = path.display();
+    for mode in [0o664, 0o646] {
+        let expected = format!(
+            "--policy-key {path}: others may change it (mode {mode:04o}); run: chmod go-w {path}"
+        );
+        assert_eq!(said(mode), expected);
+    }
+    assert!(!said(0o644).contains("others may change it"));
+}
+
+#[test]
+fn a_workload_api_is_a_socket_or_an_address_and_nothing_else() {
+    // WEP-07
+    for right in ["unix:/run/a.sock", "unix:///run/a.sock", "tcp://127.0.0.1:80", "tcp://[::1]:80"]
+    {
+        assert_eq!(check_endpoint(right), Ok(()), "{right}");
+    }
+    let wrong = [
+        "",
+        "/run/a.sock",
+        "unix:",
+        "unix:a.sock",
+        "unix://host/a",
+        "unix:/a?q",
+        "unix:/a#f",
+        "unix://u@/a",
+        "tcp://name:80",
+        "tcp://127.0.0.1",
+        "tcp://127.0.0.1:80/x",
+        "tcp://u@127.0.0.1:80",
+        "tcp://127.0.0.1:80?q",
+        "http://127.0.0.1:80",
+        "udp://127.0.0.1:80",
+    ];
+    for wrong in wrong {
+        assert!(check_endpoint(wrong).is_err(), "{wrong}");
+    }
 }

@@ -1,24 +1,26 @@
 //! Our own identity: what the Workload API says, checked, built aside and published whole.
 
+mod message;
+mod workload_api;
+
 use std::{
     collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use cellwall_api::workload::X509svidResponse;
 use cellwall_mtls::{DenyList, MaterialInput, TlsMaterial};
 use metrics::{counter, gauge};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
-use spiffe::{
-    SpiffeId, X509Source, X509Svid,
-    x509_source::{SvidPicker, X509SourceBuilder, X509SourceState},
+use rustls_pki_types::UnixTime;
+use spiffe::SpiffeId;
+use tokio::sync::mpsc;
+
+use self::{
+    message::{Offer, Unreadable},
+    workload_api::Heard,
 };
-
-use crate::{DrainWatch, Live, hardening, live::Watch};
-
-/// How long the pause between two attempts to reach the Workload API may get (WAPI-03).
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-const MIN_BACKOFF: Duration = Duration::from_millis(50);
+use crate::{DrainWatch, Live, live::Watch};
 
 /// One generation of our identity. Everything a handshake needs comes from one of these (ID-20).
 #[derive(Debug)]
@@ -35,33 +37,47 @@ pub struct Identities {
     live: Arc<Live<Identity>>,
 }
 
-/// What was taken so far. Outlives a withdrawal: our ID is ours as long as the process runs,
+/// What was taken so far. Our ID outlives a withdrawal: it is ours as long as the process runs,
 /// because the policy in force is that ID's.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Taken {
     generations: u64,
+    /// The one to take; the first one that is offered, if nobody said which.
     id: Option<SpiffeId>,
+    /// What is in force, to be built anew when an anchor ends.
+    offer: Option<Offer>,
 }
 
 /// Why new material was not taken. What we had stays in force.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
-    /// There is no SVID for us in it.
-    #[error("no usable svid")]
-    NoSvid(#[source] spiffe::x509_source::X509SourceError),
-    /// It would make us somebody else.
-    #[error("the svid is for {found}, we are {ours}")]
-    OtherId { ours: SpiffeId, found: SpiffeId },
+    /// The message makes no sense.
+    #[error("unreadable message")]
+    Unreadable(#[source] Unreadable),
+    /// The message says one thing and its certificate another (WAPI-10).
+    #[error("the svid of {said} is for {found}")]
+    OtherId { said: SpiffeId, found: SpiffeId },
     /// Peers would not accept it.
     #[error("unusable material")]
     Material(#[source] cellwall_mtls::MaterialError),
 }
 
+impl Refused {
+    /// The label of the metric.
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreadable(unreadable) => unreadable.reason(),
+            Self::OtherId { .. } | Self::Material(_) => "unusable",
+        }
+    }
+}
+
 impl Identities {
-    /// Our identity, unless we have none or our SVID has ended (ID-21, ROT-10).
+    /// Our identity, unless we have none or what proves it has ended: our SVID, or a certificate
+    /// above it (ID-21, ROT-10).
     pub fn current(&self) -> Option<Arc<Identity>> {
         let identity = self.live.load()?;
-        (identity.material.not_after() > UnixTime::now()).then_some(identity)
+        (identity.material.authority_end() > UnixTime::now()).then_some(identity)
     }
 
     /// The newest generation, whether our SVID has ended or not; `None` when it was withdrawn.
@@ -82,72 +98,87 @@ impl Identities {
 
     /// Publishes what the Workload API at `endpoint` says, until `drain` cuts.
     pub async fn follow(self, endpoint: String, wanted: Option<SpiffeId>, drain: DrainWatch) {
+        // Full: the Workload API waits until what it said before is in force.
+        let (say, heard) = mpsc::channel(1);
         tokio::select! {
-            () = self.feed(&endpoint, wanted) => {}
+            () = workload_api::listen(&endpoint, say) => {}
+            () = self.take_all(heard, wanted) => {}
             () = drain.cut() => {}
         }
     }
 
-    async fn feed(&self, endpoint: &str, wanted: Option<SpiffeId>) {
-        let mut taken = Taken::default();
+    async fn take_all(&self, mut heard: mpsc::Receiver<Heard>, wanted: Option<SpiffeId>) {
+        let mut taken = Taken { id: wanted, ..Taken::default() };
         loop {
-            hardening::await_attestor(endpoint).await;
-            let source = match connect(endpoint, wanted.clone()).await {
-                Ok(source) => source,
-                Err(error) => {
-                    // WEP-11: the source retries what may pass; what comes here will not.
-                    tracing::error!(%error, endpoint, "workload api refused us");
-                    tokio::time::sleep(MAX_BACKOFF).await;
-                    continue;
-                }
-            };
-            let mut updates = source.updated();
-            loop {
-                self.take(&source.state(), &mut taken);
-                if self.next(&mut updates).await.is_err() {
-                    break; // the source has ended: make a new one
-                }
+            tokio::select! {
+                news = heard.recv() => match news {
+                    Some(Heard::Message(message)) => self.take(message, &mut taken),
+                    Some(Heard::Denied(status)) => {
+                        self.withdraw(&mut taken, "withdrawn", status.message());
+                    }
+                    Some(Heard::TooLarge) => rotation("refused", "too_large"),
+                    None => return,
+                },
+                () = self.anchor_end() => self.build_again(&mut taken),
             }
         }
     }
 
-    /// Waits for an update, or for an anchor to end (ID-11).
-    async fn next(
-        &self,
-        updates: &mut spiffe::x509_source::X509SourceUpdates,
-    ) -> Result<(), spiffe::x509_source::X509SourceError> {
+    /// Waits for an anchor to end (ID-11).
+    async fn anchor_end(&self) {
         let now = UnixTime::now();
-        let end = self.current().and_then(|current| current.material.next_anchor_end(now));
-        let wait = end.map_or(Duration::from_secs(3600), |end| {
-            Duration::from_secs(end.as_secs().saturating_sub(now.as_secs()) + 1)
-        });
-        tokio::select! {
-            changed = updates.changed() => changed.map(drop),
-            () = tokio::time::sleep(wait) => Ok(()),
+        match self.latest().and_then(|latest| latest.material.next_anchor_end(now)) {
+            Some(end) => {
+                let left = end.as_secs().saturating_sub(now.as_secs()) + 1;
+                tokio::time::sleep(Duration::from_secs(left)).await;
+            }
+            None => std::future::pending().await,
         }
     }
 
-    /// Publishes `state` as the next generation, or says why not.
-    fn take(&self, state: &X509SourceState, taken: &mut Taken) {
-        if let Some(reason) = state.withdrawal() {
-            // WAPI-15: what is not ours any more is not used any more.
-            tracing::error!(%reason, "svid withdrawn");
-            rotation("refused", "withdrawn");
-            self.live.withdraw();
-            return;
+    /// Publishes what a message says as the next generation, or says why not.
+    fn take(&self, message: X509svidResponse, taken: &mut Taken) {
+        let offer = match message::read(message, taken.id.as_ref()) {
+            Ok(Some(offer)) => offer,
+            // WAPI-08: what is not in the whole state any more is taken back.
+            Ok(None) => return self.withdraw(taken, "redacted", "the answer has no svid for us"),
+            Err(error) => {
+                let error = Refused::Unreadable(error);
+                return refuse(error.reason(), &chain(&error));
+            }
+        };
+        if taken.offer.as_ref().is_some_and(|ours| ours.says_like(&offer)) {
+            return tracing::debug!("the workload api repeats itself");
         }
+        self.put_in_force(offer, taken);
+    }
+
+    /// The same material without the anchors that have ended.
+    fn build_again(&self, taken: &mut Taken) {
+        if let Some(offer) = taken.offer.take() {
+            self.put_in_force(offer, taken);
+        }
+    }
+
+    fn put_in_force(&self, offer: Offer, taken: &mut Taken) {
         taken.generations += 1;
         let previous = self.live.load();
-        match build(state, previous.as_deref(), taken) {
+        match build(&offer, previous.as_deref(), taken.generations) {
             Ok(identity) => {
                 taken.id = Some(identity.material.id().clone());
+                taken.offer = Some(offer);
                 self.publish(identity, previous.as_deref());
             }
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "svid update refused");
-                rotation("refused", "unusable");
-            }
+            Err(error) => refuse(error.reason(), &chain(&error)),
         }
+    }
+
+    /// WAPI-15: what is not ours any more is not used any more.
+    fn withdraw(&self, taken: &mut Taken, reason: &'static str, why: &str) {
+        tracing::error!(reason, why, "svid withdrawn");
+        rotation("refused", reason);
+        taken.offer = None;
+        self.live.withdraw();
     }
 
     fn publish(&self, identity: Identity, previous: Option<&Identity>) {
@@ -181,6 +212,11 @@ impl Identities {
     }
 }
 
+fn refuse(reason: &'static str, error: &str) {
+    tracing::warn!(reason, error, "svid update refused");
+    rotation("refused", reason);
+}
+
 fn rotation(result: &'static str, reason: &'static str) {
     counter!("cellwall_svid_rotations_total", "result" => result, "reason" => reason).increment(1);
 }
@@ -201,54 +237,23 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-async fn connect(
-    endpoint: &str,
-    wanted: Option<SpiffeId>,
-) -> Result<X509Source, spiffe::x509_source::X509SourceError> {
-    let builder =
-        X509SourceBuilder::new().endpoint(endpoint).reconnect_backoff(MIN_BACKOFF, MAX_BACKOFF);
-    match wanted {
-        Some(id) => builder.picker(Exactly(id)).build().await,
-        None => builder.build().await,
-    }
-}
-
-/// Picks one SPIFFE ID, and nothing when it is not there (WAPI-22).
-#[derive(Debug)]
-struct Exactly(SpiffeId);
-
-impl SvidPicker for Exactly {
-    fn pick_svid(&self, svids: &[Arc<X509Svid>]) -> Option<usize> {
-        svids.iter().position(|svid| *svid.spiffe_id() == self.0)
-    }
-}
-
-fn build(
-    state: &X509SourceState,
-    previous: Option<&Identity>,
-    taken: &Taken,
-) -> Result<Identity, Refused> {
-    let svid = state.svid().map_err(Refused::NoSvid)?;
-    let context = state.context().map_err(Refused::NoSvid)?;
-    if let Some(ours) = taken.id.as_ref().filter(|ours| *ours != svid.spiffe_id()) {
-        return Err(Refused::OtherId { ours: ours.clone(), found: svid.spiffe_id().clone() });
-    }
-    let der = |bytes: &[u8]| CertificateDer::from(bytes.to_vec());
-    let bundles = context.bundle_set().iter().map(|(domain, bundle)| {
-        (domain.clone(), bundle.authorities().iter().map(|ca| der(ca.as_bytes())).collect())
-    });
+fn build(offer: &Offer, previous: Option<&Identity>, generation: u64) -> Result<Identity, Refused> {
     let material = TlsMaterial::build(MaterialInput {
-        chain: svid.cert_chain().iter().map(|certificate| der(certificate.as_bytes())).collect(),
-        key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(svid.private_key().as_bytes().to_vec())),
-        bundles: bundles.collect(),
+        chain: offer.chain.clone(),
+        key: offer.key.clone_key(),
+        bundles: offer.bundles.clone(),
         deny: DenyList::default(),
-        generation: taken.generations,
+        generation,
         now: UnixTime::now(),
     })
     .map_err(Refused::Material)?;
+    if *material.id() != offer.id {
+        let found = material.id().clone();
+        return Err(Refused::OtherId { said: offer.id.clone(), found });
+    }
     let trust_epoch = match previous {
         Some(previous) if previous.material.trusts_like(&material) => previous.trust_epoch,
-        Some(_) | None => taken.generations,
+        Some(_) | None => generation,
     };
     Ok(Identity { material, trust_epoch })
 }

@@ -88,10 +88,11 @@ fn remove_identity(headers: &mut HeaderMap) {
 }
 
 /// Whether a server could take `name` for an identity header: many fold everything that is not a
-/// letter or a digit into one character.
+/// letter or a digit into one character, and some leave it out.
 fn is_identity(name: &HeaderName) -> bool {
-    let folded = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
-    IDENTITY.iter().any(|known| name.as_str().bytes().map(folded).eq(known.bytes()))
+    let plain = |name: &'static str| name.bytes().filter(u8::is_ascii_alphanumeric);
+    let letters = || name.as_str().bytes().filter(u8::is_ascii_alphanumeric);
+    IDENTITY.iter().any(|known| letters().eq(plain(known)))
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
