@@ -15,6 +15,7 @@ mod inside;
 mod operators;
 mod policy;
 mod roles;
+mod secrets;
 mod sidecar;
 mod starting;
 mod svid;

@@ -115,6 +115,21 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_at_most_so_large() {
+        // CA-01: names are not used, so they need no room
+        let key = KeyPair::generate().unwrap();
+        let sized = |bytes: usize| {
+            let mut names = CertificateParams::default();
+            let oid = [1, 2, 3];
+            let filler = rcgen::CustomExtension::from_oid_content(&oid, vec![0; bytes]);
+            names.custom_extensions.push(filler);
+            read(names.serialize_request(&key).unwrap().der())
+        };
+        assert_eq!(sized(15 * 1024), Ok(()));
+        assert_eq!(sized(16 * 1024), Err(CsrError::Malformed));
+    }
+
+    #[test]
     fn a_request_without_proof_of_possession_is_refused() {
         // CA-01: another's public key, signed for with ours.
         let mut forged = csr(&PKCS_ECDSA_P256_SHA256);
@@ -124,9 +139,41 @@ mod tests {
     }
 
     #[test]
+    fn a_point_that_is_no_public_key_is_refused() {
+        // CA-05: off the curve, at infinity, compressed; each where the right one was
+        let good = csr(&PKCS_ECDSA_P256_SHA256);
+        let mark = [0x03, 0x42, 0x00, 0x04]; // BIT STRING of 66 bytes, an uncompressed point
+        let at = good.windows(4).position(|window| window == mark).unwrap() + 3;
+        let bent = |spoil: fn(&mut [u8])| {
+            let mut bent = good.clone();
+            spoil(&mut bent[at..at + 65]);
+            read(&bent)
+        };
+        assert_eq!(bent(|_| ()), Ok(()));
+        assert_eq!(bent(|point| point[64] ^= 1), Err(CsrError::NoProof));
+        assert_eq!(bent(|point| point[1..].fill(0)), Err(CsrError::NoProof));
+        for form in [0, 2, 3, 6, 7] {
+            let mut bent = good.clone();
+            bent[at] = form;
+            assert_eq!(read(&bent), Err(CsrError::KeyKind), "form {form}");
+        }
+    }
+
+    #[test]
     fn what_is_no_request_is_refused() {
         let good = csr(&PKCS_ECDSA_P256_SHA256);
-        for bad in [&good[..good.len() - 1], &[good.as_slice(), b"x"].concat(), &[0x30; 20_000]] {
+        let pem = cellwall_testkit::ca::pem("CERTIFICATE REQUEST", &good);
+        let certificate = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::default().self_signed(&certificate).unwrap();
+        for bad in [
+            b"",
+            &good[..good.len() - 1],
+            &[good.as_slice(), b"x"].concat(),
+            &[good.as_slice(), &good].concat(),
+            &[0x30; 20_000],
+            pem.as_bytes(),
+            certificate.der(),
+        ] {
             assert_eq!(read(bad), Err(CsrError::Malformed));
         }
     }
