@@ -18,6 +18,16 @@ pub(crate) enum Profile {
     Release,
 }
 
+impl Profile {
+    /// Its folder in a target folder.
+    pub(crate) const fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
 /// The repository's root.
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -39,10 +49,7 @@ pub(crate) fn build(profile: Profile) -> anyhow::Result<PathBuf> {
         command.arg("--release");
     }
     run(&mut command)?;
-    let folder = target()?.join(match profile {
-        Profile::Dev => "debug",
-        Profile::Release => "release",
-    });
+    let folder = target()?.join(profile.folder());
     for program in PROGRAMS {
         let path = folder.join(program);
         ensure!(path.is_file(), "{} is not there after the build", path.display());
@@ -56,8 +63,26 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     if status.success() { Ok(()) } else { bail!("{command:?} ended with {status}") }
 }
 
+/// `cargo build` of the repository in `folder`, so that neither the place nor the hour of the build
+/// is in what it makes (docs/release.md).
+pub(crate) fn reproducible(folder: &Path, target: &Path) -> anyhow::Result<Command> {
+    let home = match std::env::var_os("CARGO_HOME").map(PathBuf::from) {
+        Some(home) => home,
+        None => std::env::home_dir().context("no home folder")?.join(".cargo"),
+    };
+    let places = [(folder, "/cellwall"), (target, "/target"), (home.as_path(), "/cargo")];
+    let places = places.map(|(from, to)| (from.display().to_string(), to));
+    let rust = places.iter().map(|(from, to)| format!("--remap-path-prefix={from}={to}"));
+    let c = places.iter().map(|(from, to)| format!("-ffile-prefix-map={from}={to}"));
+    let mut command = Command::new(option_env!("CARGO").unwrap_or("cargo"));
+    command.current_dir(folder).arg("build").env("CARGO_TARGET_DIR", target);
+    command.env("CARGO_ENCODED_RUSTFLAGS", rust.collect::<Vec<_>>().join("\u{1f}"));
+    command.env("CFLAGS", c.collect::<Vec<_>>().join(" ")).env("SOURCE_DATE_EPOCH", "1");
+    Ok(command)
+}
+
 /// The target folder, wherever the environment or a configuration put it.
-fn target() -> anyhow::Result<PathBuf> {
+pub(crate) fn target() -> anyhow::Result<PathBuf> {
     let output = cargo()?.args(["metadata", "--format-version=1", "--no-deps"]).output()?;
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("reading cargo metadata")?;

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 
 use crate::{
     cargo::{self, Profile},
-    demo,
+    demo, hygiene,
 };
 
 /// Options of `cargo check-all`.
@@ -50,6 +50,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut clippy = cargo::cargo()?;
     clippy.args(["clippy", "-q", "--workspace", "--all-targets", "--locked", "--"]);
     tally.add(held(clippy.args(["-D", "warnings"])));
+    step("dependencies");
+    tally.add(hygiene::deny()?.print("cargo deny"));
     step("programs");
     let programs = cargo::build(Profile::Dev)?;
     step("tests");

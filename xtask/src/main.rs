@@ -1,9 +1,11 @@
-//! The project's own commands: `cargo demo`, `cargo check-all`, `cargo evidence`, `cargo interop`.
+//! The project's own commands: `cargo demo`, `cargo check-all`, `cargo evidence`, `cargo interop`,
+//! `cargo hygiene`.
 
 mod cargo;
 mod check;
 mod demo;
 mod evidence;
+mod hygiene;
 mod interop;
 
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ enum Command {
     Evidence(evidence::Args),
     /// Independent peers from the package registries, against the running pieces.
     Interop(interop::Args),
+    /// Dependencies: advisories, licences, a list of them for each program; builds compared.
+    Hygiene(hygiene::Args),
     /// Measures the mesh of the demo at rest, with the programs of `CELLWALL_BIN_DIR`.
     #[command(hide = true)]
     AtRest,
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         Command::CheckAll(args) => check::run(&args),
         Command::Evidence(args) => evidence::run(&args),
         Command::Interop(args) => interop::run(&args),
+        Command::Hygiene(args) => hygiene::run(&args),
         Command::AtRest => evidence::at_rest(),
     };
     match result {

@@ -6,6 +6,7 @@ mod steps;
 
 use std::{
     fs,
+    path::Path,
     process::ExitCode,
     time::{Instant, SystemTime},
 };
@@ -117,6 +118,15 @@ fn show(topic: &str, number: usize, item: &Item, effort: Effort) -> anyhow::Resu
     let path = folder.join(format!("{topic}-{number}.json"));
     fs::write(&path, serde_json::to_vec_pretty(&document)?)?;
     Ok(held)
+}
+
+/// The figures that a test of `package` prints, with the programs in `folder`.
+pub(crate) fn figures(
+    package: &str,
+    test: &str,
+    folder: &Path,
+) -> anyhow::Result<Map<String, Value>> {
+    steps::test_figures(package, test, folder, Effort::Quick)
 }
 
 fn commit() -> String {

@@ -34,7 +34,7 @@ enum Outcome {
 }
 
 impl Leg {
-    fn new(peer: &'static str, tried: anyhow::Result<String>) -> Self {
+    pub(super) fn new(peer: &'static str, tried: anyhow::Result<String>) -> Self {
         match tried {
             Ok(transcript) => Self { peer, transcript, outcome: Outcome::Held },
             Err(error) => {
@@ -44,7 +44,7 @@ impl Leg {
         }
     }
 
-    fn absent(peer: &'static str, why: &anyhow::Error) -> Self {
+    pub(super) fn absent(peer: &'static str, why: &anyhow::Error) -> Self {
         let outcome = Outcome::Absent(format!("{why:#}"));
         Self { peer, transcript: String::new(), outcome }
     }
@@ -80,8 +80,8 @@ pub(crate) fn run_all(programs: &Path) -> anyhow::Result<Vec<Leg>> {
     let python = match ready::py_spiffe(programs) {
         Ok(python) => python,
         Err(why) => {
-            // The other two need the SVID that it fetches.
-            let peers = ["py-spiffe", "openssl", "curl"];
+            // The programs need the SVID that it fetches.
+            let peers = ["py-spiffe", "go-spiffe", "openssl", "curl"];
             return Ok(peers.map(|peer| Leg::absent(peer, &why)).into());
         }
     };
@@ -89,7 +89,9 @@ pub(crate) fn run_all(programs: &Path) -> anyhow::Result<Vec<Leg>> {
     let policy = folder.path().join("policy");
     fs::create_dir(&policy)?;
     let interpreter = fs::canonicalize(&python)?;
-    fs::write(policy.join("cellwall.yaml"), document(&interpreter))?;
+    let gopher = ready::go_spiffe(programs);
+    let callers = [("interop", Some(interpreter)), ("interop-go", gopher.as_ref().ok().cloned())];
+    fs::write(policy.join("cellwall.yaml"), document(&callers))?;
     let config = MeshConfig {
         trust_domain: "pay.example".to_owned(),
         policy,
@@ -105,6 +107,10 @@ pub(crate) fn run_all(programs: &Path) -> anyhow::Result<Vec<Leg>> {
         folder: folder.path().to_owned(),
     };
     let mut legs = vec![Leg::new("py-spiffe", py_spiffe(&scene, &python))];
+    legs.push(match gopher {
+        Ok(program) => Leg::new("go-spiffe", go_spiffe(&scene, &program)),
+        Err(why) => Leg::absent("go-spiffe", &why),
+    });
     for (peer, version, leg) in [
         ("openssl", "version", openssl as fn(&Scene) -> anyhow::Result<String>),
         ("curl", "--version", curl),
@@ -130,8 +136,16 @@ pub(crate) fn run_all(programs: &Path) -> anyhow::Result<Vec<Leg>> {
     Ok(legs)
 }
 
-/// A policy with one callee, and one caller that is whatever this Python runs.
-fn document(interpreter: &Path) -> String {
+/// A policy with one callee, and callers that are whatever runs these programs.
+fn document(callers: &[(&str, Option<PathBuf>)]) -> String {
+    let there = callers.iter().filter_map(|(name, path)| Some((*name, path.as_ref()?)));
+    let workloads = there.clone().map(|(name, path)| {
+        let path = path.display();
+        format!(
+            "  {name}:\n    listens: {{http: 8444}}\n    attest: {{prod: [\"unix:path:{path}\"]}}\n"
+        )
+    });
+    let names = there.map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     format!(
         r#"version: cellwall/v1
 identity: "spiffe://pay.example/{{env}}/{{workload}}"
@@ -139,21 +153,35 @@ workloads:
   payments:
     listens: {{http: 8443}}
     attest: {{prod: ["unix:path:{PROXIES}/prod/payments/cellwall-proxy"]}}
-  interop:
-    listens: {{http: 8444}}
-    attest: {{prod: ["unix:path:{}"]}}
-segments:
-  all: {{members: [payments, interop], mode: enforce}}
+{}segments:
+  all: {{members: [payments, {names}], mode: enforce}}
 rules:
   - name: interop-reads
-    from: interop
+    from: [{names}]
     to: payments
     allow:
       - http: GET /v1/payments/{{id}}
     why: independent clients
 "#,
-        interpreter.display()
+        workloads.collect::<String>()
     )
+}
+
+/// Fetches an SVID with go-spiffe and calls with it: an allowed call, a denied one, and a server
+/// that is somebody else.
+fn go_spiffe(scene: &Scene, program: &Path) -> anyhow::Result<String> {
+    let callee = scene.callee.to_string();
+    let output = Command::new(program)
+        .arg("fetch")
+        .arg(&scene.workload_api)
+        .args([&callee, "spiffe://pay.example/prod/payments"])
+        .output()?;
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    ensure!(output.status.success(), "{out}{err}");
+    ensure!(out.starts_with("SVID spiffe://pay.example/prod/interop-go, "), "{out}");
+    ensure!(out.contains("allowed call: HTTP/2.0 200"), "{out}");
+    ensure!(out.contains("denied call: HTTP/2.0 403"), "{out}");
+    Ok(out.lines().map(|line| format!("  {line}\n")).collect())
 }
 
 /// Fetches an SVID with py-spiffe; the files are for the other legs.

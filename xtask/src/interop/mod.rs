@@ -1,8 +1,11 @@
 //! `cargo interop`: independent peers against the running pieces. What could not be had is named;
 //! a leg that did not run is not counted as passed.
 
+mod envoy;
 mod legs;
+mod peers;
 mod ready;
+pub(crate) mod verdicts;
 
 use std::process::ExitCode;
 
@@ -20,6 +23,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let programs = cargo::build(Profile::Dev)?;
     let mut legs = run_all(&programs)?;
+    let judged = verdicts::run_all(&programs)?;
+    let table = verdicts::table(&judged);
+    legs.extend(judged.into_iter().map(|judged| judged.leg));
     legs.retain(|leg| args.legs.is_empty() || args.legs.iter().any(|name| name == leg.peer));
     let (mut passed, mut failed, mut absent) = (0, 0, 0);
     for leg in &legs {
@@ -30,6 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             None => absent += 1,
         }
     }
+    println!("{table}");
     println!("{absent} legs did not run");
     println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

