@@ -6,7 +6,11 @@ use super::{Config, OutboundConfig, check_endpoint, parse_inbound, parse_outboun
 use crate::args::{Cli, Command};
 
 fn config(flags: &[&str]) -> String {
-    let args = ["cellwall-proxy", "run", "--workload-api", "unix:/s"];
+    mistakes(&[&["--workload-api=unix:/s"], flags].concat())
+}
+
+fn mistakes(flags: &[&str]) -> String {
+    let args = ["cellwall-proxy", "run"];
     let Command::Run(args) = Cli::try_parse_from(args.iter().chain(flags)).unwrap().command;
     Config::try_from(args).unwrap_err().to_string()
 }
@@ -109,4 +113,6 @@ fn a_workload_api_is_a_socket_or_an_address_and_nothing_else() {
     for wrong in wrong {
         assert!(check_endpoint(wrong).is_err(), "{wrong}");
     }
+    let said = mistakes(&["--inbound=x", "--policy-key=x", "--workload-api=unix:a.sock"]);
+    assert!(said.lines().any(|line| line.starts_with("--workload-api unix:a.sock: ")), "{said}");
 }
