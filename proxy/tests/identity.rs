@@ -28,9 +28,7 @@ async fn without_an_svid_nothing_is_accepted_and_nobody_is_told_ready() {
     town.publish(policy);
     let mut sidecar = town.bare(plan).await;
     assert_eq!(sidecar.ready().await, (503, "no valid svid\nno verified policy\n".to_owned()));
-    let tcp = TcpStream::connect(sidecar.inbound).await.unwrap();
-    let party = DangerousParty::presenting(&town.svid("checkout")).alpn(&["http/1.1"]);
-    let seen = party.probe_server(tcp, b"x", DEADLINE).await;
+    let seen = sidecar.probed_by(&town.svid("checkout")).await;
     assert!(!seen.is_let_in(), "{seen:?}");
     let line = sidecar.logged(|line| line["kind"] == "connection").await;
     assert_eq!(line["cellwall.tls.reason"], "no_own_identity");
@@ -90,9 +88,7 @@ async fn a_withdrawn_svid_is_used_no_more() {
     let sidecar = town.sidecar(plan, policy).await;
     sidecar.identity.redact();
     eventually("not ready", async || sidecar.ready().await.0 == 503).await;
-    let tcp = TcpStream::connect(sidecar.inbound).await.unwrap();
-    let party = DangerousParty::presenting(&town.svid("checkout")).alpn(&["http/1.1"]);
-    let seen = party.probe_server(tcp, b"x", DEADLINE).await;
+    let seen = sidecar.probed_by(&town.svid("checkout")).await;
     assert!(!seen.is_let_in(), "{seen:?}");
     sidecar.identity.publish(&X509State::issued(&town.ca, &id("payments")));
     eventually("ready again", async || sidecar.ready().await.0 == 200).await;
@@ -157,9 +153,7 @@ async fn an_svid_that_has_ended_is_not_used() {
     assert_eq!(sidecar.ready().await, (200, "ready\n".to_owned()));
     eventually("its end", async || sidecar.ready().await.0 == 503).await;
     assert_eq!(sidecar.ready().await.1, "no valid svid\n");
-    let tcp = TcpStream::connect(sidecar.inbound).await.unwrap();
-    let party = DangerousParty::presenting(&town.svid("payments")).alpn(&["http/1.1"]);
-    let seen = party.probe_server(tcp, b"x", DEADLINE).await;
+    let seen = sidecar.probed_by(&town.svid("payments")).await;
     assert_eq!((seen.is_let_in(), seen.certificates), (false, Vec::new()));
     let line = sidecar.logged(|line| line["cellwall.direction"] == "inbound").await;
     assert_eq!(line["cellwall.tls.reason"], "no_own_identity");

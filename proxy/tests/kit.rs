@@ -18,7 +18,7 @@ use cellwall_testkit::{
     distribution::ScriptedDistribution,
     process::{Process, Spawn},
     scrape::Metrics,
-    tls::DangerousParty,
+    tls::{DangerousParty, Seen},
     workload::{self, Record, Workload, WorkloadConfig},
     workload_api::{ScriptedWorkloadApi, X509State},
 };
@@ -258,6 +258,13 @@ impl Sidecar {
     pub(crate) async fn dial(&self, svid: &Svid, alpn: &[&str]) -> TlsStream<TcpStream> {
         let tcp = TcpStream::connect(self.inbound).await.unwrap();
         DangerousParty::presenting(svid).alpn(alpn).connect(tcp).await.unwrap()
+    }
+
+    /// What a client with this SVID sees of its inbound listener.
+    pub(crate) async fn probed_by(&self, svid: &Svid) -> Seen {
+        let tcp = TcpStream::connect(self.inbound).await.unwrap();
+        let party = DangerousParty::presenting(svid).alpn(&["http/1.1"]);
+        party.probe_server(tcp, b"x", DEADLINE).await
     }
 
     /// An HTTP/1.1 connection to its inbound listener.

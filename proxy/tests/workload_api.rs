@@ -2,11 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use cellwall_testkit::{
-    ca::TestCa, client, tls::DangerousParty, workload_api::X509State, x509::Validity,
-};
+use cellwall_testkit::{ca::TestCa, client, workload_api::X509State, x509::Validity};
 use serde_json::json;
-use tokio::net::TcpStream;
 
 use crate::kit::{DEADLINE, Sidecar, Town, eventually, evidence, id, payments};
 
@@ -149,9 +146,7 @@ async fn an_svid_that_is_not_in_the_answer_any_more_is_unloaded() {
     eventually("not ready", async || sidecar.ready().await.0 == 503).await;
     assert_eq!(sidecar.ready().await.1, "no valid svid\n");
     assert_eq!(refused(&sidecar, "redacted").await, 1.0);
-    let tcp = TcpStream::connect(sidecar.inbound).await.unwrap();
-    let party = DangerousParty::presenting(&town.svid("checkout")).alpn(&["http/1.1"]);
-    let seen = party.probe_server(tcp, b"x", DEADLINE).await;
+    let seen = sidecar.probed_by(&town.svid("checkout")).await;
     assert!(!seen.is_let_in(), "{seen:?}");
     let line = sidecar.logged(|line| line["kind"] == "connection").await;
     assert_eq!(line["cellwall.tls.reason"], "no_own_identity");
@@ -176,9 +171,7 @@ async fn an_svid_ends_with_the_first_certificate_above_it() {
     assert_eq!(sidecar.ready().await.0, 200);
     eventually("its end", async || sidecar.ready().await.0 == 503).await;
     assert_eq!(sidecar.ready().await.1, "no valid svid\n");
-    let tcp = TcpStream::connect(sidecar.inbound).await.unwrap();
-    let party = DangerousParty::presenting(&town.svid("checkout")).alpn(&["http/1.1"]);
-    let seen = party.probe_server(tcp, b"x", DEADLINE).await;
+    let seen = sidecar.probed_by(&town.svid("checkout")).await;
     assert_eq!((seen.is_let_in(), seen.certificates), (false, Vec::new()));
     let line = sidecar.logged(|line| line["kind"] == "connection").await;
     assert_eq!(line["cellwall.tls.reason"], "no_own_identity");

@@ -173,7 +173,9 @@ pub(crate) fn sbom() -> anyhow::Result<Outcome> {
         list.args(["--no-build-deps", "--target", "x86_64-unknown-linux-gnu"]);
         list.arg("--override-filename").arg(format!("{program}.sbom"));
         cargo::run(list.arg("--manifest-path").arg(krate.join("Cargo.toml")))?;
-        let written = sweep(program, &krate)?;
+        // Where it was built is nobody's business.
+        let here = cargo::root()?.display().to_string();
+        let written = sweep(program, &krate)?.replace(&here, "/cellwall");
         let file = folder.join(format!("{program}.cdx.json"));
         let list: Value = serde_json::from_str(&written).context("the list is no JSON")?;
         let format = list.get("bomFormat").and_then(Value::as_str);

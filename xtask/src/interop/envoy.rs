@@ -13,9 +13,9 @@ use cellwall_testkit::client;
 use serde_json::{Value, json};
 
 use super::{
-    peers::{Dials, Peer},
+    peers::{Dials, Killed, Peer},
     ready,
-    verdicts::{Killed, Scene},
+    verdicts::Scene,
 };
 
 /// How long it may take until it listens, and how often it is asked.

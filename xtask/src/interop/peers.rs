@@ -5,16 +5,13 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::{
-    ready,
-    verdicts::{Killed, Scene},
-};
+use super::{ready, verdicts::Scene};
 
 /// One that listens with mutual TLS, and can be made to call.
 pub(super) struct Peer {
@@ -97,4 +94,23 @@ fn first_line(process: &mut Killed, fits: impl Fn(&str) -> bool) -> anyhow::Resu
         }
     }
     Err(anyhow::anyhow!("it ended before it listened"))
+}
+
+/// A child that does not outlive the run.
+#[derive(Debug)]
+pub(super) struct Killed(pub(super) Child);
+
+impl Killed {
+    pub(super) fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let child = command.stdin(Stdio::null()).spawn();
+        child.map(Self).with_context(|| format!("starting {command:?}"))
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

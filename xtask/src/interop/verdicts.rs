@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::{Duration, SystemTime},
 };
 
@@ -282,24 +282,5 @@ impl Verdicts {
             self.controls,
             list(&self.controls_refused),
         )
-    }
-}
-
-/// A child that does not outlive the run.
-#[derive(Debug)]
-pub(super) struct Killed(pub(super) Child);
-
-impl Killed {
-    pub(super) fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let child = command.stdin(Stdio::null()).spawn();
-        child.map(Self).with_context(|| format!("starting {command:?}"))
-    }
-}
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
