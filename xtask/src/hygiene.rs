@@ -238,3 +238,16 @@ fn twice() -> anyhow::Result<Outcome> {
         _ => bail!("not two programs"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Tally};
+
+    #[test]
+    fn a_step_that_did_not_run_is_neither_passed_nor_failed() {
+        let outcome = |of: fn(String) -> Outcome| of("why".to_owned()).print("a step");
+        assert_eq!(outcome(Outcome::Absent), Tally::default());
+        assert_eq!(outcome(Outcome::Held), Tally { passed: 1, failed: 0 });
+        assert_eq!(outcome(Outcome::Failed), Tally { passed: 0, failed: 1 });
+    }
+}

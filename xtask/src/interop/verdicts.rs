@@ -266,21 +266,19 @@ async fn run(arguments: &[String]) -> anyhow::Result<bool> {
 impl Verdicts {
     fn transcript(&self, version: &str) -> String {
         let list = |names: &[&str]| match names {
-            [] => String::new(),
-            names => format!(": {}", names.join(" ")),
+            [] => "0".to_owned(),
+            names => format!("{}: {}", names.len(), names.join(" ")),
         };
-        format!(
-            "  {version}\n  {} cases, {} handshakes\n  accepted from clients {}{}\n  \
-             accepted from servers {}{}\n  right certificates refused {} of {}{}\n",
-            self.cases,
-            self.handshakes,
-            self.from_clients.len(),
-            list(&self.from_clients),
-            self.from_servers.len(),
-            list(&self.from_servers),
-            self.controls_refused.len(),
-            self.controls,
-            list(&self.controls_refused),
-        )
+        let (clients, servers) = (list(&self.from_clients), list(&self.from_servers));
+        let mut text = format!(
+            "  {version}\n  {} cases, {} handshakes\n  accepted from clients {clients}\n  \
+             accepted from servers {servers}\n",
+            self.cases, self.handshakes,
+        );
+        if self.controls > 0 {
+            let refused = list(&self.controls_refused);
+            text += &format!("  right certificates {}, refused {refused}\n", self.controls);
+        }
+        text
     }
 }
