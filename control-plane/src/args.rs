@@ -83,6 +83,12 @@ pub struct RunArgs {
     pub trust_domain: Option<String>,
 
     /// What to log: LEVEL or TARGET=LEVEL, separated by commas.
-    #[arg(long, value_name = "FILTER", env = "CELLWALL_LOG", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "CELLWALL_LOG",
+        hide_env_values = true,
+        default_value = "info"
+    )]
     pub log: String,
 }

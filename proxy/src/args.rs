@@ -46,7 +46,7 @@ pub struct Args {
     pub policy_key: PathBuf,
 
     /// The SPIFFE Workload API: `unix:/path` or `tcp://IP:PORT`.
-    #[arg(long, value_name = "URI", env = "SPIFFE_ENDPOINT_SOCKET")]
+    #[arg(long, value_name = "URI", env = "SPIFFE_ENDPOINT_SOCKET", hide_env_values = true)]
     pub workload_api: String,
 
     /// The one SPIFFE ID to take when the Workload API offers several; the first one otherwise.
@@ -71,6 +71,12 @@ pub struct Args {
     pub threads: Option<usize>,
 
     /// What to log: LEVEL or TARGET=LEVEL, separated by commas.
-    #[arg(long, value_name = "FILTER", env = "CELLWALL_LOG", default_value = "info")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "CELLWALL_LOG",
+        hide_env_values = true,
+        default_value = "info"
+    )]
     pub log: String,
 }
