@@ -16,15 +16,16 @@ use tokio::{
 
 use crate::{
     authority::{Authority, OwnIdentity},
-    config::{InitConfig, RunConfig},
+    config::RunConfig,
     distribution::{self, Distribution, Fleet, MeshListener},
     drain::Drain,
     embedded::Embedded,
     files::Lock,
-    founding::{self, FoundingOrder, TrustRoot},
+    founding::{self, TrustRoot},
     gauges::Gauges,
     health::{self, Health},
     metrics::install,
+    offline,
     operators::{self, Operators, ProcessFacts},
     policy_book::PolicyBook,
     store::{SealingKey, Store, StoreThread},
@@ -32,70 +33,6 @@ use crate::{
 
 /// From the signal to the end of all work; the process ends within 5 s.
 const GRACE: Duration = Duration::from_secs(4);
-
-/// Makes a trust domain and returns what to tell the operator.
-///
-/// # Errors
-///
-/// When there is one already, or it cannot be written.
-pub async fn init(config: InitConfig) -> anyhow::Result<String> {
-    config.data.create()?;
-    let _lock = config.data.secure(&config.sealing_key)?;
-    let (store, thread) = Store::open(&config.data.database())?;
-    let founded = found(&config, &store).await;
-    drop(store);
-    thread.join();
-    founded?;
-    Ok(next_steps(&config))
-}
-
-async fn found(config: &InitConfig, store: &Store) -> anyhow::Result<()> {
-    let order = FoundingOrder {
-        trust_domain: config.trust_domain.clone(),
-        ca_life: config.ca_ttl,
-        now: SystemTime::now(),
-    };
-    founding::found(&config.data, store, &config.sealing_key, &order).await?;
-    let sealing = SealingKey::load(&config.sealing_key)?;
-    let root = founding::open(&config.data, store, &sealing).await?;
-    founding::publish(&config.data, &root)?;
-    Ok(())
-}
-
-fn next_steps(config: &InitConfig) -> String {
-    const HOUR: u64 = 3600;
-    let data = &config.data;
-    let life = match config.ca_ttl.as_secs() {
-        seconds if seconds % (24 * HOUR) == 0 => format!("{} days", seconds / (24 * HOUR)),
-        _ => humantime::format_duration(config.ca_ttl).to_string(),
-    };
-    format!(
-        "Trust domain {name} is founded; its authority lives {life}.
-
-  {database}
-      secret: the authority's and the policy's private keys, sealed, and everything else
-  {sealing}
-      secret: opens them; keep a copy, and not beside a copy of the database
-  {key}
-      public: sidecars check policies with it
-  {bundle}
-      public: the authority's certificate
-
-Next:
-  cellwalld run --data-dir {dir}
-  cellwall policy apply         an empty trust domain gives nobody an identity
-  cellwall-proxy run --policy-key {key} ...
-
-Workloads of other users need a socket that they can reach: cellwalld run --workload-socket PATH
-",
-        name = config.trust_domain,
-        dir = data.root().display(),
-        database = data.database().display(),
-        sealing = config.sealing_key.display(),
-        key = data.policy_key().display(),
-        bundle = data.bundle().display(),
-    )
-}
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -138,7 +75,7 @@ impl Vault {
         if let Some(dev) = &config.dev
             && store.founded().await?.is_none()
         {
-            found(dev, &store).await?;
+            offline::found(dev, &store).await?;
         }
         let sealing = Arc::new(SealingKey::load(&config.sealing_key)?);
         let root = founding::open(&config.data, &store, &sealing).await?;
@@ -200,7 +137,8 @@ async fn serve(
     metrics: PrometheusHandle,
 ) -> anyhow::Result<()> {
     let Vault { store, root, sealing, newest, lock: _lock } = vault;
-    let book = PolicyBook::open(root.ca.trust_domain.clone(), store.clone(), sealing).await?;
+    let domain = root.ca.trust_domain.clone();
+    let book = PolicyBook::open(domain, store.clone(), sealing, root.epoch).await?;
     let book = Arc::new(book);
     let doors = Doors::open(config).await?;
     let facts = doors.facts(&root)?;

@@ -20,6 +20,34 @@ pub enum Command {
     Init(InitArgs),
     /// Serve until SIGTERM.
     Run(RunArgs),
+    /// What orders policies over restores of the database.
+    #[command(subcommand)]
+    Epoch(EpochCommand),
+}
+
+/// What can be done with the epoch.
+#[derive(Clone, Debug, Subcommand)]
+pub enum EpochCommand {
+    /// After a restore, before the next start: sidecars follow policies of the new epoch, whatever
+    /// their version. Recorded in the audit log.
+    Raise(RaiseArgs),
+}
+
+/// Options of `epoch raise`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RaiseArgs {
+    /// The directory that `cellwalld init` made. No cellwalld may run on it.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// The key that opens the secrets in the database. DIR/sealing.key by default.
+    #[arg(long, value_name = "FILE")]
+    pub sealing_key: Option<PathBuf>,
+
+    /// The new epoch: what a refusing sidecar's reason names. One more than the last by default,
+    /// which is not enough when the backup is older than an earlier raise.
+    #[arg(long, value_name = "N")]
+    pub to: Option<u64>,
 }
 
 /// Options of `init`.

@@ -19,6 +19,8 @@ pub enum Act {
     SvidIssued,
     /// A policy version was put in force.
     PolicyApplied,
+    /// An operator raised the epoch, after a restore.
+    EpochRaised,
 }
 
 /// One act, who did it, and what exactly.
@@ -73,6 +75,7 @@ impl Act {
             Self::TrustDomainFounded => "trust_domain.founded",
             Self::SvidIssued => "svid.issued",
             Self::PolicyApplied => "policy.applied",
+            Self::EpochRaised => "epoch.raised",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use spiffe::TrustDomain;
 
 use crate::{
-    args::{InitArgs, RunArgs},
+    args::{InitArgs, RaiseArgs, RunArgs},
     files::DataDir,
 };
 
@@ -47,6 +47,17 @@ pub struct RunConfig {
     pub dev: Option<InitConfig>,
 }
 
+/// `epoch raise`, checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RaiseConfig {
+    /// Where everything is.
+    pub data: DataDir,
+    /// The key of the secrets.
+    pub sealing_key: PathBuf,
+    /// The new epoch; the next one if not given.
+    pub to: Option<u64>,
+}
+
 /// Every mistake, each with its flag.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mistakes(Vec<String>);
@@ -81,6 +92,19 @@ impl TryFrom<InitArgs> for InitConfig {
             }
             _ => Err(mistakes),
         }
+    }
+}
+
+impl TryFrom<RaiseArgs> for RaiseConfig {
+    type Error = Mistakes;
+
+    fn try_from(args: RaiseArgs) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes(Vec::new());
+        let data = mistakes.note(data_dir(&args.data_dir));
+        let sealing_key = mistakes.note(absolute("--sealing-key", args.sealing_key));
+        let (Some(data), Some(key)) = (data, sealing_key) else { return Err(mistakes) };
+        let sealing_key = key.unwrap_or_else(|| data.sealing_key());
+        Ok(Self { data, sealing_key, to: args.to })
     }
 }
 
@@ -175,7 +199,7 @@ mod tests {
             Command::Run(args) => {
                 args.try_into().map_err(|mistakes: super::Mistakes| mistakes.to_string())
             }
-            Command::Init(_) => unreachable!(),
+            Command::Init(_) | Command::Epoch(_) => unreachable!(),
         }
     }
 
@@ -185,7 +209,7 @@ mod tests {
             Command::Init(args) => {
                 args.try_into().map_err(|mistakes: super::Mistakes| mistakes.to_string())
             }
-            Command::Run(_) => unreachable!(),
+            Command::Run(_) | Command::Epoch(_) => unreachable!(),
         }
     }
 

@@ -12,6 +12,7 @@ use spiffe::TrustDomain;
 use crate::{
     audit::{Act, Record},
     authority::{Ca, CaError},
+    epoch::{self, EpochError},
     files::{DataDir, FilesError, write_public},
     store::{Founded, Founding, SealingKey, SealingKeyError, Store, StoreError, Unsealable, hex},
 };
@@ -26,6 +27,8 @@ pub struct TrustRoot {
     pub ca: Ca,
     /// Signs policies.
     pub signer: PolicySigner,
+    /// Orders them before their version does.
+    pub epoch: u64,
 }
 
 /// Why there is no trust domain here.
@@ -60,6 +63,9 @@ pub enum FoundingError {
     /// The policy key cannot be made or loaded.
     #[error("cannot use the policy key")]
     PolicyKey(#[from] KeyError),
+    /// The epoch cannot be read.
+    #[error("cannot read the epoch")]
+    Epoch(#[from] EpochError),
     /// The database refused.
     #[error("cannot use the database")]
     Store(#[from] StoreError),
@@ -135,6 +141,7 @@ pub async fn open(
     sealing: &SealingKey,
 ) -> Result<TrustRoot, FoundingError> {
     let founded = store.founded().await?;
+    let epoch = founded.as_ref().map(|founded| epoch::read(founded, sealing)).transpose()?;
     let Some(Founded { name, certificate, secrets }) = founded else {
         return Err(FoundingError::NotFounded(dir.root().display().to_string()));
     };
@@ -146,7 +153,7 @@ pub async fn open(
     };
     let ca = Ca::load(trust_domain, certificate.into(), &secret(CA_KEY)?)?;
     let signer = PolicySigner::from_pkcs8(&secret(POLICY_KEY)?)?;
-    Ok(TrustRoot { ca, signer })
+    Ok(TrustRoot { ca, signer, epoch: epoch.unwrap_or(epoch::FIRST) })
 }
 
 /// Writes what is public: the policy key for proxies, the authority's certificate for whoever

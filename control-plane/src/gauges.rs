@@ -45,6 +45,7 @@ impl Gauges {
         {
             let edition = self.book.edition();
             gauge!("cellwall_policy_version").set(edition.version.0 as f64);
+            gauge!("cellwall_policy_epoch").set(edition.epoch as f64);
             if let Ok(sequence) = self.store.audit_sequence().await {
                 gauge!("cellwall_audit_sequence").set(sequence as f64);
             }

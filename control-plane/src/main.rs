@@ -5,9 +5,9 @@ use std::{io::Write, process::ExitCode};
 use anyhow::Context as _;
 use cellwall_control_plane::{
     app,
-    args::{Cli, Command},
+    args::{Cli, Command, EpochCommand},
     hardening::harden,
-    logging,
+    logging, offline,
 };
 use clap::Parser as _;
 
@@ -27,9 +27,15 @@ fn run(command: Command) -> anyhow::Result<()> {
     let runtime = runtime.context("starting the runtime")?;
     match command {
         Command::Init(args) => {
-            let next_steps = runtime.block_on(app::init(args.try_into()?))?;
+            let next_steps = runtime.block_on(offline::init(args.try_into()?))?;
             // The trust domain stands, whether anybody reads this or not.
             let _ = std::io::stdout().write_all(next_steps.as_bytes());
+            Ok(())
+        }
+        Command::Epoch(EpochCommand::Raise(args)) => {
+            let said = runtime.block_on(offline::raise_epoch(args.try_into()?))?;
+            // The epoch stands, whether anybody reads this or not.
+            let _ = std::io::stdout().write_all(said.as_bytes());
             Ok(())
         }
         Command::Run(args) => {

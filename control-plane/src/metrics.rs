@@ -21,10 +21,11 @@ const COUNTERS: [(&str, &str); 6] = [
 ];
 
 /// Gauges: name and help.
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 10] = [
     ("cellwall_build_info", "Always 1; the release is in the label."),
     ("cellwall_workload_connections", "Open connections of the Workload API."),
     ("cellwall_control_proxies", "Connected sidecars, by whether they enforce what was sent."),
+    ("cellwall_policy_epoch", "What orders versions over restores; an operator raises it."),
     ("cellwall_policy_version", "The policy version in force; 0 if none was applied."),
     ("cellwall_ca_expiration_timestamp_seconds", "When the authority ends."),
     ("cellwall_identities", "Registered identities, by environment."),

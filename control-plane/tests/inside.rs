@@ -115,7 +115,7 @@ async fn vault() -> Vault {
     let new = Ca::found(&trust_domain, now, Duration::from_secs(3600)).unwrap();
     let ca = Ca::load(trust_domain.clone(), new.certificate.clone(), &new.key).unwrap();
     let authority = Arc::new(Authority::new(ca, TTL, store.clone(), 0));
-    let book = PolicyBook::open(trust_domain, store, sealing).await.unwrap();
+    let book = PolicyBook::open(trust_domain, store, sealing, 1).await.unwrap();
     let sources = Sources::single(we_are_nobody());
     let proposal = Proposal { sources, message: String::new(), actor: "test".into() };
     book.apply(proposal, now).await.unwrap();

@@ -10,6 +10,7 @@
 mod daemon;
 mod distribution;
 mod durability;
+mod epoch;
 mod handed_on;
 mod inside;
 mod operators;

@@ -23,6 +23,7 @@ async fn status_tells_what_runs_where() {
         "schema_version": 1,
         "trust_domain": "pay.example",
         "version": env!("CARGO_PKG_VERSION"),
+        "policy_epoch": 1,
         "policy_version": 0,
         "mesh": daemon.mesh.to_string(),
         "health": daemon.health.to_string(),
@@ -103,6 +104,7 @@ async fn an_applied_policy_is_read_back_with_who_applied_it_and_why() {
     let (status, answer) = daemon.propose(&we_are_web()).await;
     let expected = json!({
         "schema_version": 1,
+        "epoch": 1,
         "version": 1,
         "workloads": 2,
         "rules": 1,
@@ -118,7 +120,9 @@ async fn an_applied_policy_is_read_back_with_who_applied_it_and_why() {
         document,
         json!({
             "schema_version": 1,
+            "epoch": 1,
             "version": 1,
+            "digest": document["digest"],
             "applied_at": document["applied_at"],
             "applied_by": by,
             "message": "a test",
@@ -131,6 +135,7 @@ async fn an_applied_policy_is_read_back_with_who_applied_it_and_why() {
         database.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let detail: Value = serde_json::from_str(&detail).unwrap();
     assert_eq!((actor, &detail["version"]), (by, &1.into()));
+    assert_eq!(detail["sources_sha256"], document["digest"]);
 }
 
 #[tokio::test]

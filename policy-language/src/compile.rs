@@ -6,9 +6,9 @@ use std::{
 };
 
 use cellwall_policy::{
-    CallerDocument, Callers, DestinationDocument, GuardDocument, IdentityError, IdentityTemplate,
-    ListensDocument, Mode, PolicyVersion, RuleDocument, SCHEMA, SnapshotDocument, SnapshotError,
-    is_name,
+    CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, IdentityError,
+    IdentityTemplate, ListensDocument, Mode, Publication, RuleDocument, SCHEMA, SnapshotDocument,
+    SnapshotError, is_name,
 };
 use spiffe::SpiffeId;
 use thiserror::Error;
@@ -17,6 +17,10 @@ use crate::{
     PolicySet,
     model::{Guard, Members, Rule, Segment, Who, Workload, WorkloadNumber},
 };
+
+/// A control plane that was not heard for so long is worth an alarm (POL-03): longer than a night
+/// and a working day, shorter than a weekend.
+const MAX_AGE_SECONDS: u64 = 24 * 3600;
 
 /// Why there is no policy for an ID.
 #[derive(Debug, Error)]
@@ -54,13 +58,15 @@ impl PolicySet {
         &self,
         callee: &SpiffeId,
         destinations: &[String],
-        version: PolicyVersion,
+        publication: &Publication,
         issued_at: SystemTime,
     ) -> Result<SnapshotDocument, CompileError> {
         let unknown = || CompileError::UnknownCallee(callee.to_string());
         let (number, environment) = self.find(callee).ok_or_else(unknown)?;
         let mut document = self.compiler().compile(number, &environment)?;
-        document.version = version.0;
+        document.epoch = publication.epoch;
+        document.version = publication.version.0;
+        document.digest = publication.digest.to_string();
         document.issued_at = issued_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let names: BTreeSet<&String> = destinations.iter().collect();
         let known = names.into_iter().filter_map(|name| self.destination(name, &environment));
@@ -91,7 +97,7 @@ impl PolicySet {
 }
 
 impl Compiler<'_> {
-    /// What a workload enforces in an environment, without version and destinations.
+    /// What a workload enforces in an environment, without publication and destinations.
     pub(crate) fn compile(
         &self,
         number: WorkloadNumber,
@@ -148,8 +154,11 @@ impl Compiler<'_> {
             trust_domain: self.template.trust_domain().to_string(),
             callee: self.template.id(shape, environment)?.to_string(),
             workload: workload.name.clone(),
+            epoch: 0,
             version: 0,
+            digest: Digest::default().to_string(),
             issued_at: 0,
+            max_age_seconds: MAX_AGE_SECONDS,
             mode,
             listens: ListensDocument { protocol: listens.protocol, port: listens.port },
             identity: self.template.to_string(),

@@ -121,7 +121,7 @@ impl Snapshot {
             verdict,
             by,
             route: text.cloned(),
-            version: self.version,
+            version: self.publication.version,
             until: None,
         };
         // AZ-02: deny beats allow.

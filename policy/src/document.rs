@@ -20,10 +20,17 @@ pub struct SnapshotDocument {
     pub callee: String,
     /// The callee's name in the documents.
     pub workload: String,
-    /// Which publication of the policy this is. Larger is newer.
+    /// Raised when the control plane was restored. Larger is newer, whatever the version.
+    pub epoch: u64,
+    /// Which publication of the policy this is. Larger is newer within an epoch.
     pub version: u64,
+    /// SHA-256 of the published documents, in 64 lower-case hexadecimal digits. One epoch and
+    /// version have one digest.
+    pub digest: String,
     /// When it was compiled, in Unix seconds.
     pub issued_at: u64,
+    /// How long without the control plane is worth an alarm. The snapshot stays in force (POL-03).
+    pub max_age_seconds: u64,
     /// The mode of the callee's segment.
     pub mode: Mode,
     /// What the callee speaks, and where.

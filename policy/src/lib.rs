@@ -10,6 +10,7 @@ mod document;
 mod identity;
 mod names;
 mod path;
+mod publication;
 mod rules;
 mod signed;
 mod snapshot;
@@ -26,6 +27,7 @@ pub use identity::{
 };
 pub use names::{MAX_NAME_BYTES, is_name};
 pub use path::{AmbiguousPath, RequestPath};
+pub use publication::{Digest, NotADigest, NotNewer, Publication};
 pub use signed::{
     KeyError, MAX_PAYLOAD_BYTES, OpenError, PolicyKey, PolicySigner, SignError, SignedSnapshot,
 };

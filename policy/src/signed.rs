@@ -3,7 +3,6 @@
 use std::fmt;
 
 use aws_lc_rs::{
-    digest,
     encoding::{AsDer, PublicKeyX509Der},
     rand::SystemRandom,
     signature::{
@@ -17,7 +16,7 @@ use spiffe::SpiffeId;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::{SCHEMA, Snapshot, SnapshotDocument, SnapshotError};
+use crate::{Digest, SCHEMA, Snapshot, SnapshotDocument, SnapshotError};
 
 /// What is signed begins with this, so that the key's signatures mean nothing elsewhere.
 const CONTEXT: &[u8] = b"cellwall policy snapshot v1\0";
@@ -103,13 +102,7 @@ struct Header {
 impl SignedSnapshot {
     /// SHA-256 of the payload: what an ack names besides the version.
     pub fn hash(&self) -> [u8; 32] {
-        let mut hash = [0; 32];
-        for (to, from) in
-            hash.iter_mut().zip(digest::digest(&digest::SHA256, &self.payload).as_ref())
-        {
-            *to = *from;
-        }
-        hash
+        *Digest::of(&self.payload).as_bytes()
     }
 }
 

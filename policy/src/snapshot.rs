@@ -3,14 +3,15 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use spiffe::{SpiffeId, TrustDomain};
 use thiserror::Error;
 
 use crate::{
-    CallError, IdentityError, IdentityTemplate, Mode, PolicyVersion, Protocol, SCHEMA,
-    SnapshotDocument,
+    CallError, IdentityError, IdentityTemplate, Mode, NotADigest, PolicyVersion, Protocol,
+    Publication, SCHEMA, SnapshotDocument,
     calls::{CallBuilder, CallIndex},
     canonical_id,
     identity::{CallerIndex, IdentityIndex},
@@ -26,7 +27,7 @@ const MAX_RULES: usize = 10_000;
 /// The policy of one callee at one moment, ready to be asked.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(crate) version: PolicyVersion,
+    pub(crate) publication: Publication,
     pub(crate) mode: Mode,
     pub(crate) identities: IdentityIndex,
     pub(crate) calls: CallIndex,
@@ -35,6 +36,8 @@ pub struct Snapshot {
     callee: SpiffeId,
     workload: Arc<str>,
     environment: String,
+    issued_at: SystemTime,
+    max_age: Duration,
     destinations: HashMap<Box<str>, Destination>,
 }
 
@@ -89,6 +92,12 @@ pub enum SnapshotError {
     /// A call is not legal for this callee.
     #[error("calls of this callee")]
     Call(#[from] CallError),
+    /// The digest is none.
+    #[error("digest")]
+    Digest(#[from] NotADigest),
+    /// The date is beyond what this machine can count to.
+    #[error("{0} is not a date")]
+    Date(u64),
     /// The port is 0.
     #[error("port 0 is not a port")]
     Port,
@@ -116,7 +125,15 @@ impl Snapshot {
         let mut calls = CallBuilder::new(document.listens.protocol, document.listens.port);
         let rules = Rules::build(&document.rules, &callers, &mut calls)?;
         Ok(Self {
-            version: PolicyVersion(document.version),
+            publication: Publication {
+                epoch: document.epoch,
+                version: PolicyVersion(document.version),
+                digest: document.digest.parse()?,
+            },
+            issued_at: SystemTime::UNIX_EPOCH
+                .checked_add(Duration::from_secs(document.issued_at))
+                .ok_or(SnapshotError::Date(document.issued_at))?,
+            max_age: Duration::from_secs(document.max_age_seconds),
             mode: document.mode,
             environment: identities.environment(),
             identities,
@@ -129,9 +146,24 @@ impl Snapshot {
         })
     }
 
-    /// Which publication of the policy this is.
+    /// The version of the policy that this is of.
     pub const fn version(&self) -> PolicyVersion {
-        self.version
+        self.publication.version
+    }
+
+    /// Which publication of the policy this is of.
+    pub const fn publication(&self) -> &Publication {
+        &self.publication
+    }
+
+    /// When the control plane compiled it.
+    pub const fn issued_at(&self) -> SystemTime {
+        self.issued_at
+    }
+
+    /// How long without the control plane is worth an alarm.
+    pub const fn max_age(&self) -> Duration {
+        self.max_age
     }
 
     /// Whose policy this is.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use cellwall_policy::{
-    CallDocument, CallerDocument, Callers, DestinationDocument, GuardDocument, ListensDocument,
-    Mode, PolicySigner, Protocol, RuleDocument, SignedSnapshot, SnapshotDocument,
+    CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument,
+    ListensDocument, Mode, PolicySigner, Protocol, RuleDocument, SignedSnapshot, SnapshotDocument,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -210,8 +210,11 @@ pub(crate) fn policy(callee: &str, protocol: Protocol, calls: &[CallDocument]) -
         trust_domain: "pay.example".to_owned(),
         callee: id(callee),
         workload: callee.to_owned(),
+        epoch: 1,
         version: 0,
+        digest: Digest::of(b"first").to_string(),
         issued_at: 1,
+        max_age_seconds: 86_400,
         mode: Mode::Enforce,
         listens: ListensDocument { protocol, port: 8443 },
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

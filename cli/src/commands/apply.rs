@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    hint_code,
+    fleet, hint_code,
     policy::{Folder, plural, result_lines},
 };
 use crate::{
@@ -32,6 +32,8 @@ pub(crate) struct Apply<'a> {
 
 #[derive(Debug, Deserialize)]
 struct Applied {
+    #[serde(default)]
+    epoch: Option<u64>,
     version: u64,
     workloads: usize,
     rules: usize,
@@ -78,7 +80,7 @@ pub(crate) async fn apply(
     } else {
         output.data(&format!(
             "policy version {} in force: {}, {}, {}; {} passed",
-            applied.version,
+            fleet::policy(applied.epoch, applied.version),
             plural(applied.workloads, "workload"),
             plural(applied.rules, "rule"),
             plural(applied.guards, "guard"),

@@ -41,6 +41,8 @@ struct Proxy {
     workload: String,
     environment: String,
     software: String,
+    #[serde(default)]
+    policy_epoch: Option<u64>,
     policy_version: Option<u64>,
     sync: String,
     reason: Option<String>,
@@ -142,13 +144,21 @@ impl Proxy {
             self.instance.clone(),
             self.workload.clone(),
             dash(&self.environment),
-            self.policy_version.map_or_else(|| "-".to_owned(), |version| version.to_string()),
+            self.policy_version.map_or_else(|| "-".to_owned(), |it| policy(self.policy_epoch, it)),
             self.sync.clone(),
             left.unwrap_or_else(|| "-".to_owned()),
             up.unwrap_or_else(|| "-".to_owned()),
             dash(&self.addresses.join(" ")),
             self.software.clone(),
         ]
+    }
+}
+
+/// A version; with its epoch once an operator has raised that.
+pub(super) fn policy(epoch: Option<u64>, version: u64) -> String {
+    match epoch {
+        Some(epoch) if epoch > 1 => format!("{version}/e{epoch}"),
+        Some(_) | None => version.to_string(),
     }
 }
 

@@ -269,6 +269,23 @@ fn sidecars_are_a_table_with_the_version_that_each_enforces() {
 }
 
 #[test]
+fn an_epoch_that_was_raised_stands_beside_the_version() {
+    // POL-02
+    let shell = Shell::new();
+    let mut restored = fleet("synced", Some(6));
+    restored["proxies"][0]["policy_epoch"] = json!(2);
+    let mut in_force = applied();
+    in_force["epoch"] = json!(2);
+    let server = scripted(&shell, vec![(200, restored), (200, in_force)]);
+    let ran = run(&shell, &["proxy", "status"]);
+    let row: Vec<_> = ran.stdout.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[3..5], ["6/e2", "synced"]);
+    let ran = run(&shell, &["policy", "apply"]);
+    assert!(ran.stdout.starts_with("policy version 7/e2 in force: "), "{}", ran.stdout);
+    server.join().unwrap();
+}
+
+#[test]
 fn without_a_server_the_error_names_the_socket_and_the_code_is_1() {
     let shell = Shell::new();
     let ran = shell.run(&["proxy", "status", "--socket", "none.sock"]);

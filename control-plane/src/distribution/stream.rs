@@ -187,10 +187,12 @@ impl Attached {
     /// (POL-04).
     async fn tell_policy(&mut self, edition: &Edition) -> Result<(), Status> {
         self.shared.identify(&self.peer)?;
-        let Some(policy) = &edition.policy else { return Ok(()) };
+        let (Some(policy), Some(publication)) = (&edition.policy, edition.publication()) else {
+            return Ok(());
+        };
         let issued_at = SystemTime::now();
         let compiled =
-            policy.set.compile(self.peer.id(), &self.destinations, edition.version, issued_at);
+            policy.set.compile(self.peer.id(), &self.destinations, &publication, issued_at);
         let document = compiled.map_err(|error| self.no_policy("not compiled", &error))?;
         let signed = self.shared.signer.sign(&document);
         let signed = signed.map_err(|error| self.no_policy("not signed", &error))?;

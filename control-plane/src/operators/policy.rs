@@ -43,7 +43,9 @@ pub(super) async fn current(State(operators): State<Arc<Operators>>) -> Response
     let edition = operators.book.edition();
     let Some(policy) = &edition.policy else { return no_policy(StatusCode::NOT_FOUND) };
     document(&json!({
+        "epoch": edition.epoch,
         "version": edition.version.0,
+        "digest": policy.digest.to_string(),
         "applied_at": rfc3339(policy.applied_at),
         "applied_by": policy.applied_by,
         "message": policy.message,
@@ -77,6 +79,7 @@ pub(super) async fn apply(
     };
     let summary = policy.set.summary();
     Ok(document(&json!({
+        "epoch": edition.epoch,
         "version": edition.version.0,
         "workloads": summary.workloads,
         "rules": summary.rules,

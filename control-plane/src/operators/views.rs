@@ -21,11 +21,12 @@ use crate::{
 };
 
 pub(super) async fn status(State(operators): State<Arc<Operators>>) -> Response {
-    let process = &operators.process;
+    let (process, edition) = (&operators.process, operators.book.edition());
     document(&json!({
         "trust_domain": process.trust_domain.to_string(),
         "version": env!("CARGO_PKG_VERSION"),
-        "policy_version": operators.book.edition().version.0,
+        "policy_epoch": edition.epoch,
+        "policy_version": edition.version.0,
         "mesh": process.mesh,
         "health": process.health,
         "workload_socket": process.workload_socket,
@@ -94,6 +95,7 @@ struct Proxy {
     workload: String,
     environment: String,
     software: String,
+    policy_epoch: Option<u64>,
     policy_version: Option<u64>,
     sync: &'static str,
     reason: Option<String>,
@@ -105,11 +107,14 @@ struct Proxy {
 }
 
 pub(super) async fn proxies(State(operators): State<Arc<Operators>>) -> Response {
-    let proxies: Vec<Proxy> = operators.fleet.list().into_iter().map(proxy).collect();
+    let epoch = operators.book.edition().epoch;
+    let proxies = operators.fleet.list().into_iter().map(|row| proxy(row, epoch));
+    let proxies: Vec<Proxy> = proxies.collect();
     document(&json!({ "proxies": proxies }))
 }
 
-fn proxy(row: ProxyRow) -> Proxy {
+/// What a sidecar acknowledged was of this process' one epoch.
+fn proxy(row: ProxyRow, epoch: u64) -> Proxy {
     let not_after = std::time::Duration::from_secs(row.peer.not_after().as_secs());
     Proxy {
         sync: row.sync().as_str(),
@@ -118,6 +123,7 @@ fn proxy(row: ProxyRow) -> Proxy {
         workload: row.workload,
         environment: row.environment,
         software: row.introduction.software,
+        policy_epoch: row.enforces.map(|_| epoch),
         policy_version: row.enforces,
         reason: row.refused,
         connected_at: rfc3339(row.connected_at),

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use cellwall_policy::PolicyVersion;
+use cellwall_policy::{Digest, PolicyVersion};
 use cellwall_policy_language::{Findings, Sources, TestReport, load};
 use metrics::counter;
 use serde_json::json;
@@ -15,7 +15,7 @@ use super::{Edition, Policy, PolicyBook, edition::statement};
 use crate::{
     audit::{Act, Record},
     registry::{Refusals, Registry},
-    store::{PolicyRow, SealingKeyError, StoreError, hex},
+    store::{PolicyRow, SealingKeyError, StoreError},
 };
 
 /// What an operator wants in force.
@@ -86,9 +86,11 @@ impl PolicyBook {
     async fn try_apply(&self, proposal: Proposal, now: SystemTime) -> Result<Applied, ApplyError> {
         let _one_at_a_time = self.applying.lock().await;
         let (policy, tests) = self.judge(proposal, now)?;
-        let version = self.edition().version.0 + 1;
+        let current = self.edition();
+        let version = current.version.0 + 1;
         self.write(&policy, version).await?;
         let edition = Arc::new(Edition {
+            epoch: current.epoch,
             version: PolicyVersion(version),
             policy: Some(policy),
             published: Some(Instant::now()),
@@ -117,10 +119,12 @@ impl PolicyBook {
         if tests.failed() > 0 {
             return Err(ApplyError::Tests(tests));
         }
+        let digest = Digest::of(canonical(&proposal.sources)?.as_bytes());
         let policy = Policy {
             set,
             registry,
             sources: proposal.sources,
+            digest,
             applied_at: now,
             applied_by: proposal.actor,
             message: proposal.message,
@@ -129,10 +133,9 @@ impl PolicyBook {
     }
 
     async fn write(&self, policy: &Policy, version: u64) -> Result<(), ApplyError> {
-        let sources = serde_json::to_string(&policy.sources).map_err(ApplyError::Json)?;
-        let statement = statement(version, &sources);
+        let sources = canonical(&policy.sources)?;
+        let statement = statement(version, policy.digest);
         let voucher = self.sealing.seal(&statement, b"").map_err(ApplyError::Voucher)?;
-        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sources.as_bytes());
         let record = Record {
             at: policy.applied_at,
             act: Act::PolicyApplied,
@@ -140,7 +143,7 @@ impl PolicyBook {
             detail: json!({
                 "version": version,
                 "message": policy.message,
-                "sources_sha256": hex(hash.as_ref()),
+                "sources_sha256": policy.digest.to_string(),
             }),
         };
         let row = PolicyRow {
@@ -159,4 +162,9 @@ impl PolicyBook {
             }
         }
     }
+}
+
+/// The one spelling of documents that digests are made of.
+fn canonical(sources: &Sources) -> Result<String, ApplyError> {
+    serde_json::to_string(sources).map_err(ApplyError::Json)
 }

@@ -6,19 +6,21 @@ use std::{
 };
 
 use cellwall_agent::Selectors;
-use cellwall_policy::PolicyVersion;
+use cellwall_policy::{Digest, PolicyVersion, Publication};
 use cellwall_policy_language::{Findings, PolicySet, Sources, load};
 use spiffe::{SpiffeId, TrustDomain};
 use tokio::sync::{Mutex, watch};
 
 use crate::{
     registry::{Refusals, Registry},
-    store::{PolicyRow, SealingKey, Store, StoreError, Unsealable, hex},
+    store::{PolicyRow, SealingKey, Store, StoreError, Unsealable},
 };
 
 /// What is in force, published whole: policy and entries always belong together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Edition {
+    /// Raised by an operator after a restore; does not change while the process runs.
+    pub epoch: u64,
     /// Its number; 0 as long as nothing has been applied.
     pub version: PolicyVersion,
     /// The policy; nothing is allowed and nobody has an identity without one.
@@ -36,6 +38,8 @@ pub struct Policy {
     pub registry: Registry,
     /// The documents.
     pub sources: Sources,
+    /// Of the documents: tells two policies of one number apart.
+    pub digest: Digest,
     /// When it was applied.
     pub applied_at: SystemTime,
     /// By whom.
@@ -102,6 +106,12 @@ pub enum PolicyBookError {
 }
 
 impl Edition {
+    /// How sidecars order the policy and tell it apart; `None` without one.
+    pub fn publication(&self) -> Option<Publication> {
+        let digest = self.policy.as_ref()?.digest;
+        Some(Publication { epoch: self.epoch, version: self.version, digest })
+    }
+
     /// The identities that a process with these selectors earns.
     pub fn earned(&self, selectors: &Selectors) -> Vec<SpiffeId> {
         self.policy.as_ref().map(|policy| policy.registry.earned(selectors)).unwrap_or_default()
@@ -119,11 +129,12 @@ impl PolicyBook {
         trust_domain: TrustDomain,
         store: Store,
         sealing: Arc<SealingKey>,
+        epoch: u64,
     ) -> Result<Self, PolicyBookError> {
         let row = store.latest_policy().await.map_err(PolicyBookError::Store)?;
         let edition = match row {
-            Some(row) => restore(&trust_domain, &sealing, row)?,
-            None => Edition { version: PolicyVersion(0), policy: None, published: None },
+            Some(row) => Edition { epoch, ..restore(&trust_domain, &sealing, row)? },
+            None => Edition { epoch, ..Edition::default() },
         };
         let changes = watch::Sender::new(edition.version.0);
         let current = watch::Sender::new(Arc::new(edition));
@@ -152,8 +163,9 @@ fn restore(
     row: PolicyRow,
 ) -> Result<Edition, PolicyBookError> {
     let version = row.version;
+    let digest = Digest::of(row.sources.as_bytes());
     sealing
-        .open(&statement(version, &row.sources), &row.voucher)
+        .open(&statement(version, digest), &row.voucher)
         .map_err(|source| PolicyBookError::Changed { version, source })?;
     let sources: Sources = serde_json::from_str(&row.sources)
         .map_err(|source| PolicyBookError::Json { version, source })?;
@@ -164,17 +176,17 @@ fn restore(
         set,
         registry,
         sources,
+        digest,
         applied_at: row.applied_at,
         applied_by: row.applied_by,
         message: row.message,
     };
     let version = PolicyVersion(version);
-    Ok(Edition { version, policy: Some(policy), published: None })
+    Ok(Edition { version, policy: Some(policy), ..Edition::default() })
 }
 
 /// What the sealing key vouches for: these documents under this number (CP-07). A policy says who
 /// gets which identity; whoever can only write the database must not be able to say so.
-pub(super) fn statement(version: u64, sources: &str) -> String {
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, sources.as_bytes());
-    format!("policy/{version}/{}", hex(hash.as_ref()))
+pub(super) fn statement(version: u64, digest: Digest) -> String {
+    format!("policy/{version}/{digest}")
 }

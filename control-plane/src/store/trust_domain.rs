@@ -41,6 +41,25 @@ impl Store {
         self.run(move |database| insert(database, &founding)).await
     }
 
+    /// Replaces what is sealed for one purpose, with its audit record: both or neither.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they are not on the disk.
+    pub async fn reseal(
+        &self,
+        purpose: &'static str,
+        sealed: Vec<u8>,
+        record: Record,
+    ) -> Result<(), StoreError> {
+        self.run(move |database| {
+            append(database, &record)?; // CA-08: the record first
+            let put = "INSERT OR REPLACE INTO secrets VALUES (?1, ?2)";
+            database.execute(put, (purpose, sealed)).map(drop)
+        })
+        .await
+    }
+
     /// The trust domain of this database, if it has been founded.
     ///
     /// # Errors

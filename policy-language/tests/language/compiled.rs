@@ -3,8 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cellwall_policy::{
-    CallerDocument, Callers, DestinationDocument, GuardDocument, Mode, PolicyVersion, Protocol,
-    Snapshot, SnapshotDocument,
+    CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, Mode, PolicyVersion,
+    Protocol, Publication, Snapshot, SnapshotDocument,
 };
 use cellwall_policy_language::{CompileError, PolicySet};
 use spiffe::SpiffeId;
@@ -21,7 +21,11 @@ fn id(text: &str) -> SpiffeId {
 fn compile(set: &PolicySet, callee: &str, destinations: &[&str]) -> SnapshotDocument {
     let destinations: Vec<_> = destinations.iter().map(|&name| name.to_owned()).collect();
     let issued_at = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
-    set.compile(&id(callee), &destinations, PolicyVersion(7), issued_at).unwrap()
+    set.compile(&id(callee), &destinations, &published(), issued_at).unwrap()
+}
+
+fn published() -> Publication {
+    Publication { epoch: 2, version: PolicyVersion(7), digest: Digest::of(b"documents") }
 }
 
 fn caller(name: &str, id: Option<&str>) -> CallerDocument {
@@ -43,7 +47,8 @@ fn a_callee_gets_what_it_needs_and_nothing_else() {
             except: vec!["checkout".to_owned(), "payments".to_owned()],
         }]
     );
-    assert_eq!((vault.version, vault.issued_at, vault.mode), (7, 1_790_000_000, Mode::Enforce));
+    assert_eq!((vault.issued_at, vault.mode), (1_790_000_000, Mode::Enforce));
+    assert_eq!(*Snapshot::new(vault).unwrap().publication(), published()); // POL-02
     let ledger = compile(&example(), "spiffe://pay.example/staging/ledger", &[]);
     assert_eq!(ledger.callers, [caller("payments", None), caller("fraud", None)]);
     assert_eq!(ledger.guards, []);
@@ -94,7 +99,7 @@ fn an_id_that_no_workload_has_has_no_policy() {
         "spiffe://pay.example/cellwall/web",
         "spiffe://other.example/prod/web",
     ] {
-        let refused = set.compile(&id(text), &[], PolicyVersion(1), UNIX_EPOCH);
+        let refused = set.compile(&id(text), &[], &published(), UNIX_EPOCH);
         assert!(matches!(refused, Err(CompileError::UnknownCallee(_))), "{text}");
         assert_eq!(set.identify(&id(text)), None, "{text}");
     }

@@ -1,7 +1,8 @@
 //! A document that contradicts itself, or that this release does not know, is refused whole.
 
 use cellwall_policy::{
-    CallDocument, CallError, Callers, IdentityError, Snapshot, SnapshotDocument, SnapshotError,
+    CallDocument, CallError, Callers, IdentityError, NotADigest, Snapshot, SnapshotDocument,
+    SnapshotError,
 };
 
 use crate::sample::{guard, http, named, names, rule, vault};
@@ -17,6 +18,8 @@ fn a_document_that_contradicts_itself_is_refused() {
     use SnapshotError::{Duplicate, Id, Name, Port, SameId, Schema, TrustDomain, UnknownCaller};
     let text = str::to_owned;
     check(|d| d.schema = 2, Schema(2));
+    check(|d| d.digest = text("abc"), SnapshotError::Digest(NotADigest(text("abc"))));
+    check(|d| d.issued_at = u64::MAX, SnapshotError::Date(u64::MAX));
     check(|d| d.workload = text("Vault"), Name(text("Vault")));
     check(|d| d.listens.port = 0, Port);
     check(|d| d.trust_domain = text("other.example"), TrustDomain(text("other.example")));

@@ -6,3 +6,4 @@ mod document;
 mod near_misses;
 mod sample;
 mod signed;
+mod tampered;

@@ -3,8 +3,9 @@
 use std::time::SystemTime;
 
 use cellwall_policy::{
-    Call, CallDocument, CallerDocument, Callers, Decision, DestinationDocument, GuardDocument,
-    ListensDocument, Mode, Protocol, RequestPath, RuleDocument, SCHEMA, Snapshot, SnapshotDocument,
+    Call, CallDocument, CallerDocument, Callers, Decision, DestinationDocument, Digest,
+    GuardDocument, ListensDocument, Mode, Protocol, RequestPath, RuleDocument, SCHEMA, Snapshot,
+    SnapshotDocument,
 };
 use spiffe::SpiffeId;
 
@@ -35,8 +36,11 @@ pub(crate) fn vault() -> SnapshotDocument {
         trust_domain: "pay.example".to_owned(),
         callee: "spiffe://pay.example/prod/card-vault".to_owned(),
         workload: "card-vault".to_owned(),
+        epoch: 3,
         version: 42,
+        digest: Digest::of(b"documents").to_string(),
         issued_at: 1_790_000_000,
+        max_age_seconds: 86_400,
         mode: Mode::Enforce,
         listens: ListensDocument { protocol: Protocol::Http, port: 8443 },
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

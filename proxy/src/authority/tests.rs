@@ -9,8 +9,8 @@ use std::{
 
 use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, TlsMaterial};
 use cellwall_policy::{
-    CallDocument, CallerDocument, Callers, ListensDocument, Mode, Protocol, RuleDocument, Snapshot,
-    SnapshotDocument,
+    CallDocument, CallerDocument, Callers, Digest, ListensDocument, Mode, Protocol, RuleDocument,
+    Snapshot, SnapshotDocument,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -281,8 +281,11 @@ fn policy(is_allowed: bool) -> SnapshotDocument {
         trust_domain: "pay.example".to_owned(),
         callee: SERVER.to_owned(),
         workload: "ledger-db".to_owned(),
+        epoch: 1,
         version: 1,
+        digest: Digest::default().to_string(),
         issued_at: 1,
+        max_age_seconds: 86_400,
         mode: Mode::Enforce,
         listens: ListensDocument { protocol: Protocol::Tcp, port: 5432 },
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

@@ -8,7 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use cellwall_policy::{Call, PolicyVersion, RequestPath, Snapshot};
+use cellwall_policy::{Call, Publication, RequestPath, Snapshot};
 use cellwall_policy_language::{PolicySet, Sources, check};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use spiffe::SpiffeId;
@@ -58,7 +58,7 @@ fn id_of(document: &str, workload: usize, environment: &str) -> String {
 
 fn engine(set: &PolicySet, document: &str, asked: &Asked, caller: &str) -> String {
     let callee = SpiffeId::new(id_of(document, asked.callee, asked.environment)).unwrap();
-    let compiled = set.compile(&callee, &[], PolicyVersion(1), UNIX_EPOCH).unwrap();
+    let compiled = set.compile(&callee, &[], &Publication::default(), UNIX_EPOCH).unwrap();
     // Through the wire form, as a proxy gets it.
     let wire = serde_json::to_vec(&compiled).unwrap();
     let snapshot = Snapshot::new(serde_json::from_slice(&wire).unwrap()).unwrap();
