@@ -1,6 +1,11 @@
 //! What an operator and a scraper may read, on loopback: nothing here changes anything (OBS-10).
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use cellwall_policy::Snapshot;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -10,7 +15,7 @@ use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    Directory, Drain, DrainWatch, Identities, Live,
+    Directory, Drain, DrainWatch, Identities, Live, Standing,
     directory::Endpoints,
     http::{Body, Version, serve},
     listen,
@@ -50,6 +55,8 @@ pub struct Admin {
     pub draining: DrainWatch,
     /// Where others are.
     pub directory: Arc<Directory>,
+    /// How the policy stands.
+    pub standing: Arc<Standing>,
     /// What was configured.
     pub configured: Configured,
 }
@@ -65,6 +72,9 @@ struct State<'a> {
     svid_not_after: Option<u64>,
     generation: Option<u64>,
     policy_version: Option<u64>,
+    policy_epoch: Option<u64>,
+    policy_digest: Option<String>,
+    policy_age_seconds: Option<u64>,
     workload_name: Option<String>,
     protocol: Option<&'static str>,
 }
@@ -104,7 +114,10 @@ impl Admin {
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "text/plain", "alive\n".to_owned()),
             "/readyz" => self.ready(),
-            "/metrics" => text(StatusCode::OK, "text/plain; version=0.0.4", self.metrics.render()),
+            "/metrics" => {
+                self.standing.measure(self.policy.load().as_deref(), SystemTime::now());
+                text(StatusCode::OK, "text/plain; version=0.0.4", self.metrics.render())
+            }
             "/config" => self.config(),
             _ => text(
                 StatusCode::NOT_FOUND,
@@ -114,18 +127,22 @@ impl Admin {
         }
     }
 
-    /// Ready is: a valid SVID, a verified policy, and not on our way out. Anything else denies (ID-21, AZ-01).
+    /// Ready is: a valid SVID, a verified policy, and not on our way out. Anything else denies
+    /// (ID-21, AZ-01). Warnings follow, and change nothing (POL-03).
     fn ready(&self) -> Response<Body> {
+        let policy = self.policy.load();
         let missing: Vec<_> = [
             (self.identities.current().is_none(), "no valid svid\n"),
-            (self.policy.load().is_none(), "no verified policy\n"),
+            (policy.is_none(), "no verified policy\n"),
             (self.draining.is_stopping(), "draining\n"),
         ]
         .into_iter()
         .filter_map(|(missing, what)| missing.then_some(what))
         .collect();
         if missing.is_empty() {
-            text(StatusCode::OK, "text/plain", "ready\n".to_owned())
+            let warnings = policy.map(|it| self.standing.warnings(&it, SystemTime::now()));
+            let lines = warnings.into_iter().flatten().map(|line| line + "\n");
+            text(StatusCode::OK, "text/plain", "ready\n".to_owned() + &lines.collect::<String>())
         } else {
             text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", missing.concat())
         }
@@ -145,6 +162,9 @@ impl Admin {
             svid_not_after: material.map(|material| material.not_after().as_secs()),
             generation: material.map(cellwall_mtls::TlsMaterial::generation),
             policy_version: snapshot.map(|snapshot| snapshot.version().0),
+            policy_epoch: snapshot.map(|snapshot| snapshot.publication().epoch),
+            policy_digest: snapshot.map(|snapshot| snapshot.publication().digest.to_string()),
+            policy_age_seconds: self.standing.age(SystemTime::now()).map(|age| age.as_secs()),
             workload_name: snapshot.map(|snapshot| snapshot.workload().to_string()),
             protocol: snapshot.map(|snapshot| snapshot.protocol().as_str()),
         };

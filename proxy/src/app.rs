@@ -1,6 +1,6 @@
 //! Starting and stopping: makes the rooms, opens the listeners, waits for the signal, drains.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use cellwall_api::distribution::Hello;
@@ -13,8 +13,8 @@ use tokio::{
 
 use crate::{
     AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, Flows, Identities, Live,
-    PolicyFeed, Proxy, Workload, args::Args, config::Config, hardening, listen, logging, metrics,
-    reproof::Register, upstream::Peers,
+    PolicyFeed, PolicyIntake, PolicyStore, Proxy, Standing, Workload, args::Args, config::Config,
+    hardening, listen, logging, metrics, reproof::Register, upstream::Peers,
 };
 
 /// Runs the proxy until SIGTERM or SIGINT, and a drain after it.
@@ -33,7 +33,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let runtime = runtime.enable_all().build().context("starting the runtime")?;
     let (log, writer) = AccessLog::start(io::stdout()).context("starting the access log")?;
     runtime.block_on(serve(config, Flows::new(log)))?;
-    drop(runtime); // the last handle of the log goes with its tasks
+    // The last handle of the log goes with its tasks. A disk that hangs holds nobody up.
+    runtime.shutdown_timeout(Duration::from_secs(2));
     writer.join().map_err(|_| anyhow::anyhow!("the access log's thread panicked"))
 }
 
@@ -41,6 +42,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let handle = metrics::install()?;
     let drain = Drain::default();
     let services = drain.services();
+    let store = open_store(config.state_dir.as_deref())?;
     let listeners = Listeners::bind(&config).await?;
     let configured = listeners.describe(&config)?;
     announce(&configured)?;
@@ -48,14 +50,16 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let identities = Identities::default();
     let policy = Arc::new(Live::default());
     let directory = Arc::new(Directory::default());
+    let standing = Arc::new(Standing::default());
     let follow = identities.clone().follow(config.workload_api, config.spiffe_id, drain.watch());
     services.spawn(follow);
+    let (us, live) = (identities.clone(), policy.clone());
+    let intake = PolicyIntake::new(config.policy_key, us, live, standing.clone(), store);
     let feed = PolicyFeed {
         serving: vec![advertised(config.advertise, configured.inbound, &config.control)?],
         control: config.control,
-        key: config.policy_key,
         identities: identities.clone(),
-        policy: policy.clone(),
+        intake,
         directory: directory.clone(),
         hello: Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -70,6 +74,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         policy: policy.clone(),
         draining: drain.watch(),
         directory: directory.clone(),
+        standing,
         configured,
     };
     services.spawn(admin.serve(listeners.admin, services.clone()));
@@ -92,6 +97,17 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     drain.drain(config.drain).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The folder of what survives a restart, if there is one.
+fn open_store(folder: Option<&Path>) -> anyhow::Result<Option<Arc<PolicyStore>>> {
+    match folder {
+        Some(folder) => Ok(Some(Arc::new(PolicyStore::open(folder).context("--state-dir")?))),
+        None => {
+            tracing::warn!("no --state-dir: a restart while the control plane is away will deny");
+            Ok(None)
+        }
+    }
 }
 
 /// Opens the doors: each connection is a task of the proxy's drain.

@@ -45,6 +45,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub policy_key: PathBuf,
 
+    /// Keeps the last policy, so that a restart serves while the control plane is away; made with
+    /// mode 0700 if absent, one for each sidecar. Without it such a restart denies.
+    #[arg(long, value_name = "DIR", env = "CELLWALL_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// The SPIFFE Workload API: `unix:/path` or `tcp://IP:PORT`.
     #[arg(long, value_name = "URI", env = "SPIFFE_ENDPOINT_SOCKET", hide_env_values = true)]
     pub workload_api: String,

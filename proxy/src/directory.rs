@@ -15,12 +15,23 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Replaces the addresses of one destination. What is no address is left out.
+    /// Replaces the addresses of one destination. What is no address is left out. Nobody is no
+    /// news: a control plane that has just started has not heard yet who serves where, and whoever
+    /// answers at an old address has to prove itself all the same.
     pub(crate) fn update(&self, destination: &str, addresses: &[String]) {
-        let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let addresses: Arc<[SocketAddr]> =
+            addresses.iter().filter_map(|address| address.parse().ok()).collect();
         let mut endpoints = self.endpoints.load().as_deref().cloned().unwrap_or_default();
+        if addresses.is_empty() && endpoints.contains_key(destination) {
+            return;
+        }
         endpoints.insert(destination.into(), addresses);
         self.endpoints.publish(endpoints);
+    }
+
+    /// What was known before a restart.
+    pub(crate) fn recall(&self, known: Endpoints) {
+        self.endpoints.publish(known);
     }
 
     /// All that is known.

@@ -6,15 +6,12 @@
 use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use cellwall_api::distribution::{
-    Ack, ControlMessage, Endpoints, Hello, Nack, ProxyMessage, Serving,
-    SignedSnapshot as WireSnapshot, control_message, distribution_client::DistributionClient,
-    proxy_message,
+    ControlMessage, Endpoints, Hello, ProxyMessage, Serving, control_message,
+    distribution_client::DistributionClient, proxy_message,
 };
 use cellwall_mtls::Alpn;
-use cellwall_policy::{OpenError, PolicyKey, PolicyVersion, SignedSnapshot, Snapshot};
 use hyper_util::rt::TokioIo;
-use metrics::{counter, gauge};
-use rand::Rng as _;
+use metrics::gauge;
 use spiffe::SpiffeId;
 use tokio::{
     net::TcpStream,
@@ -22,22 +19,24 @@ use tokio::{
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use crate::{
-    Directory, DrainWatch, Identities, Live,
+    Directory, DrainWatch, Identities, PolicyIntake, Watch,
     identity::{Identity, chain},
     listener::prepare,
+    pauses::Pauses,
     upstream::HANDSHAKE_DEADLINE,
 };
 
-/// The pause before the control plane is asked again: doubled up to the ceiling, with jitter, so
-/// that a fleet does not come back all at once (ROT-11).
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How long a new stream may take from the first packet until its first message.
+const OPENING: Duration = Duration::from_secs(6);
 
-/// How long a new stream may take until its first message.
-const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// How long a message of ours may wait until the control plane has read those before it.
+const SENDING: Duration = Duration::from_secs(5);
 
 /// A stream is not replaced more often than this, however often our SVID is renewed.
 const SHORTEST_STREAM: Duration = Duration::from_secs(1);
@@ -45,20 +44,15 @@ const SHORTEST_STREAM: Duration = Duration::from_secs(1);
 /// Messages of ours that wait to be sent. There are never more than acks to answer.
 const QUEUE: usize = 16;
 
-/// The longest reason of a nack, in bytes.
-const MAX_REASON: usize = 512;
-
-/// Follows the control plane. The only task that publishes policy.
+/// Follows the control plane.
 #[derive(Debug)]
 pub struct PolicyFeed {
     /// Where the control plane listens, `HOST:PORT`.
     pub control: String,
-    /// Whose signature makes a policy.
-    pub key: PolicyKey,
     /// Who we are.
     pub identities: Identities,
-    /// What it publishes to.
-    pub policy: Arc<Live<Snapshot>>,
+    /// Where policy goes.
+    pub intake: PolicyIntake,
     /// Where addresses go.
     pub directory: Arc<Directory>,
     /// What we say first.
@@ -76,29 +70,10 @@ enum Ended {
     Status(#[source] Box<tonic::Status>),
     #[error("the control plane closed the stream")]
     Closed,
-    #[error("no message within {FIRST_MESSAGE:?}")]
+    #[error("no message within {OPENING:?}")]
     Silent,
-}
-
-/// Why a snapshot is not taken. The one before stays in force.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error("version {offered} is older than {ours}, which is in force")]
-    Older { offered: u64, ours: u64 },
-    #[error("it is for us under another SPIFFE ID, or we have none")]
-    NoIdentity,
-}
-
-impl Refused {
-    /// The version of what is refused; 0 when it could not be read.
-    fn version(&self) -> u64 {
-        match self {
-            Self::Older { offered, .. } => *offered,
-            Self::Open(_) | Self::NoIdentity => 0,
-        }
-    }
+    #[error("the control plane reads nothing")]
+    Deaf,
 }
 
 /// One stream in progress.
@@ -120,10 +95,14 @@ impl PolicyFeed {
 
     async fn keep_open(&self, drain: &DrainWatch) {
         let mut rotated = self.identities.watch();
-        let mut pause = FIRST_PAUSE;
-        while self.identities.current().is_none() {
-            rotated.changed().await;
-        }
+        let mut pauses = Pauses::default();
+        let us = loop {
+            match self.identities.current() {
+                Some(identity) => break identity.material.id().clone(),
+                None => rotated.changed().await,
+            }
+        };
+        self.intake.restore(&us, &self.directory).await;
         let mut current = self.stream(drain);
         let mut retiring: Option<Stream<'_>> = None;
         loop {
@@ -142,14 +121,14 @@ impl PolicyFeed {
                     gauge!("cellwall_control_connected").set(1.0);
                     tracing::debug!("control stream open");
                     current.is_open = true;
-                    pause = FIRST_PAUSE;
+                    pauses = Pauses::scattered();
                     retiring = None;
                 }
                 ended = &mut current.run => {
                     tracing::warn!(error = %chain(&ended), "control stream ended");
                     gauge!("cellwall_control_connected").set(0.0);
-                    jittered(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.intake.disconnected();
+                    rest(&mut pauses, &mut rotated).await;
                     current = self.stream(drain);
                 }
                 () = ended(&mut retiring) => retiring = None,
@@ -173,80 +152,61 @@ impl PolicyFeed {
         announce: oneshot::Sender<()>,
         drain: &DrainWatch,
     ) -> Result<std::convert::Infallible, Ended> {
-        let mut client = DistributionClient::new(self.channel().await.map_err(Ended::Connect)?);
         let (up, messages) = mpsc::channel(QUEUE);
-        send(&up, proxy_message::Message::Hello(self.hello.clone())).await;
-        send(&up, serving(&self.serving)).await;
-        let status = |status| Ended::Status(Box::new(status));
-        let attach = client.attach(ReceiverStream::new(messages));
-        let mut down = attach.await.map_err(status)?.into_inner();
-        let first = tokio::time::timeout(FIRST_MESSAGE, down.message()).await;
-        let mut message = first.map_err(|_| Ended::Silent)?.map_err(status)?;
+        send(&up, proxy_message::Message::Hello(self.hello.clone())).await?;
+        send(&up, serving(&self.serving)).await?;
+        let opening = tokio::time::timeout(OPENING, self.open(messages)).await;
+        let (mut down, mut message) = opening.map_err(|_| Ended::Silent)??;
         let _ = announce.send(()); // nobody waits when the feed itself is gone
         let mut draining = false;
         loop {
-            self.take(message.ok_or(Ended::Closed)?, &up).await;
+            self.take(message.ok_or(Ended::Closed)?, &up).await?;
             message = loop {
                 tokio::select! {
                     message = down.message() => break message.map_err(status)?,
                     () = drain.stopping(), if !draining => {
                         draining = true;
-                        send(&up, serving(&[])).await;
+                        send(&up, serving(&[])).await?;
                     }
                 }
             };
         }
     }
 
-    async fn take(&self, message: ControlMessage, up: &mpsc::Sender<ProxyMessage>) {
+    /// Connects, says `messages`, and waits for the first answer. None of it has a deadline of its
+    /// own that covers it all.
+    async fn open(
+        &self,
+        messages: mpsc::Receiver<ProxyMessage>,
+    ) -> Result<(Streaming<ControlMessage>, Option<ControlMessage>), Ended> {
+        let mut client = DistributionClient::new(self.channel().await.map_err(Ended::Connect)?);
+        let attached = client.attach(ReceiverStream::new(messages)).await;
+        let mut down = attached.map_err(status)?.into_inner();
+        let first = down.message().await.map_err(status)?;
+        Ok((down, first))
+    }
+
+    async fn take(
+        &self,
+        message: ControlMessage,
+        up: &mpsc::Sender<ProxyMessage>,
+    ) -> Result<(), Ended> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         gauge!("cellwall_control_last_contact_timestamp_seconds")
             .set(now.unwrap_or_default().as_secs_f64());
         match message.message {
             Some(control_message::Message::Snapshot(snapshot)) => {
-                send(up, self.take_snapshot(snapshot)).await;
+                send(up, self.intake.take(snapshot).await).await?;
             }
             Some(control_message::Message::Endpoints(endpoints)) => {
                 let Endpoints { destination, addresses } = endpoints;
                 tracing::debug!(destination, ?addresses, "endpoints");
                 self.directory.update(&destination, &addresses);
+                self.intake.keep_addresses(&self.directory).await;
             }
             None => tracing::warn!("a message of a kind that this release does not know"),
         }
-    }
-
-    /// Verifies, publishes and acks a snapshot; or nacks it and keeps what is in force (POL-01).
-    fn take_snapshot(&self, wire: WireSnapshot) -> proxy_message::Message {
-        let signed = SignedSnapshot { payload: wire.payload, signature: wire.signature };
-        let hash = signed.hash().to_vec();
-        match self.open(&signed) {
-            Ok(snapshot) => {
-                let PolicyVersion(version) = snapshot.version();
-                tracing::info!(version, "policy in force");
-                counter!("cellwall_policy_updates_total", "result" => "ack").increment(1);
-                gauge!("cellwall_policy_version").set(version as f64);
-                self.policy.publish(snapshot);
-                proxy_message::Message::Ack(Ack { version, hash })
-            }
-            Err(error) => {
-                let mut reason = chain(&error);
-                tracing::error!(reason, "policy refused");
-                counter!("cellwall_policy_updates_total", "result" => "nack").increment(1);
-                reason.truncate(reason.floor_char_boundary(MAX_REASON));
-                proxy_message::Message::Nack(Nack { version: error.version(), hash, reason })
-            }
-        }
-    }
-
-    fn open(&self, signed: &SignedSnapshot) -> Result<Snapshot, Refused> {
-        let identity = self.identities.current().ok_or(Refused::NoIdentity)?;
-        let snapshot = self.key.open(signed, identity.material.id())?;
-        let (offered, ours) = (snapshot.version().0, self.version());
-        if offered < ours { Err(Refused::Older { offered, ours }) } else { Ok(snapshot) }
-    }
-
-    fn version(&self) -> u64 {
-        self.policy.load().map_or(0, |snapshot| snapshot.version().0)
+        Ok(())
     }
 
     async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
@@ -296,17 +256,34 @@ async fn ended(stream: &mut Option<Stream<'_>>) {
     }
 }
 
-async fn send(up: &mpsc::Sender<ProxyMessage>, message: proxy_message::Message) {
-    // The stream is gone when this fails; its reader says so.
-    let _ = up.send(ProxyMessage { message: Some(message) }).await;
+/// Queues a message. A control plane that reads nothing must not keep us from what it sends.
+async fn send(
+    up: &mpsc::Sender<ProxyMessage>,
+    message: proxy_message::Message,
+) -> Result<(), Ended> {
+    let sending = up.send(ProxyMessage { message: Some(message) });
+    match tokio::time::timeout(SENDING, sending).await {
+        // The stream is gone when the queue is; its reader says so.
+        Ok(_) => Ok(()),
+        Err(_) => Err(Ended::Deaf),
+    }
 }
 
 fn serving(addresses: &[String]) -> proxy_message::Message {
     proxy_message::Message::Serving(Serving { addresses: addresses.to_vec() })
 }
 
-async fn jittered(pause: Duration) {
-    let half = pause.as_millis() as u64 / 2;
-    let jitter = rand::rng().next_u64() % (half + 1);
-    tokio::time::sleep(Duration::from_millis(half + jitter)).await;
+fn status(status: tonic::Status) -> Ended {
+    Ended::Status(Box::new(status))
+}
+
+/// Waits before the next attempt. An SVID that is new gives it new hope, and to others too.
+async fn rest(pauses: &mut Pauses, rotated: &mut Watch) {
+    tokio::select! {
+        () = tokio::time::sleep(pauses.next()) => {}
+        () = rotated.changed() => {
+            *pauses = Pauses::scattered();
+            tokio::time::sleep(pauses.next()).await;
+        }
+    }
 }

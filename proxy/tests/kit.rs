@@ -40,6 +40,8 @@ pub(crate) struct Town {
     pub(crate) dir: TempDir,
     signer: PolicySigner,
     version: AtomicU64,
+    /// Where the control plane was, while it is away.
+    pub(crate) away: Option<SocketAddr>,
 }
 
 /// One sidecar process with its own Workload API and its own workload.
@@ -49,6 +51,8 @@ pub(crate) struct Sidecar {
     pub(crate) inbound: SocketAddr,
     pub(crate) outbound: BTreeMap<String, SocketAddr>,
     pub(crate) admin: SocketAddr,
+    /// Where its workload is.
+    pub(crate) workload: SocketAddr,
     /// Serves until the test ends; none when the test is the workload.
     _workload: Option<Workload>,
     log: PathBuf,
@@ -69,7 +73,7 @@ impl Town {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("policy-key.pem"), signer.public_key_pem().unwrap())
             .unwrap();
-        Self { ca, control, dir, signer, version: AtomicU64::new(0) }
+        Self { ca, control, dir, signer, version: AtomicU64::new(0), away: None }
     }
 
     /// Starts a sidecar that has neither an SVID nor a policy yet.
@@ -97,10 +101,12 @@ impl Town {
         let mut spawn = Spawn::new("proxy", env!("CARGO_BIN_EXE_cellwall-proxy").as_ref(), &folder)
             .args(["run", "--admin=127.0.0.1:0", "--drain-seconds=4"])
             .args(flags)
-            .arg(format!("--inbound=127.0.0.1:0={workload}"))
-            .arg(format!("--control={}", self.control.address()))
+            .arg(format!("--control={}", self.away.unwrap_or_else(|| self.control.address())))
             .arg(format!("--workload-api={}", identity.endpoint()))
             .arg(format!("--policy-key={}", self.dir.path().join("policy-key.pem").display()));
+        if !flags.iter().any(|flag| flag.starts_with("--inbound")) {
+            spawn = spawn.arg(format!("--inbound=127.0.0.1:0={workload}"));
+        }
         for destination in plan.outbound {
             spawn = spawn.arg(format!("--outbound=0={destination}"));
         }
@@ -115,9 +121,63 @@ impl Town {
             admin: address(line["admin"].as_str().unwrap()),
             outbound,
             process,
+            workload,
             _workload: None,
             log: self.log(plan.name),
         }
+    }
+
+    /// As [`Town::sidecar`], keeping its policy in [`Town::state`].
+    pub(crate) async fn keeping(&self, plan: Plan<'_>, policy: SnapshotDocument) -> Sidecar {
+        let name = plan.name.to_owned();
+        let sidecar = self.keeping_bare(plan).await;
+        self.made_ready(sidecar, &name, policy).await
+    }
+
+    /// The same, without an SVID and a policy.
+    pub(crate) async fn keeping_bare(&self, plan: Plan<'_>) -> Sidecar {
+        let workload = Workload::start(workload_config(&plan, self.log(plan.name))).await.unwrap();
+        let flag = self.state_flag(plan.name);
+        let sidecar = self.told(plan, workload.address(), &[&flag]).await;
+        Sidecar { _workload: Some(workload), ..sidecar }
+    }
+
+    /// Stops a sidecar and starts it again at its address, with `flags`. It has no SVID yet.
+    pub(crate) async fn restarted(
+        &self,
+        mut old: Sidecar,
+        plan: Plan<'_>,
+        flags: &[&str],
+    ) -> Sidecar {
+        old.process.stop(DEADLINE).await.unwrap();
+        let inbound = format!("--inbound={}={}", old.inbound, old.workload);
+        let flags = [flags, &[&inbound]].concat();
+        let sidecar = self.told(plan, old.workload, &flags).await;
+        Sidecar { _workload: old._workload, ..sidecar }
+    }
+
+    /// The folder that a sidecar keeps its policy in.
+    pub(crate) fn state(&self, name: &str) -> PathBuf {
+        self.folder(name).join("state")
+    }
+
+    pub(crate) fn state_flag(&self, name: &str) -> String {
+        format!("--state-dir={}", self.state(name).display())
+    }
+
+    /// The control plane goes away, and nobody answers where it was.
+    pub(crate) async fn leave(&mut self) {
+        let elsewhere = ScriptedDistribution::start(&self.ca).await.unwrap();
+        let control = std::mem::replace(&mut self.control, elsewhere);
+        self.away = Some(control.address());
+        control.stop().await;
+    }
+
+    /// The control plane is back where it was, and knows nothing yet.
+    pub(crate) async fn come_back(&mut self) {
+        let svid = self.ca.svid("spiffe://pay.example/cellwall/control-plane");
+        let address = self.away.take().unwrap();
+        self.control = ScriptedDistribution::start_on(address, &svid).await.unwrap();
     }
 
     fn folder(&self, name: &str) -> PathBuf {

@@ -86,7 +86,8 @@ async fn config_shows_what_is_in_force_and_nothing_more() {
         "admin": sidecar.admin, "control": town.control.address().to_string(),
         "endpoints": {}, "version": env!("CARGO_PKG_VERSION"),
         "spiffe_id": null, "svid_serial": null, "svid_not_after": null, "generation": null,
-        "policy_version": null, "workload_name": null, "protocol": null,
+        "policy_version": null, "policy_epoch": null, "policy_digest": null,
+        "policy_age_seconds": null, "workload_name": null, "protocol": null,
     });
     assert_eq!(sidecar.config().await, bare);
     assert_eq!(sidecar.ready().await, (503, "no valid svid\nno verified policy\n".to_owned()));
@@ -96,6 +97,7 @@ async fn config_shows_what_is_in_force_and_nothing_more() {
     sidecar.renewed(&state).await;
     assert_eq!(sidecar.ready().await, (503, "no verified policy\n".to_owned()));
     town.control.set_endpoints("payments", &["127.0.0.1:9".to_owned()]);
+    let policy_digest = policy.digest.clone();
     let version = town.publish(policy);
     sidecar.process.message("ready", DEADLINE).await.unwrap();
     sidecar.knows("payments").await;
@@ -106,6 +108,9 @@ async fn config_shows_what_is_in_force_and_nothing_more() {
     whole["svid_not_after"] = json!(not_after.as_secs());
     whole["generation"] = json!(1);
     whole["policy_version"] = json!(version);
+    whole["policy_epoch"] = json!(1);
+    whole["policy_digest"] = json!(policy_digest);
+    whole["policy_age_seconds"] = json!(0);
     whole["workload_name"] = json!("checkout");
     whole["protocol"] = json!("http");
     assert_eq!(sidecar.config().await, whole);

@@ -4,6 +4,7 @@
 mod kit;
 
 mod authority;
+mod away;
 mod calls;
 mod corpus;
 mod denials;
@@ -13,6 +14,7 @@ mod forwarding;
 mod identity;
 mod listeners;
 mod near_misses;
+mod outage;
 mod played;
 mod policy;
 mod pool;

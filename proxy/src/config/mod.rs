@@ -1,6 +1,8 @@
 //! What the proxy runs with: [`Args`] checked once, all mistakes reported at once.
 
-use std::{net::SocketAddr, os::unix::fs::PermissionsExt as _, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use cellwall_policy::PolicyKey;
 use spiffe::{SpiffeId, transport::Endpoint};
@@ -22,6 +24,8 @@ pub struct Config {
     pub control: String,
     /// Whose signature makes a policy.
     pub policy_key: PolicyKey,
+    /// Where the last policy is kept.
+    pub state_dir: Option<PathBuf>,
     /// The Workload API's endpoint.
     pub workload_api: String,
     /// The one identity to take.
@@ -82,6 +86,7 @@ impl TryFrom<Args> for Config {
                     admin: args.admin,
                     control: args.control,
                     policy_key,
+                    state_dir: args.state_dir,
                     workload_api: args.workload_api,
                     spiffe_id,
                     advertise: args.advertise,
