@@ -1,9 +1,10 @@
 //! A workload with its sidecar.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::chown,
+    os::unix::fs::{DirBuilderExt as _, chown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -143,6 +144,11 @@ async fn start_sidecar(
     if !flags.iter().any(|flag| flag.starts_with("--drain-seconds")) {
         flags.push("--drain-seconds=2".to_owned());
     }
+    let state = folder.join("state").join(spec.file_name());
+    DirBuilder::new().recursive(true).mode(0o700).create(&state)?;
+    if let Some(user) = spec.user {
+        chown(&state, Some(user), Some(user))?;
+    }
     let config = SidecarConfig {
         name: format!("{}-sidecar", spec.file_name()),
         folder: folder.join("logs"),
@@ -151,6 +157,7 @@ async fn start_sidecar(
         control: control.mesh,
         policy_key: control.policy_key.clone(),
         workload_api: format!("unix:{}", control.workload_socket.display()),
+        state: Some(state),
         program: Some(own_program(spec, &folder.join("proxies"))?),
         flags,
         user: spec.user,

@@ -63,7 +63,7 @@ impl Mesh {
     /// If something does not start, or is not ready in time; with the end of its log.
     pub async fn start(config: MeshConfig) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("cellwall-mesh-").tempdir()?;
-        for name in ["run", "logs", "proxies", "requests"] {
+        for name in ["run", "logs", "proxies", "requests", "state"] {
             fs::create_dir(folder.path().join(name))?;
         }
         if config.workloads.iter().any(|workload| workload.user.is_some()) {
@@ -151,10 +151,18 @@ impl Mesh {
     /// # Errors
     /// If it is not ready in time.
     pub async fn restart_sidecar(&mut self, name: &str) -> anyhow::Result<()> {
+        self.respawn_sidecar(name).await?;
+        self.member_mut(name)?.sidecar.ready(READY).await
+    }
+
+    /// The same, without waiting until it is ready: while the control plane is away, for example.
+    ///
+    /// # Errors
+    /// If it does not listen in time.
+    pub async fn respawn_sidecar(&mut self, name: &str) -> anyhow::Result<()> {
         let member = self.members.get_mut(name).with_context(|| format!("no member {name}"))?;
         member.sidecar.process.stop(STOP).await?;
-        member.start_sidecar(&self.control, self.folder.path()).await?;
-        member.sidecar.ready(READY).await
+        member.start_sidecar(&self.control, self.folder.path()).await
     }
 
     /// Asks the origin witness about every request that any workload saw since the start (T27).

@@ -42,6 +42,8 @@ pub struct SidecarConfig {
     pub policy_key: PathBuf,
     /// The Workload API's endpoint.
     pub workload_api: String,
+    /// Where it keeps its last policy; nowhere if not given.
+    pub state: Option<PathBuf>,
     /// The program; found by [`binary`] if not given.
     pub program: Option<PathBuf>,
     /// Further flags.
@@ -141,6 +143,7 @@ fn spawn(config: &SidecarConfig) -> anyhow::Result<Spawn> {
         .args(["--control", &config.control.to_string()])
         .args([Path::new("--policy-key"), &config.policy_key])
         .args(["--workload-api", &config.workload_api])
+        .args(config.state.iter().flat_map(|folder| [Path::new("--state-dir"), folder]))
         .args(&config.flags);
     let destinations = config.outbound.iter();
     let outbound = destinations.flat_map(|to| ["--outbound".to_owned(), format!("0={to}")]);

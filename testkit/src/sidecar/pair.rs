@@ -95,6 +95,7 @@ impl SidecarPair {
             control: distribution.address(),
             policy_key: folder.path().join("policy-key.pem"),
             workload_api: api.endpoint(),
+            state: None,
             program: None,
             flags: side.flags.clone(),
             user: None,

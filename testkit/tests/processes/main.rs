@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod mesh;
+mod outage;
 mod pair;
