@@ -14,7 +14,7 @@ use super::chain;
 use crate::hardening;
 
 /// How long the pause between two attempts to reach the Workload API may get (WAPI-03).
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 
 /// The largest message that is read (WAPI-32).
