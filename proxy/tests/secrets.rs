@@ -146,6 +146,7 @@ async fn the_sidecar_leaves_no_core_and_hides_its_memory() {
         control: control.address(),
         policy_key: key,
         workload_api: api.endpoint(),
+        state: None,
         program: Some(env!("CARGO_BIN_EXE_cellwall-proxy").into()),
         flags: Vec::new(),
         user: root.then_some(NOBODY),
