@@ -26,7 +26,8 @@ pub use check::{Checked, check, load};
 pub use codes::{CODE_PAGES, CodePage, code_page};
 pub use compile::CompileError;
 pub use explain::{
-    ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement, Explanation,
+    Clauses, DecidedCall, ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement,
+    Explanation, PastCall,
 };
 pub use finding::{Finding, Findings, Related, Severity};
 pub use model::{Entry, PolicySet, Summary};

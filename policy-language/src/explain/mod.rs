@@ -1,13 +1,17 @@
 //! Why a call is decided as it is: each guard, boundary and rule of the callee, with its reason.
 
+mod decided;
 mod reasons;
 mod show;
 
-use cellwall_policy::Mode;
+use cellwall_policy::{Decision, Mode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{CompileError, PolicySet, question};
+pub use decided::{DecidedCall, PastCall};
+pub use show::Clauses;
+
+use crate::{CompileError, PolicySet, model::WorkloadNumber, question, question::Asked};
 
 /// The answer to a question, with all its reasons.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -42,7 +46,7 @@ pub struct Explanation {
     pub so: String,
 }
 
-/// One side of a call.
+/// One side of a call. A caller that the policy does not know has no name.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ExplainedSide {
     /// The workload's name.
@@ -106,6 +110,29 @@ pub enum ExplainError {
     /// There is no policy to ask.
     #[error("cannot be asked")]
     Compile(#[from] CompileError),
+    /// The callee speaks something else by these documents.
+    #[error("`{workload}` does not speak {asked} in this policy")]
+    Protocol {
+        /// The callee.
+        workload: String,
+        /// What was spoken.
+        asked: &'static str,
+    },
+    /// Whether a template matches depends on the path, and paths are not recorded.
+    #[error("the path was not recorded, and by it this policy may decide in one way or another")]
+    Path,
+}
+
+/// A decision, and all that its reasons are made from.
+struct Case<'a> {
+    /// The caller, if the policy knows it.
+    caller: Option<WorkloadNumber>,
+    callee: WorkloadNumber,
+    /// The caller's and the callee's.
+    sides: (ExplainedSide, ExplainedSide),
+    call: &'a Asked,
+    call_text: &'a str,
+    decision: &'a Decision,
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
@@ -127,30 +154,43 @@ impl PolicySet {
         }
         self.must_be_listened(&question)?;
         let answer = self.answer(&question)?;
-        let callee = answer.callee;
+        self.reasoned(&Case {
+            caller: Some(answer.caller),
+            callee: answer.callee,
+            sides: (self.explained(&question.caller)?, self.explained(&question.callee)?),
+            call: &question.call,
+            call_text: &question.call_text,
+            decision: &answer.decision,
+        })
+    }
+
+    /// Every reason of one decision.
+    fn reasoned(&self, case: &Case<'_>) -> Result<Explanation, ExplainError> {
+        let Case { callee, decision, .. } = *case;
         let segment = self.workload(callee).and_then(|it| self.segments.get(it.segment));
         let guards = self.guards.iter().filter(|guard| guard.to.members.contain(callee));
         let mode = segment.map_or(Mode::Enforce, |segment| segment.mode);
+        let (caller_side, callee_side) = case.sides.clone();
         let mut explanation = Explanation {
             schema_version: 1,
-            verdict: answer.decision.verdict.as_str().to_owned(),
-            by: answer.decision.by.to_string(),
-            why: self.why(&answer.decision.by),
-            call: question.call_text.clone(),
-            route: answer.decision.route.as_deref().map(str::to_owned),
-            caller: self.explained(&question.caller)?,
-            callee: self.explained(&question.callee)?,
+            verdict: decision.verdict.as_str().to_owned(),
+            by: decision.by.to_string(),
+            why: self.why(&decision.by),
+            call: case.call_text.to_owned(),
+            route: decision.route.as_deref().map(str::to_owned),
+            boundaries: self.boundaries(&caller_side, &callee_side),
+            caller: caller_side,
+            callee: callee_side,
             segment: segment.map_or_else(String::new, |segment| segment.name.clone()),
             mode: match mode {
                 Mode::Enforce => "enforce".to_owned(),
                 Mode::Audit => "audit".to_owned(),
             },
-            guards: guards.map(|guard| self.guard_line(guard, answer.caller)).collect(),
-            boundaries: self.boundaries(&question),
-            rules: self.rule_lines(&question, &answer)?,
+            guards: guards.map(|guard| self.guard_line(guard, case.caller)).collect(),
+            rules: self.rule_lines(case)?,
             so: String::new(),
         };
-        explanation.so = reasons::so(&explanation, &answer.decision);
+        explanation.so = reasons::so(&explanation, decision);
         Ok(explanation)
     }
 }

@@ -4,13 +4,15 @@ use cellwall_policy::{
     By, CallDocument, CallerDocument, Callers, Decision, Snapshot, SnapshotDocument, Verdict,
 };
 
-use super::{ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement, Explanation};
+use super::{
+    Case, ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement, Explanation,
+};
 use crate::{
     CompileError, PolicySet,
-    model::{Guard, Rule, WorkloadNumber},
+    model::{Guard, Members, Rule, WorkloadNumber},
     question::{Asked, Question, Side},
     suggest::nearest,
-    trial::{Answer, ask},
+    trial::ask,
 };
 
 /// How many calls of a rule are spelled out.
@@ -78,11 +80,16 @@ impl PolicySet {
         }
     }
 
-    pub(super) fn guard_line(&self, guard: &Guard, caller: WorkloadNumber) -> ExplainedStatement {
-        let name = self.workload(caller).map_or("", |workload| workload.name.as_str());
-        let (applies, because) = if guard.except.contains(&caller) {
+    pub(super) fn guard_line(
+        &self,
+        guard: &Guard,
+        caller: Option<WorkloadNumber>,
+    ) -> ExplainedStatement {
+        let known = caller.and_then(|caller| self.workload(caller));
+        let name = known.map_or("", |workload| workload.name.as_str());
+        let (applies, because) = if caller.is_some_and(|caller| guard.except.contains(&caller)) {
             (false, format!("{name} is an exception"))
-        } else if guard.from.members.contain(caller) {
+        } else if among(&guard.from.members, caller) {
             (true, format!("denies {} -> {}", guard.from.text, guard.to.text))
         } else {
             (false, format!("caller is not {}", guard.from.text))
@@ -90,11 +97,15 @@ impl PolicySet {
         ExplainedStatement { name: guard.name.clone(), applies, because, nearest: false }
     }
 
-    pub(super) fn boundaries(&self, question: &Question) -> Vec<ExplainedBoundary> {
-        let values = |side: &Side| -> Vec<String> {
+    pub(super) fn boundaries(
+        &self,
+        caller: &ExplainedSide,
+        callee: &ExplainedSide,
+    ) -> Vec<ExplainedBoundary> {
+        let values = |side: &ExplainedSide| -> Vec<String> {
             side.environment.split('/').map(str::to_owned).collect()
         };
-        let pairs = values(&question.caller).into_iter().zip(values(&question.callee));
+        let pairs = values(caller).into_iter().zip(values(callee));
         self.template
             .variables()
             .zip(pairs)
@@ -109,20 +120,20 @@ impl PolicySet {
 
     pub(super) fn rule_lines(
         &self,
-        question: &Question,
-        answer: &Answer,
+        case: &Case<'_>,
     ) -> Result<Vec<ExplainedStatement>, CompileError> {
-        let mut document = self.compiler().compile(answer.callee, &question.callee.environment)?;
+        let mut document = self.compiler().compile(case.callee, &case.sides.1.environment)?;
         // Only the calls are of interest here.
         document.guards.clear();
         let (mut lines, mut fits) = (Vec::new(), Vec::new());
-        for rule in self.rules.iter().filter(|rule| rule.to.contains(&answer.callee)) {
-            let caller_fits = rule.from.members.contain(answer.caller);
-            let fit = self.fit(&document, &rule.name, question)?;
-            lines.push(rule_line(rule, caller_fits, fit, &answer.decision));
+        for rule in self.rules.iter().filter(|rule| rule.to.contains(&case.callee)) {
+            // `any` means every workload of the policy, and nobody else.
+            let caller_fits = case.caller.is_some_and(|caller| rule.from.members.contain(caller));
+            let fit = self.fit(&document, &rule.name, case.call)?;
+            lines.push(rule_line(rule, caller_fits, fit, case.decision));
             fits.push((caller_fits, fit == Fit::Named));
         }
-        if answer.decision.by == By::Default {
+        if case.decision.by == By::Default {
             let near = |wanted| fits.iter().position(|fit| *fit == wanted);
             let nearest = near((false, true)).or_else(|| near((true, false)));
             if let Some(line) = nearest.and_then(|at| lines.get_mut(at)) {
@@ -137,7 +148,7 @@ impl PolicySet {
         &self,
         document: &SnapshotDocument,
         rule: &str,
-        question: &Question,
+        call: &Asked,
     ) -> Result<Fit, CompileError> {
         let opened = |from: Callers| {
             let mut document = document.clone();
@@ -154,9 +165,9 @@ impl PolicySet {
         let among = opened(Callers::Any);
         let mut alone = among.clone();
         alone.rules.retain(|other| other.name == rule);
-        if allowed(among, question)? {
+        if allowed(among, call)? {
             Ok(Fit::Named)
-        } else if allowed(alone, question)? {
+        } else if allowed(alone, call)? {
             Ok(Fit::LessSpecific)
         } else {
             Ok(Fit::No)
@@ -168,10 +179,19 @@ impl PolicySet {
     }
 }
 
+/// Whether somebody is kept out by a guard on these. `any` is also whoever is unknown (AZ-02).
+fn among(members: &Members, caller: Option<WorkloadNumber>) -> bool {
+    match (members, caller) {
+        (Members::Any, _) => true,
+        (Members::Some(_), None) => false,
+        (Members::Some(members), Some(caller)) => members.contains(&caller),
+    }
+}
+
 /// Whether the callee itself, as caller, may make the call.
-fn allowed(document: SnapshotDocument, question: &Question) -> Result<bool, CompileError> {
+fn allowed(document: SnapshotDocument, call: &Asked) -> Result<bool, CompileError> {
     let snapshot = Snapshot::new(document)?;
-    let decision = ask(&snapshot, snapshot.callee(), &question.call);
+    let decision = ask(&snapshot, snapshot.callee(), call);
     Ok(decision.is_some_and(|decision| decision.verdict == Verdict::Allow))
 }
 

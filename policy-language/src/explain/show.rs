@@ -18,17 +18,35 @@ impl fmt::Display for Explanation {
             write!(f, "  (template {route})")?;
         }
         writeln!(f, "\n")?;
+        self.clauses().fmt(f)
+    }
+}
+
+/// The guards, boundaries and rules of an explanation, and the outcome: what stands below its head.
+#[derive(Clone, Copy, Debug)]
+pub struct Clauses<'a>(&'a Explanation);
+
+impl Explanation {
+    /// What stands below the head.
+    pub const fn clauses(&self) -> Clauses<'_> {
+        Clauses(self)
+    }
+}
+
+impl fmt::Display for Clauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(explanation) = self;
         let mut head = "guards";
-        for guard in &self.guards {
+        for guard in &explanation.guards {
             line(f, head, &guard.name, guard.applies, &guard.because)?;
             writeln!(f)?;
             head = "";
         }
-        if self.guards.is_empty() {
-            writeln!(f, "  guards   none is about {}", self.callee.workload)?;
+        if explanation.guards.is_empty() {
+            writeln!(f, "  guards   none is about {}", explanation.callee.workload)?;
         }
         head = "boundary";
-        for boundary in &self.boundaries {
+        for boundary in &explanation.boundaries {
             let sign = if boundary.crossed { "!=" } else { "==" };
             let because = format!("{} {sign} {}", boundary.caller, boundary.callee);
             line(f, head, &boundary.variable, boundary.crossed, &because)?;
@@ -36,21 +54,22 @@ impl fmt::Display for Explanation {
             head = "";
         }
         head = "rules";
-        for rule in &self.rules {
+        for rule in &explanation.rules {
             line(f, head, &rule.name, rule.applies, &rule.because)?;
             writeln!(f, "{}", if rule.nearest { "  <- nearest" } else { "" })?;
             head = "";
         }
-        if self.rules.is_empty() {
-            writeln!(f, "  rules    none is about {}", self.callee.workload)?;
+        if explanation.rules.is_empty() {
+            writeln!(f, "  rules    none is about {}", explanation.callee.workload)?;
         }
-        write!(f, "  so       {}", self.so)
+        write!(f, "  so       {}", explanation.so)
     }
 }
 
 impl Explanation {
     fn side(&self, f: &mut fmt::Formatter<'_>, head: &str, side: &ExplainedSide) -> fmt::Result {
         let name = match side.environment.as_str() {
+            _ if side.workload.is_empty() => "not in the policy".to_owned(),
             "" => side.workload.clone(),
             environment => format!("{environment}/{}", side.workload),
         };

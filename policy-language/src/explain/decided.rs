@@ -1,0 +1,156 @@
+//! Why a call that was made was decided as it was, from what is recorded of it.
+
+use cellwall_policy::{Decision, Protocol, Snapshot, canonical_id, is_grpc_name};
+use spiffe::SpiffeId;
+
+use super::{Case, ExplainError, ExplainedSide, Explanation};
+use crate::{CompileError, PolicySet, question::Asked, trial::ask};
+
+/// A value for a parameter of a path template that nobody writes as a literal.
+const ANY: &str = "~";
+
+/// More segments than a template has, so that a path can be found that only a tail matches.
+const MAX_SEGMENTS: usize = 34;
+
+/// A call as it is recorded: without its path.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PastCall {
+    /// The caller's SPIFFE ID, canonical.
+    pub caller: String,
+    /// The callee's SPIFFE ID, canonical.
+    pub callee: String,
+    /// What was called.
+    pub call: DecidedCall,
+}
+
+/// What was called.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum DecidedCall {
+    /// An HTTP request.
+    Http {
+        /// Its method.
+        method: String,
+        /// The template that it belonged to; `None` when none matched its path and method.
+        route: Option<String>,
+    },
+    /// A gRPC request: `pkg.Service/Method`.
+    Grpc(String),
+    /// A connection.
+    Tcp,
+}
+
+impl PolicySet {
+    /// Says why a call was decided as it was, by these documents.
+    ///
+    /// # Errors
+    ///
+    /// [`ExplainError`] when the callee is no workload of these documents or does not speak this,
+    /// when an ID is none, and when the documents can say it only of a path.
+    pub fn explain_past(&self, past: &PastCall) -> Result<Explanation, ExplainError> {
+        let id = |text: &str| {
+            canonical_id(text).ok_or_else(|| ExplainError::Question(format!("`{text}` is no ID")))
+        };
+        let (caller_id, callee_id) = (id(&past.caller)?, id(&past.callee)?);
+        let unknown = || CompileError::UnknownCallee(past.callee.clone());
+        let (callee, environment) = self.find(&callee_id).ok_or_else(unknown)?;
+        let document = self.compiler().compile(callee, &environment)?;
+        let snapshot = Snapshot::new(document).map_err(CompileError::from)?;
+        let (call, decision) = past.call.asked(&snapshot, &caller_id)?;
+        self.reasoned(&Case {
+            caller: self.find(&caller_id).map(|(number, _)| number),
+            callee,
+            sides: (self.side_of(&caller_id), self.side_of(&callee_id)),
+            call: &call,
+            call_text: &past.call.text(),
+            decision: &decision,
+        })
+    }
+
+    /// A side by its ID: without a name if the policy knows none.
+    fn side_of(&self, id: &SpiffeId) -> ExplainedSide {
+        let (workload, environment) = match self.identify(id) {
+            Some((workload, environment)) => (workload.to_owned(), environment),
+            None => (String::new(), self.template.read(id).map_or_else(String::new, |it| it.1)),
+        };
+        ExplainedSide { workload, environment, spiffe_id: id.to_string() }
+    }
+}
+
+impl DecidedCall {
+    /// The call as people read it.
+    fn text(&self) -> String {
+        match self {
+            Self::Http { method, route: Some(route) } => format!("{method} {route}"),
+            Self::Http { method, route: None } => {
+                format!("{method}, on a path that no template with this method matches")
+            }
+            Self::Grpc(method) => method.clone(),
+            Self::Tcp => "tcp".to_owned(),
+        }
+    }
+
+    /// A call that the snapshot answers as it answers the one that is recorded.
+    fn asked(
+        &self,
+        snapshot: &Snapshot,
+        caller: &SpiffeId,
+    ) -> Result<(Asked, Decision), ExplainError> {
+        let protocol = match self {
+            Self::Http { .. } => Protocol::Http,
+            Self::Grpc(_) => Protocol::Grpc,
+            Self::Tcp => Protocol::Tcp,
+        };
+        if snapshot.protocol() != protocol {
+            let workload = snapshot.workload().to_string();
+            return Err(ExplainError::Protocol { workload, asked: protocol.as_str() });
+        }
+        match self {
+            Self::Http { method, route: Some(route) } => {
+                let path = example(route);
+                answered(snapshot, caller, Asked::Http { method: method.clone(), path })
+                    .ok_or(ExplainError::Path)
+            }
+            Self::Http { method, route: None } => unmatched(snapshot, caller, method),
+            Self::Grpc(text) => {
+                let asked = grpc(text).ok_or_else(|| {
+                    ExplainError::Question("not `pkg.Service/Method`: no rule can name it".into())
+                })?;
+                answered(snapshot, caller, asked).ok_or(ExplainError::Path)
+            }
+            Self::Tcp => answered(snapshot, caller, Asked::Tcp { port: snapshot.port() })
+                .ok_or(ExplainError::Path),
+        }
+    }
+}
+
+fn answered(snapshot: &Snapshot, caller: &SpiffeId, asked: Asked) -> Option<(Asked, Decision)> {
+    let decision = ask(snapshot, caller, &asked)?;
+    Some((asked, decision))
+}
+
+/// A path of the template.
+fn example(template: &str) -> String {
+    let segments = template.split('/').map(|it| if it.starts_with('{') { ANY } else { it });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// A path that no template matches, with as many segments as it takes. What is unmatched because
+/// of its literals is as much unmatched with others in their place, so one of these stands for it.
+fn unmatched(
+    snapshot: &Snapshot,
+    caller: &SpiffeId,
+    method: &str,
+) -> Result<(Asked, Decision), ExplainError> {
+    let paths = std::iter::once("/".to_owned())
+        .chain((1..=MAX_SEGMENTS).map(|segments| format!("/{ANY}").repeat(segments)));
+    let mut answers = paths.filter_map(|path| {
+        answered(snapshot, caller, Asked::Http { method: method.to_owned(), path })
+    });
+    answers.find(|(_, decision)| decision.route.is_none()).ok_or(ExplainError::Path)
+}
+
+fn grpc(text: &str) -> Option<Asked> {
+    let (service, method) = text.split_once('/')?;
+    let named = is_grpc_name(service) && is_grpc_name(method) && !method.contains('.');
+    named.then(|| Asked::Grpc { service: service.to_owned(), method: method.to_owned() })
+}
