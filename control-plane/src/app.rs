@@ -24,11 +24,12 @@ use crate::{
     founding::{self, TrustRoot},
     gauges::Gauges,
     health::{self, Health},
+    ledger::Ledger,
     metrics::install,
     offline,
     operators::{self, Operators, ProcessFacts},
     policy_book::PolicyBook,
-    store::{SealingKey, Store, StoreThread},
+    store::{LedgerReader, SealingKey, Store, StoreThread},
 };
 
 /// From the signal to the end of all work; the process ends within 5 s.
@@ -148,26 +149,38 @@ async fn serve(
     let embedded = Embedded::new(authority.clone(), book.clone());
     let agent = Agent::new(embedded, drain.tasks().clone(), drain.stop().clone());
     let holdings = agent.holdings();
+    let reader = LedgerReader::new(&config.data.database());
+    let (ledger, ledger_writer) = Ledger::new(store.clone(), reader);
     let distribution = Distribution {
         book: book.clone(),
         signer: Arc::new(root.signer),
         fleet: fleet.clone(),
+        ledger: ledger.clone(),
         drain: drain.clone(),
     };
     let gauges = Gauges {
         material: material.clone(),
-        authority,
+        authority: authority.clone(),
         book: book.clone(),
         fleet: fleet.clone(),
         holdings: holdings.clone(),
         store: store.clone(),
         environments: Arc::default(),
     };
-    let operators =
-        Operators { process: facts.clone(), book, fleet, holdings, store, drain: drain.clone() };
+    let operators = Operators {
+        process: facts.clone(),
+        authority,
+        book,
+        fleet,
+        holdings,
+        ledger,
+        store,
+        drain: drain.clone(),
+    };
     let health = Health { metrics: metrics.clone(), gauges, drain: drain.clone() };
     drain.spawn_vital("own svid", own.keep(drain.stop().clone()));
     drain.spawn_vital("mesh", distribution::serve(doors.mesh, distribution, material));
+    drain.spawn_vital("ledger", ledger_writer.run(drain.stop().clone()));
     drain.spawn_vital("operators", operators::serve(doors.operator, operators));
     drain.spawn_vital("health", health.serve(doors.health));
     drain.spawn_vital("metrics", Health::upkeep(metrics, drain.clone()));

@@ -1,8 +1,8 @@
 //! cellwalld: the identity vault, the policy book and their distribution.
 //!
 //! `authority` signs, `registry` says who is entitled, `policy_book` keeps what people applied,
-//! `distribution` brings it to the sidecars, `operators` is the door for people, `audit` and
-//! `store` remember. Nothing here is in the path of a call.
+//! `distribution` brings it to the sidecars, `ledger` takes in what they decided, `operators` is the
+//! door for people, `audit` and `store` remember. Nothing here is in the path of a call.
 
 pub mod app;
 pub mod args;
@@ -20,6 +20,7 @@ pub mod gauges;
 pub mod hardening;
 pub mod health;
 pub mod http;
+pub mod ledger;
 pub mod logging;
 pub mod metrics;
 pub mod offline;

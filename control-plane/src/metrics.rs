@@ -11,12 +11,14 @@ const SIGN_SECONDS: [f64; 10] =
 const CONVERGENCE_SECONDS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// Counters: name and help.
-const COUNTERS: [(&str, &str); 6] = [
+const COUNTERS: [(&str, &str); 8] = [
     ("cellwall_ca_svids_issued_total", "Certificates asked of the authority, by result."),
     ("cellwall_attestation_failures_total", "Callers of the Workload API that are nobody."),
     ("cellwall_workload_connections_refused_total", "Connections over one user's limit."),
     ("cellwall_changes_total", "Policies proposed, by result."),
     ("cellwall_audit_append_failures_total", "Audit records that could not be written."),
+    ("cellwall_ledger_batches_total", "Batches of decisions from sidecars, by result."),
+    ("cellwall_ledger_forgotten_total", "Decisions and edges that were too old or too many."),
     ("cellwall_tls_handshakes_total", "Handshakes of sidecars, by result and reason."),
 ];
 

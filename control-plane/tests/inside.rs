@@ -12,8 +12,9 @@ use cellwall_control_plane::{
     distribution::{Distribution, Fleet, MeshListener, serve},
     drain::Drain,
     embedded::Embedded,
+    ledger::Ledger,
     policy_book::{PolicyBook, Proposal},
-    store::{SealingKey, Store},
+    store::{LedgerReader, SealingKey, Store},
 };
 use cellwall_policy::PolicySigner;
 use cellwall_policy_language::Sources;
@@ -34,13 +35,16 @@ const TTL: Duration = Duration::from_secs(3);
 #[tokio::test]
 async fn a_stream_ends_with_the_svid_that_opened_it_and_goes_on_with_the_next() {
     // ROT-05
-    let Vault { authority, book, anchor, _dir } = vault().await;
+    let Vault { authority, book, anchor, store, _dir: dir } = vault().await;
     let own = OwnIdentity::establish(authority.clone()).await.unwrap();
     let (material, drain) = (own.material(), Drain::default());
     drain.spawn(own.keep(drain.stop().clone()));
     let signer = PolicySigner::from_pkcs8(&PolicySigner::generate().unwrap()).unwrap();
+    // Nothing is reported here, so nobody writes what would be.
+    let (ledger, _writer) = Ledger::new(store, LedgerReader::new(dir.path()));
     let distribution = Distribution {
         book,
+        ledger,
         signer: Arc::new(signer),
         fleet: Fleet::default(),
         drain: drain.clone(),
@@ -102,6 +106,7 @@ struct Vault {
     authority: Arc<Authority>,
     book: Arc<PolicyBook>,
     anchor: CertificateDer<'static>,
+    store: Store,
     _dir: TempDir,
 }
 
@@ -115,9 +120,9 @@ async fn vault() -> Vault {
     let new = Ca::found(&trust_domain, now, Duration::from_secs(3600)).unwrap();
     let ca = Ca::load(trust_domain.clone(), new.certificate.clone(), &new.key).unwrap();
     let authority = Arc::new(Authority::new(ca, TTL, store.clone(), 0));
-    let book = PolicyBook::open(trust_domain, store, sealing, 1).await.unwrap();
+    let book = PolicyBook::open(trust_domain, store.clone(), sealing, 1).await.unwrap();
     let sources = Sources::single(we_are_nobody());
     let proposal = Proposal { sources, message: String::new(), actor: "test".into() };
     book.apply(proposal, now).await.unwrap();
-    Vault { authority, book: Arc::new(book), anchor: new.certificate, _dir: dir }
+    Vault { authority, book: Arc::new(book), anchor: new.certificate, store, _dir: dir }
 }

@@ -97,6 +97,112 @@ pub struct Endpoints {
     #[prost(string, repeated, tag = "2")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// What one sidecar decided since its last batch.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FlowBatch {
+    /// As in the hello: numbers of one instance have nothing to do with those of another.
+    #[prost(string, tag = "1")]
+    pub instance: ::prost::alloc::string::String,
+    /// 1, 2, 3 and so on.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// The SPIFFE ID that was called: the sidecar's own, or the batch is refused.
+    #[prost(string, tag = "3")]
+    pub callee: ::prost::alloc::string::String,
+    /// Calls and TCP connections, counted; at most 1,024.
+    #[prost(message, repeated, tag = "4")]
+    pub edges: ::prost::alloc::vec::Vec<EdgeCount>,
+    /// Denials, and calls that passed in audit, one by one; at most 256.
+    #[prost(message, repeated, tag = "5")]
+    pub decisions: ::prost::alloc::vec::Vec<DecisionRecord>,
+    /// How many decisions the sidecar could not keep until now, since its last batch.
+    #[prost(uint64, tag = "6")]
+    pub dropped: u64,
+}
+/// The batch with this number, or one that came before it, is on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FlowReceipt {
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+}
+/// How often one caller made one call with one verdict.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EdgeCount {
+    /// A SPIFFE ID.
+    #[prost(string, tag = "1")]
+    pub caller: ::prost::alloc::string::String,
+    /// The policy's template with its method: `POST /v1/payments/{id}`, `pkg.Service/Method`,
+    /// `tcp:5432`; empty for a call that no template matches. Never a path.
+    #[prost(string, tag = "2")]
+    pub call: ::prost::alloc::string::String,
+    /// `allow`, `deny` or `audit`.
+    #[prost(string, tag = "3")]
+    pub verdict: ::prost::alloc::string::String,
+    /// A rule's name, `guard/NAME`, `boundary/VARIABLE` or `default`.
+    #[prost(string, tag = "4")]
+    pub by: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub policy_version: u64,
+    #[prost(uint64, tag = "6")]
+    pub count: u64,
+    /// Milliseconds since 1970, by the sidecar's clock.
+    #[prost(uint64, tag = "7")]
+    pub first_ms: u64,
+    #[prost(uint64, tag = "8")]
+    pub last_ms: u64,
+}
+/// One decision that somebody may ask about. Text is empty where something is not known.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecisionRecord {
+    /// `d_` and 26 characters.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Milliseconds since 1970, by the sidecar's clock.
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    /// `call` or `connection`.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// `http`, `grpc` or `tcp`.
+    #[prost(string, tag = "4")]
+    pub protocol: ::prost::alloc::string::String,
+    /// `allow` only where a policy revoked what was allowed before.
+    #[prost(string, tag = "5")]
+    pub verdict: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub by: ::prost::alloc::string::String,
+    /// How the call ended: `policy_denied`, `policy_revoked`, `no_policy`, `tls_refused`, or for a
+    /// call in audit whatever became of it.
+    #[prost(string, tag = "7")]
+    pub reason: ::prost::alloc::string::String,
+    /// Why a handshake was refused.
+    #[prost(string, tag = "8")]
+    pub tls_reason: ::prost::alloc::string::String,
+    /// 0 without a policy.
+    #[prost(uint64, tag = "9")]
+    pub policy_version: u64,
+    #[prost(string, tag = "10")]
+    pub caller: ::prost::alloc::string::String,
+    #[prost(string, tag = "11")]
+    pub caller_workload: ::prost::alloc::string::String,
+    /// Of the caller's certificate, hexadecimal.
+    #[prost(string, tag = "12")]
+    pub caller_serial: ::prost::alloc::string::String,
+    /// `IP:PORT` of the other sidecar.
+    #[prost(string, tag = "13")]
+    pub caller_address: ::prost::alloc::string::String,
+    #[prost(string, tag = "14")]
+    pub method: ::prost::alloc::string::String,
+    /// `pkg.Service/Method`.
+    #[prost(string, tag = "15")]
+    pub rpc: ::prost::alloc::string::String,
+    /// The policy's template.
+    #[prost(string, tag = "16")]
+    pub route: ::prost::alloc::string::String,
+    /// W3C Trace Context.
+    #[prost(string, tag = "17")]
+    pub trace_id: ::prost::alloc::string::String,
+}
 /// Generated client implementations.
 pub mod distribution_client {
     #![allow(
@@ -216,6 +322,29 @@ pub mod distribution_client {
                 .insert(GrpcMethod::new("cellwall.v1.Distribution", "Attach"));
             self.inner.streaming(req, path, codec).await
         }
+        /// What a sidecar decided. Its batches come one after the other, and each is answered when it is
+        /// on the disk. One that was not answered is sent again under the same number, and counts once.
+        pub async fn report(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FlowBatch>,
+        ) -> std::result::Result<tonic::Response<super::FlowReceipt>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/cellwall.v1.Distribution/Report",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("cellwall.v1.Distribution", "Report"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -243,6 +372,12 @@ pub mod distribution_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::ProxyMessage>>,
         ) -> std::result::Result<tonic::Response<Self::AttachStream>, tonic::Status>;
+        /// What a sidecar decided. Its batches come one after the other, and each is answered when it is
+        /// on the disk. One that was not answered is sent again under the same number, and counts once.
+        async fn report(
+            &self,
+            request: tonic::Request<super::FlowBatch>,
+        ) -> std::result::Result<tonic::Response<super::FlowReceipt>, tonic::Status>;
     }
     /// Policy to the sidecars, and where each workload is served. Mutual TLS; the caller is whoever its
     /// X509-SVID says, and is told only what concerns that SPIFFE ID (POL-04).
@@ -366,6 +501,49 @@ pub mod distribution_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/cellwall.v1.Distribution/Report" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportSvc<T: Distribution>(pub Arc<T>);
+                    impl<T: Distribution> tonic::server::UnaryService<super::FlowBatch>
+                    for ReportSvc<T> {
+                        type Response = super::FlowReceipt;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FlowBatch>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Distribution>::report(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::SocketAddr};
 use cellwall_api::distribution::{Ack, Hello, Nack, Serving};
 use tonic::Status;
 
-const MAX_TEXT_BYTES: usize = 128;
+pub(super) const MAX_TEXT_BYTES: usize = 128;
 const MAX_DESTINATIONS: usize = 256;
 const MAX_DESTINATION_BYTES: usize = 300;
 const MAX_ADDRESSES: usize = 8;
@@ -82,14 +82,14 @@ fn answered(version: u64, hash: &[u8]) -> Result<Answered, Status> {
 }
 
 /// Text that ends in logs and on terminals: no control characters (OBS-01).
-fn text(field: &str, text: String, max_bytes: usize) -> Result<String, Status> {
+pub(super) fn text(field: &str, text: String, max_bytes: usize) -> Result<String, Status> {
     if text.len() > max_bytes || text.chars().any(char::is_control) {
         return Err(refused(&format!("{field}: too long, or with control characters")));
     }
     Ok(text)
 }
 
-fn refused(message: &str) -> Status {
+pub(super) fn refused(message: &str) -> Status {
     Status::invalid_argument(message)
 }
 

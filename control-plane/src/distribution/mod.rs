@@ -3,6 +3,7 @@
 mod attach;
 mod fleet;
 mod hello;
+mod report;
 mod serve;
 mod stream;
 

@@ -1,5 +1,6 @@
 //! The operators' API: HTTP and JSON over a unix socket that only our own user and root may use.
 
+mod decisions;
 mod listener;
 mod policy;
 mod views;
@@ -15,7 +16,8 @@ use http::StatusCode;
 use spiffe::TrustDomain;
 
 use crate::{
-    distribution::Fleet, drain::Drain, http::Problem, policy_book::PolicyBook, store::Store,
+    authority::Authority, distribution::Fleet, drain::Drain, http::Problem, ledger::Ledger,
+    policy_book::PolicyBook, store::Store,
 };
 
 pub use listener::{Operator, serve};
@@ -25,12 +27,16 @@ pub use listener::{Operator, serve};
 pub struct Operators {
     /// Where this process listens, and since when.
     pub process: ProcessFacts,
+    /// Who signs.
+    pub authority: Arc<Authority>,
     /// The policy in force, and the one way to replace it.
     pub book: Arc<PolicyBook>,
     /// Who is connected.
     pub fleet: Fleet,
     /// Which certificates are in use.
     pub holdings: Holdings,
+    /// What was decided.
+    pub ledger: Ledger,
     /// What was recorded.
     pub store: Store,
     /// Runs the connections.
@@ -61,6 +67,9 @@ fn router(operators: Operators) -> Router {
         .route("/v1/proxies", get(views::proxies))
         .route("/v1/policy", get(policy::current).post(policy::apply))
         .route("/v1/explain", post(policy::explain))
+        .route("/v1/decisions", get(decisions::recent))
+        .route("/v1/decisions/{id}", get(decisions::one))
+        .route("/v1/edges", get(decisions::edges))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not found", "no such resource"))
         .method_not_allowed_fallback(async || {
             let status = StatusCode::METHOD_NOT_ALLOWED;

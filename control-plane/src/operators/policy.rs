@@ -13,7 +13,10 @@ use http::{StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
 
-use super::{Operator, Operators};
+use super::{
+    Operator, Operators,
+    decisions::{self, Facts},
+};
 use crate::{
     clock::rfc3339,
     http::{Problem, document},
@@ -33,10 +36,14 @@ struct ApplyRequest {
     message: String,
 }
 
+/// A call that might be made, or one that was.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ExplainRequest {
-    call: String,
+enum ExplainRequest {
+    #[serde(rename = "call")]
+    Call(String),
+    #[serde(rename = "decision")]
+    Decision(Facts),
 }
 
 pub(super) async fn current(State(operators): State<Arc<Operators>>) -> Response {
@@ -93,7 +100,10 @@ pub(super) async fn explain(
     State(operators): State<Arc<Operators>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let ExplainRequest { call } = body(request).await?;
+    let call = match body(request).await? {
+        ExplainRequest::Call(call) => call,
+        ExplainRequest::Decision(facts) => return decisions::explain(&operators, &facts).await,
+    };
     let edition = operators.book.edition();
     let Some(policy) = &edition.policy else {
         return Ok(no_policy(StatusCode::UNPROCESSABLE_ENTITY));

@@ -1,6 +1,10 @@
 //! What operators may read: the process, the identities, the sidecars.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use axum::{
     extract::State,
@@ -13,7 +17,7 @@ use serde_json::json;
 
 use super::Operators;
 use crate::{
-    clock::rfc3339,
+    clock::{rfc3339, rfc3339_milliseconds},
     distribution::ProxyRow,
     http::{Problem, document},
     registry::Registration,
@@ -21,12 +25,20 @@ use crate::{
 };
 
 pub(super) async fn status(State(operators): State<Arc<Operators>>) -> Response {
-    let (process, edition) = (&operators.process, operators.book.edition());
+    let process = &operators.process;
+    let edition = operators.book.edition();
+    let policy = edition.policy.as_ref();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     document(&json!({
         "trust_domain": process.trust_domain.to_string(),
         "version": env!("CARGO_PKG_VERSION"),
         "policy_epoch": edition.epoch,
         "policy_version": edition.version.0,
+        "policy_applied_at": policy.map(|policy| rfc3339(policy.applied_at)),
+        "policy_applied_by": policy.map(|policy| policy.applied_by.clone()),
+        "now": rfc3339_milliseconds(u64::try_from(now.as_millis()).unwrap_or_default()),
+        "authority_not_after": rfc3339(operators.authority.ca().not_after),
+        "issues": operators.authority.is_able(SystemTime::now()),
         "mesh": process.mesh,
         "health": process.health,
         "workload_socket": process.workload_socket,

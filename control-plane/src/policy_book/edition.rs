@@ -146,6 +146,25 @@ impl PolicyBook {
         self.current.borrow().clone()
     }
 
+    /// A version that was in force, now or before; `None` if there never was one of this number.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyBookError`] when it cannot be read, is not what was applied, or is refused by this
+    /// release.
+    pub async fn past(
+        &self,
+        version: PolicyVersion,
+    ) -> Result<Option<Arc<Edition>>, PolicyBookError> {
+        let current = self.edition();
+        if current.version == version && current.policy.is_some() {
+            return Ok(Some(current));
+        }
+        let row = self.store.policy(version.0).await.map_err(PolicyBookError::Store)?;
+        let edition = row.map(|row| restore(&self.trust_domain, &self.sealing, row)).transpose()?;
+        Ok(edition.map(Arc::new))
+    }
+
     /// Where each new edition appears.
     pub fn editions(&self) -> watch::Receiver<Arc<Edition>> {
         self.current.subscribe()

@@ -8,8 +8,9 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 1;
+/// What each version of the schema adds to the one before: an older database is brought up.
+const SCHEMA: [&str; 2] = [include_str!("schema.sql"), include_str!("ledger/schema.sql")];
+const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 /// Only readers from outside can hold us up: `sqlite3` in an operator's hands.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -39,7 +40,7 @@ pub enum DatabaseError {
     Thread(#[source] io::Error),
 }
 
-/// Opens the database at `path` and makes its tables if there are none.
+/// Opens the database at `path` and makes the tables that it lacks.
 pub(super) fn open(path: &Path) -> Result<Connection, DatabaseError> {
     let sqlite = |source| DatabaseError::Sqlite { path: path.to_owned(), source };
     let mut database = Connection::open_with_flags(
@@ -64,8 +65,13 @@ fn prepare(database: &mut Connection) -> rusqlite::Result<()> {
     database.pragma_update(None, "trusted_schema", "OFF")?;
     database.pragma_update(None, "temp_store", "MEMORY")?;
     let transaction = database.transaction()?;
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(SCHEMA)?;
+    let found = version(&transaction)?;
+    if let Ok(known) = usize::try_from(found)
+        && found < SCHEMA_VERSION
+    {
+        for step in SCHEMA.iter().skip(known) {
+            transaction.execute_batch(step)?;
+        }
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     transaction.commit()

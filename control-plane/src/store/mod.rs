@@ -3,6 +3,7 @@
 mod audit;
 mod database;
 mod issuances;
+mod ledger;
 mod policies;
 mod sealing;
 mod trust_domain;
@@ -10,6 +11,10 @@ mod writer;
 
 pub use database::DatabaseError;
 pub use issuances::{IssuanceRow, Recorded};
+pub use ledger::{
+    DecisionRow, EdgeRow, EdgeTotals, Kept, LedgerReader, ReadError, ReportRow, StoredDecision,
+    Trimmed,
+};
 pub use policies::PolicyRow;
 pub use sealing::{SealingKey, SealingKeyError, Unsealable, hex};
 pub use trust_domain::{Founded, Founding};

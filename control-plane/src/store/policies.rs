@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
     Store, StoreError,
@@ -49,6 +49,15 @@ impl Store {
     pub async fn latest_policy(&self) -> Result<Option<PolicyRow>, StoreError> {
         self.run(latest).await
     }
+
+    /// One version, if it was ever put in force.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the table cannot be read.
+    pub async fn policy(&self, version: u64) -> Result<Option<PolicyRow>, StoreError> {
+        self.run(move |database| numbered(database, version)).await
+    }
 }
 
 fn insert(database: &Connection, row: &PolicyRow) -> rusqlite::Result<()> {
@@ -72,19 +81,28 @@ fn latest(database: &Connection) -> rusqlite::Result<Option<PolicyRow>> {
         "SELECT version, applied_at, applied_by, message, sources, voucher
          FROM policies ORDER BY version DESC LIMIT 1",
     )?;
-    let row = latest.query_row([], |row| {
-        let applied_at: i64 = row.get(1)?;
-        let since = Duration::from_millis(u64::try_from(applied_at).unwrap_or_default());
-        Ok(PolicyRow {
-            version: row.get::<_, i64>(0)?.cast_unsigned(),
-            applied_at: UNIX_EPOCH + since,
-            applied_by: row.get(2)?,
-            message: row.get(3)?,
-            sources: row.get(4)?,
-            voucher: row.get(5)?,
-        })
-    });
-    row.optional()
+    latest.query_row([], policy_row).optional()
+}
+
+fn numbered(database: &Connection, version: u64) -> rusqlite::Result<Option<PolicyRow>> {
+    let mut numbered = database.prepare_cached(
+        "SELECT version, applied_at, applied_by, message, sources, voucher
+         FROM policies WHERE version = ?1",
+    )?;
+    numbered.query_row([version.cast_signed()], policy_row).optional()
+}
+
+fn policy_row(row: &Row<'_>) -> rusqlite::Result<PolicyRow> {
+    let applied_at: i64 = row.get(1)?;
+    let since = Duration::from_millis(u64::try_from(applied_at).unwrap_or_default());
+    Ok(PolicyRow {
+        version: row.get::<_, i64>(0)?.cast_unsigned(),
+        applied_at: UNIX_EPOCH + since,
+        applied_by: row.get(2)?,
+        message: row.get(3)?,
+        sources: row.get(4)?,
+        voucher: row.get(5)?,
+    })
 }
 
 #[cfg(test)]
@@ -119,6 +137,8 @@ mod tests {
         let refused = store.put_policy(row(2), record).await;
         assert!(matches!(refused, Err(StoreError::Refused(_))));
         assert_eq!(store.latest_policy().await.unwrap(), Some(row(2)));
+        assert_eq!(store.policy(1).await.unwrap(), Some(row(1)));
+        assert_eq!(store.policy(3).await.unwrap(), None);
         let head = store.verify_audit().await.unwrap();
         assert_eq!(head, Ok(Head { sequence: 2, at: 0 }));
     }

@@ -3,6 +3,7 @@
 //! It signs nothing and compiles nothing: snapshots come as bytes.
 
 mod incoming;
+mod reports;
 mod script;
 mod service;
 #[cfg(test)]
@@ -18,8 +19,11 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, transport::Server};
 
-pub use self::script::{Event, Said};
-use self::{script::Script, service::Service};
+use self::{reports::Reports, script::Script, service::Service};
+pub use self::{
+    reports::{ReportAnswer, Reported},
+    script::{Event, Said},
+};
 use crate::{
     ca::{Svid, TestCa},
     tasks::Tasks,
@@ -35,6 +39,7 @@ pub const CONTROL_PLANE_PATH: &str = "/cellwall/control-plane";
 pub struct ScriptedDistribution {
     address: SocketAddr,
     script: Arc<Script>,
+    reports: Arc<Reports>,
     tasks: Tasks,
 }
 
@@ -63,7 +68,9 @@ impl ScriptedDistribution {
         let (accepted, incoming) = mpsc::channel(16);
         let party = DangerousParty::presenting(svid).alpn(&["h2"]);
         spawner.spawn(incoming::accept(listener, party, accepted, spawner.clone()));
-        let service = DistributionServer::new(Service::new(script.clone(), spawner.clone()));
+        let reports = Arc::new(Reports::default());
+        let service = Service::new(script.clone(), reports.clone(), spawner.clone());
+        let service = DistributionServer::new(service);
         let stopped = spawner.stopped().cancelled_owned();
         let server = Server::builder().add_service(service);
         spawner.spawn_graceful(async move {
@@ -71,7 +78,7 @@ impl ScriptedDistribution {
             // A server that fails shows as calls that fail.
             drop(server.serve_with_incoming_shutdown(incoming, stopped).await);
         });
-        Ok(Self { address, script, tasks })
+        Ok(Self { address, script, reports, tasks })
     }
 
     /// Where it listens; for `--control`.
@@ -154,6 +161,44 @@ impl ScriptedDistribution {
             Said::Hello(_) | Said::Serving(_) | Said::Nack(_) | Said::Left => false,
         };
         self.event(0, deadline, fits).await
+    }
+
+    /// From now on batches of decisions are answered so. At first they are acknowledged.
+    pub fn answer_reports(&self, answer: ReportAnswer) {
+        self.reports.answer(answer);
+    }
+
+    /// Every batch of decisions that came, each time it came.
+    pub fn reports(&self) -> Vec<Reported> {
+        self.reports.all()
+    }
+
+    /// Waits until the batches that came are as wanted, and returns them.
+    ///
+    /// # Errors
+    /// If they are not within `deadline`; with all of them.
+    pub async fn reported(
+        &self,
+        deadline: Duration,
+        fit: impl Fn(&[Reported]) -> bool,
+    ) -> anyhow::Result<Vec<Reported>> {
+        let mut changes = self.reports.changes();
+        let found = async {
+            loop {
+                changes.mark_unchanged();
+                let reports = self.reports();
+                if fit(&reports) {
+                    return reports;
+                }
+                if changes.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        };
+        match tokio::time::timeout(deadline, found).await {
+            Ok(reports) => Ok(reports),
+            Err(_) => bail!("not as wanted within {deadline:?}: {:#?}", self.reports()),
+        }
     }
 
     /// Ends all streams and stops listening.

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use cellwall_api::distribution::{
-    ControlMessage, ProxyMessage, distribution_server::Distribution, proxy_message::Message,
+    ControlMessage, FlowBatch, FlowReceipt, ProxyMessage, distribution_server::Distribution,
+    proxy_message::Message,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     incoming::Caller,
+    reports::Reports,
     script::{Said, Script},
 };
 use crate::tasks::Spawner;
@@ -17,12 +19,13 @@ use crate::tasks::Spawner;
 #[derive(Debug)]
 pub(super) struct Service {
     script: Arc<Script>,
+    reports: Arc<Reports>,
     tasks: Spawner,
 }
 
 impl Service {
-    pub(super) const fn new(script: Arc<Script>, tasks: Spawner) -> Self {
-        Self { script, tasks }
+    pub(super) const fn new(script: Arc<Script>, reports: Arc<Reports>, tasks: Spawner) -> Self {
+        Self { script, reports, tasks }
     }
 }
 
@@ -39,6 +42,12 @@ impl Distribution for Service {
         let opened = self.script.open(&id);
         self.tasks.spawn(listen(request.into_inner(), self.script.clone(), opened.number, id));
         Ok(Response::new(ReceiverStream::new(opened.messages)))
+    }
+
+    async fn report(&self, request: Request<FlowBatch>) -> Result<Response<FlowReceipt>, Status> {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let Caller(id) = caller.ok_or_else(|| Status::unauthenticated("no certificate"))?;
+        self.reports.came(&id, request.into_inner()).await.map(Response::new)
     }
 }
 
