@@ -15,7 +15,8 @@ use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
-    Directory, Drain, DrainWatch, Identities, Live, Standing,
+    DecisionRecord, Decisions, Directory, Drain, DrainWatch, Identities, Live, Standing,
+    decisions::RECENT,
     directory::Endpoints,
     http::{Body, Version, serve},
     listen,
@@ -42,7 +43,13 @@ pub struct Configured {
     pub control: String,
 }
 
-/// Answers `/livez`, `/readyz`, `/metrics` and `/config`.
+/// Decisions that `/decisions` shows when it is not told how many.
+const SHOWN: usize = 50;
+
+/// What is served, for whoever asks for anything else.
+const PATHS: &str = "/livez /readyz /metrics /config /decisions?limit=N /decisions/ID\n";
+
+/// Answers `/livez`, `/readyz`, `/metrics`, `/config` and `/decisions`.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// The rendered metrics.
@@ -57,6 +64,8 @@ pub struct Admin {
     pub directory: Arc<Directory>,
     /// How the policy stands.
     pub standing: Arc<Standing>,
+    /// What was decided.
+    pub decisions: Arc<Decisions>,
     /// What was configured.
     pub configured: Configured,
 }
@@ -119,11 +128,11 @@ impl Admin {
                 text(StatusCode::OK, "text/plain; version=0.0.4", self.metrics.render())
             }
             "/config" => self.config(),
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "text/plain",
-                "/livez /readyz /metrics /config\n".to_owned(),
-            ),
+            "/decisions" => self.recent(request.uri().query()),
+            path => match path.strip_prefix("/decisions/") {
+                Some(id) => self.decision(id),
+                None => text(StatusCode::NOT_FOUND, "text/plain", PATHS.to_owned()),
+            },
         }
     }
 
@@ -168,10 +177,63 @@ impl Admin {
             workload_name: snapshot.map(|snapshot| snapshot.workload().to_string()),
             protocol: snapshot.map(|snapshot| snapshot.protocol().as_str()),
         };
-        match serde_json::to_string_pretty(&state) {
-            Ok(json) => text(StatusCode::OK, "application/json", json),
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
+        json(StatusCode::OK, &state)
+    }
+
+    /// The newest denials and audited calls, at most as many as are kept.
+    fn recent(&self, query: Option<&str>) -> Response<Body> {
+        let limit = match query.map(|query| query.strip_prefix("limit=").map(str::parse)) {
+            None => SHOWN,
+            Some(Some(Ok(limit))) => limit,
+            Some(_) => return text(StatusCode::BAD_REQUEST, "text/plain", PATHS.to_owned()),
+        };
+        let decisions = self.decisions.recent(limit.min(RECENT));
+        let decisions: Vec<_> = decisions.iter().map(AsRef::as_ref).collect();
+        json(StatusCode::OK, &Shown { schema_version: 1, decisions })
+    }
+
+    fn decision(&self, id: &str) -> Response<Body> {
+        match self.decisions.find(id) {
+            Some(record) => json(StatusCode::OK, &One { schema_version: 1, decision: &record }),
+            None => json(StatusCode::NOT_FOUND, &Unknown::default()),
         }
+    }
+}
+
+/// The answer to `/decisions`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    schema_version: u32,
+    decisions: Vec<&'a DecisionRecord>,
+}
+
+/// The answer to `/decisions/ID`.
+#[derive(Serialize)]
+struct One<'a> {
+    schema_version: u32,
+    decision: &'a DecisionRecord,
+}
+
+/// The answer when there is none. It does not repeat what was asked.
+#[derive(Serialize)]
+struct Unknown {
+    title: &'static str,
+    status: u16,
+    detail: String,
+}
+
+impl Default for Unknown {
+    fn default() -> Self {
+        let detail =
+            format!("of this process the last {RECENT} denials and audited calls are kept");
+        Self { title: "no such decision", status: StatusCode::NOT_FOUND.as_u16(), detail }
+    }
+}
+
+fn json(status: StatusCode, document: &impl Serialize) -> Response<Body> {
+    match serde_json::to_string_pretty(document) {
+        Ok(json) => text(status, "application/json", json),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
     }
 }
 

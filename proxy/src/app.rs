@@ -12,9 +12,9 @@ use tokio::{
 };
 
 use crate::{
-    AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, Flows, Identities, Live,
-    PolicyFeed, PolicyIntake, PolicyStore, Proxy, Standing, Workload, args::Args, config::Config,
-    hardening, listen, logging, metrics, reproof::Register, upstream::Peers,
+    AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, FlowFeed, Flows,
+    Identities, Live, PolicyFeed, PolicyIntake, PolicyStore, Proxy, Standing, Workload, args::Args,
+    config::Config, hardening, listen, logging, metrics, reproof::Register, upstream::Peers,
 };
 
 /// Runs the proxy until SIGTERM or SIGINT, and a drain after it.
@@ -66,8 +66,11 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
             instance: format!("{:016x}", rand::rng().next_u64()),
             destinations: config.outbound.iter().map(|one| one.destination.clone()).collect(),
         },
+        link: Arc::default(),
     };
+    let reports = FlowFeed::beside(&feed, flows.decisions().clone(), config.drain);
     services.spawn(feed.follow(drain.watch()));
+    services.spawn(reports.follow(drain.watch(), services.watch()));
     let admin = Admin {
         metrics: handle.clone(),
         identities: identities.clone(),
@@ -75,6 +78,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         draining: drain.watch(),
         directory: directory.clone(),
         standing,
+        decisions: flows.decisions().clone(),
         configured,
     };
     services.spawn(admin.serve(listeners.admin, services.clone()));

@@ -1,4 +1,4 @@
-//! The name of one denial: short, unguessable, in the order of time.
+//! The name of one decision: short, unguessable, in the order of time.
 
 use std::{
     fmt,

@@ -9,6 +9,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
     watch: DrainWatch,
+    /// The last work has ended.
+    ended: CancellationToken,
     tasks: TaskTracker,
     services: TaskTracker,
 }
@@ -30,9 +32,10 @@ impl Drain {
     /// are told to stop when the last work has ended, and nobody waits for them before.
     #[must_use]
     pub fn services(&self) -> Self {
-        let end = self.watch.cut.clone();
+        let end = self.ended.clone();
         Self {
-            watch: DrainWatch { stop: end.clone(), cut: end },
+            watch: DrainWatch { stop: end.clone(), cut: end.clone() },
+            ended: end,
             tasks: self.services.clone(),
             services: self.services.clone(),
         }
@@ -59,6 +62,7 @@ impl Drain {
         }
         self.watch.cut.cancel();
         self.tasks.wait().await;
+        self.ended.cancel(); // not before: what ends last has a record, too
         self.services.wait().await;
     }
 }

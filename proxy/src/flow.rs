@@ -14,7 +14,8 @@ use cellwall_policy::{Decision, Protocol, Snapshot};
 use spiffe::SpiffeId;
 
 use crate::{
-    CloseReason, Permit, authz::Denied, decision_id::DecisionId, logging::AccessLog, metrics,
+    CloseReason, Decisions, Permit, authz::Denied, decision_id::DecisionId, decisions::is_denial,
+    logging::AccessLog, metrics,
 };
 
 /// Which way a flow goes, seen from our workload.
@@ -71,7 +72,7 @@ pub struct FlowRecord {
     pub callee: Party,
     /// What the policy said, if it was asked.
     pub decision: Option<Decision>,
-    /// The name of a denial, or of a call that passed in audit.
+    /// The name of a denial or a revocation, or of a call that passed in audit.
     pub decision_id: Option<DecisionId>,
     /// The HTTP method.
     pub method: Option<http::Method>,
@@ -93,6 +94,7 @@ pub struct FlowRecord {
 #[derive(Clone, Debug)]
 pub struct Flows {
     log: AccessLog,
+    decisions: Arc<Decisions>,
 }
 
 /// A flow in progress. Dropping it writes its record: none is lost, none is written twice.
@@ -101,7 +103,7 @@ pub(crate) struct Flow {
     pub(crate) record: FlowRecord,
     pub(crate) bytes: Arc<Bytes>,
     started: Instant,
-    log: AccessLog,
+    flows: Flows,
 }
 
 /// Bytes counted while a flow runs.
@@ -112,9 +114,14 @@ pub(crate) struct Bytes {
 }
 
 impl Flows {
-    /// Writes each record to `log` and into the metrics.
+    /// Writes each record to `log` and into the metrics, and takes note of what was decided.
     pub fn new(log: AccessLog) -> Self {
-        Self { log }
+        Self { log, decisions: Arc::default() }
+    }
+
+    /// What was decided.
+    pub fn decisions(&self) -> &Arc<Decisions> {
+        &self.decisions
     }
 
     pub(crate) fn open(&self, kind: Kind, direction: Direction, remote: SocketAddr) -> Flow {
@@ -140,8 +147,16 @@ impl Flows {
             bytes: (0, 0),
             close: CloseReason::Cancelled, // what a dropped task means
         };
-        let log = self.log.clone();
-        Flow { record, bytes: Arc::default(), started: Instant::now(), log }
+        Flow { record, bytes: Arc::default(), started: Instant::now(), flows: self.clone() }
+    }
+}
+
+impl FlowRecord {
+    /// Gives a denial its id, whichever room denied: no denial is recorded without one.
+    fn name_denial(&mut self) {
+        if self.direction == Direction::Inbound && self.decision_id.is_none() && is_denial(self) {
+            self.decision_id = Some(DecisionId::new());
+        }
     }
 }
 
@@ -199,8 +214,10 @@ impl Drop for Flow {
     fn drop(&mut self) {
         self.record.duration = self.started.elapsed();
         self.record.bytes = self.bytes.both();
+        self.record.name_denial();
         metrics::flow_ended(&self.record);
-        self.log.write(&self.record);
+        self.flows.log.write(&self.record);
+        self.flows.decisions.note(&mut self.record);
     }
 }
 

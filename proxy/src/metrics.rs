@@ -54,6 +54,8 @@ fn describe() {
         ("cellwall_policy_store_failures_total", "Policies in force that are not on the disk."),
         ("cellwall_upstream_failures_total", "Calls that did not come back, by reason."),
         ("cellwall_log_dropped_total", "Access-log lines that found the queue full."),
+        ("cellwall_decision_dropped_total", "Decisions that were not reported, by reason."),
+        ("cellwall_flow_batches_total", "Batches of decisions to the control plane, by result."),
         ("cellwall_accept_failures_total", "Failed accepts, for example without descriptors."),
     ];
     for (name, help) in counters {

@@ -59,6 +59,8 @@ pub struct PolicyFeed {
     pub hello: Hello,
     /// Where our workload is served.
     pub serving: Vec<String>,
+    /// The connection of the newest stream, for the flow feed.
+    pub link: Arc<Live<Channel>>,
 }
 
 /// Why a stream ended.
@@ -156,8 +158,9 @@ impl PolicyFeed {
         send(&up, proxy_message::Message::Hello(self.hello.clone())).await?;
         send(&up, serving(&self.serving)).await?;
         let opening = tokio::time::timeout(OPENING, self.open(messages)).await;
-        let (mut down, mut message) = opening.map_err(|_| Ended::Silent)??;
+        let (channel, mut down, mut message) = opening.map_err(|_| Ended::Silent)??;
         let _ = announce.send(()); // nobody waits when the feed itself is gone
+        self.link.publish(channel);
         let mut draining = false;
         loop {
             self.take(message.ok_or(Ended::Closed)?, &up).await?;
@@ -178,12 +181,13 @@ impl PolicyFeed {
     async fn open(
         &self,
         messages: mpsc::Receiver<ProxyMessage>,
-    ) -> Result<(Streaming<ControlMessage>, Option<ControlMessage>), Ended> {
-        let mut client = DistributionClient::new(self.channel().await.map_err(Ended::Connect)?);
+    ) -> Result<(Channel, Streaming<ControlMessage>, Option<ControlMessage>), Ended> {
+        let channel = self.channel().await.map_err(Ended::Connect)?;
+        let mut client = DistributionClient::new(channel.clone());
         let attached = client.attach(ReceiverStream::new(messages)).await;
         let mut down = attached.map_err(status)?.into_inner();
         let first = down.message().await.map_err(status)?;
-        Ok((down, first))
+        Ok((channel, down, first))
     }
 
     async fn take(
