@@ -1,6 +1,6 @@
 //! What can be typed, and which settings come from the environment.
 
-use std::{io::IsTerminal, path::PathBuf};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -63,14 +63,19 @@ pub(crate) enum Command {
     /// The policy files, and what is in force.
     #[command(subcommand)]
     Policy(Policy),
-    /// Why a call is allowed or denied, or what a code means.
+    /// Is the mesh well? Control plane, authority, identities, policy, sidecars.
+    Check,
+    /// Why a call is allowed or denied, why one was, or what a code means.
     Explain {
         /// `ENV/A -> ENV/B CALL`, with CALL `METHOD /path`, `pkg.Service/Method` or `tcp:PORT`;
-        /// or a code such as CW0104.
+        /// the id of a decision, `d_...`; or a code such as CW0104.
         question: String,
         /// Ask the files in this folder instead of the policy in force.
         #[arg(long, value_name = "DIR")]
         policy: Option<PathBuf>,
+        /// Take the decision from the sidecar that made it: the address of its admin listener.
+        #[arg(long, value_name = "[http://]HOST:PORT", value_parser = admin)]
+        proxy: Option<SocketAddr>,
     },
     /// The identities of the workloads.
     #[command(subcommand)]
@@ -127,7 +132,22 @@ pub(crate) fn parse() -> Args {
     Args::parse()
 }
 
+/// An address, with or without the scheme that a browser shows.
+fn admin(text: &str) -> Result<SocketAddr, String> {
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let address: SocketAddr = address.parse().map_err(|_| "not IP:PORT".to_owned())?;
+    if address.ip().is_loopback() { Ok(address) } else { Err("not a loopback address".to_owned()) }
+}
+
 impl Global {
+    /// Whether more than ASCII can be shown.
+    pub(crate) fn draws() -> bool {
+        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));
+        let locale = locale.map(|it| it.to_string_lossy().to_ascii_lowercase());
+        locale.is_some_and(|it| it.contains("utf-8") || it.contains("utf8"))
+    }
+
     /// Whether to paint what goes to `stream`.
     pub(crate) fn paints(&self, stream: &impl IsTerminal) -> bool {
         match self.color {

@@ -1,6 +1,6 @@
-//! HTTP/1.1 with JSON over cellwalld's 0600 unix socket.
+//! HTTP/1.1 with JSON: over cellwalld's 0600 unix socket, and to a sidecar's admin listener.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
@@ -8,7 +8,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
 
 /// The longest a request may take, from connecting to the last byte.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -44,6 +48,22 @@ pub(crate) async fn get(socket: &Path, path: &str) -> anyhow::Result<Answer> {
     send(socket, request(Method::GET, path, Bytes::new())?).await
 }
 
+/// Asks a sidecar for a document.
+pub(crate) async fn get_from(sidecar: SocketAddr, path: &str) -> anyhow::Result<Answer> {
+    let request = request(Method::GET, path, Bytes::new())?;
+    let asked = async {
+        let stream = TcpStream::connect(sidecar).await;
+        let stream = stream.with_context(|| {
+            format!("cannot reach a sidecar's admin listener at {sidecar} (is it running?)")
+        })?;
+        exchange(stream, request).await
+    };
+    match timeout(DEADLINE, asked).await {
+        Ok(answer) => answer,
+        Err(_) => bail!("the sidecar at {sidecar} did not answer within 30 s"),
+    }
+}
+
 /// Sends a document.
 pub(crate) async fn post(socket: &Path, path: &str, document: &Value) -> anyhow::Result<Answer> {
     let body = serde_json::to_vec(document).context("cannot write JSON")?;
@@ -62,19 +82,26 @@ fn request(method: Method, path: &str, body: Bytes) -> anyhow::Result<Request<Fu
 }
 
 async fn send(socket: &Path, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
-    match timeout(DEADLINE, exchange(socket, request)).await {
+    match timeout(DEADLINE, ask(socket, request)).await {
         Ok(answer) => answer,
         Err(_) => bail!("cellwalld at {} did not answer within 30 s", socket.display()),
     }
 }
 
-async fn exchange(socket: &Path, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
+async fn ask(socket: &Path, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
     let stream = UnixStream::connect(socket).await.with_context(|| {
         format!(
             "cannot reach cellwalld at {} (is it running? --socket names another)",
             socket.display()
         )
     })?;
+    exchange(stream, request).await
+}
+
+async fn exchange<IO>(stream: IO, request: Request<Full<Bytes>>) -> anyhow::Result<Answer>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.context("cannot speak to cellwalld")?;
     let answer = async {

@@ -60,8 +60,14 @@ fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
             let apply = commands::Apply { dir, message, wait: *wait };
             block_on(commands::apply(socket, &apply, output))
         }
-        Command::Explain { question, policy } => match policy {
+        Command::Check => block_on(commands::check(socket, output)),
+        Command::Explain { question, policy, proxy } => match policy {
             _ if commands::is_code(question) => commands::explain_code(question, output),
+            policy if commands::is_decision(question) => {
+                let policy = policy.as_deref();
+                let sources = commands::Sources { socket, proxy: *proxy, policy };
+                block_on(commands::explain_decision(question, &sources, output))
+            }
             Some(dir) => commands::explain_offline(dir, question, output),
             None => block_on(commands::explain(socket, question, output)),
         },

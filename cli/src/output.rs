@@ -16,6 +16,7 @@ use crate::{
 pub(crate) struct Output {
     format: Format,
     quiet: bool,
+    draws: bool,
     painter: Painter,
     error_painter: Painter,
 }
@@ -25,6 +26,7 @@ impl Output {
         Self {
             format: global.output,
             quiet: global.quiet,
+            draws: Global::draws(),
             painter: Painter { paints: global.paints(&io::stdout()) },
             error_painter: Painter { paints: global.paints(&io::stderr()) },
         }
@@ -33,6 +35,11 @@ impl Output {
     /// Whether data is for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// Whether more than ASCII can be shown.
+    pub(crate) const fn draws(&self) -> bool {
+        self.draws
     }
 
     /// Paints what goes to stdout.

@@ -1,6 +1,8 @@
 //! What each command does.
 
 mod apply;
+mod check;
+mod decision;
 mod explain;
 mod fleet;
 mod policy;
@@ -9,6 +11,8 @@ use cellwall_policy_language::Findings;
 use serde_json::json;
 
 pub(crate) use apply::{Apply, apply};
+pub(crate) use check::check;
+pub(crate) use decision::{Sources, explain_decision, is_decision};
 pub(crate) use explain::{explain, explain_code, explain_offline, is_code};
 pub(crate) use fleet::{identities, proxies};
 pub(crate) use policy::{test, validate};
