@@ -10,7 +10,7 @@ use tonic::Code;
 
 use crate::{
     daemon::{DEADLINE, Daemon},
-    policy::{policy, this_path, we_are_both, we_are_nobody, we_are_web},
+    policy::{we_are_both, we_are_nobody, we_are_web, web_alone},
     sidecar::{Sidecar, hello, open},
     svid::Svid,
     workload::svid,
@@ -158,14 +158,7 @@ async fn whoever_is_no_workload_of_the_policy_in_force_is_refused_and_cut_off() 
     let (daemon, web, db) = both().await;
     let mut sidecar = Sidecar::attach(daemon.mesh, &db, hello("db-1", &[])).await.unwrap();
     sidecar.snapshot().await;
-    let web_alone = policy(&[("web", &[this_path()])])
-        .replace("  db: {listens: {tcp: 5432}}\n", "")
-        .replace("[web, db]", "[web]")
-        .split("rules:")
-        .next()
-        .unwrap()
-        .to_owned();
-    daemon.apply(&web_alone).await;
+    daemon.apply(&web_alone()).await;
     assert_eq!(sidecar.end().await.code(), Code::PermissionDenied);
     let again = Sidecar::attach(daemon.mesh, &db, hello("db-2", &[])).await;
     assert_eq!(again.err().unwrap().code(), Code::PermissionDenied);

@@ -13,6 +13,7 @@ mod durability;
 mod epoch;
 mod handed_on;
 mod inside;
+mod ledger;
 mod operators;
 mod policy;
 mod roles;

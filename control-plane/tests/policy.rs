@@ -52,6 +52,12 @@ pub(crate) fn we_are_web() -> String {
     policy(&[("web", &[this_path()])])
 }
 
+/// The same without `db` and without rules: whoever was `db` is nobody.
+pub(crate) fn web_alone() -> String {
+    let both = we_are_web().replace("  db: {listens: {tcp: 5432}}\n", "");
+    both.replace("[web, db]", "[web]").split("rules:").next().unwrap().to_owned()
+}
+
 /// This process is `web` and `db`.
 pub(crate) fn we_are_both() -> String {
     policy(&[("web", &[this_path()]), ("db", &[this_path(), this_gid()])])

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use cellwall_api::distribution::{
-    Ack, ControlMessage, Endpoints, Hello, Nack, ProxyMessage, Serving, SignedSnapshot,
+    Ack, ControlMessage, Endpoints, FlowBatch, Hello, Nack, ProxyMessage, Serving, SignedSnapshot,
     control_message, distribution_client::DistributionClient, proxy_message::Message,
 };
 use cellwall_mtls::{Alpn, DenyList, MaterialInput, TlsMaterial, connect};
@@ -82,6 +82,16 @@ impl Sidecar {
         Ok(Self { client, outgoing, incoming })
     }
 
+    /// Reports decisions on the same connection: the number that is acknowledged.
+    pub(crate) async fn report(&self, batch: FlowBatch) -> Result<u64, Status> {
+        report(self.clone_client(), batch).await
+    }
+
+    /// The same connection, for others.
+    pub(crate) fn clone_client(&self) -> DistributionClient<Channel> {
+        self.client.clone()
+    }
+
     pub(crate) async fn say(&self, message: Message) {
         self.outgoing.send(ProxyMessage { message: Some(message) }).await.unwrap();
     }
@@ -134,6 +144,14 @@ impl Sidecar {
             }
         }
     }
+}
+
+/// Reports decisions: the number that is acknowledged.
+pub(crate) async fn report(
+    mut client: DistributionClient<Channel>,
+    batch: FlowBatch,
+) -> Result<u64, Status> {
+    client.report(batch).await.map(|receipt| receipt.get_ref().sequence)
 }
 
 /// Opens a snapshot as a proxy does, and tells what an ack of it names.

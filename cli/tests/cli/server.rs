@@ -12,13 +12,13 @@ use crate::run::{Ran, Shell};
 
 /// `METHOD /path` and the body of a request.
 #[derive(Debug, Eq, PartialEq)]
-struct Asked {
-    line: String,
-    body: Value,
+pub(crate) struct Asked {
+    pub(crate) line: String,
+    pub(crate) body: Value,
 }
 
 /// Answers one request after the other, then gives back what was asked.
-fn scripted(shell: &Shell, answers: Vec<(u16, Value)>) -> JoinHandle<Vec<Asked>> {
+pub(crate) fn scripted(shell: &Shell, answers: Vec<(u16, Value)>) -> JoinHandle<Vec<Asked>> {
     let raw = answers.into_iter().map(|(status, document)| {
         let body = document.to_string();
         let length = body.len();
@@ -66,7 +66,7 @@ fn read(stream: &UnixStream) -> Asked {
     Asked { line, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
 }
 
-fn run(shell: &Shell, args: &[&str]) -> Ran {
+pub(crate) fn run(shell: &Shell, args: &[&str]) -> Ran {
     let socket = shell.path("operator.sock");
     shell.command(args).env("CELLWALL_SOCKET", socket).output().unwrap().into()
 }

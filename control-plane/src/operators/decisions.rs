@@ -4,10 +4,10 @@ use std::{str::FromStr, sync::Arc};
 
 use axum::{
     extract::{Path, RawQuery, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use cellwall_policy::PolicyVersion;
-use cellwall_policy_language::{DecidedCall, Explanation, PastCall};
+use cellwall_policy_language::{DecidedCall, ExplainError, Explanation, PastCall, PolicySet};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -37,6 +37,9 @@ pub(super) struct Facts {
     policy_version: Option<u64>,
 }
 
+/// How a set is asked: as the one that decided, or as another.
+type Explain = fn(&PolicySet, &PastCall) -> Result<Explanation, ExplainError>;
+
 /// What one version of the policy says to it.
 #[derive(Debug, Serialize)]
 struct Verdict {
@@ -52,49 +55,34 @@ struct Verdict {
 pub(super) async fn one(
     State(operators): State<Arc<Operators>>,
     Path(id): Path<String>,
-) -> Response {
-    match operators.ledger.reader.decision(&id).await {
-        Ok(Some(stored)) => document(&json!({ "decision": shown(stored) })),
-        Ok(None) => {
+) -> Result<Response, Problem> {
+    match operators.ledger.reader.decision(&id).await.map_err(unreadable)? {
+        Some(stored) => Ok(document(&json!({ "decision": shown(stored) }))),
+        None => {
             let detail = "no sidecar has reported it, or it is forgotten";
-            Problem::new(StatusCode::NOT_FOUND, "no such decision", detail).into_response()
+            Err(Problem::new(StatusCode::NOT_FOUND, "no such decision", detail))
         }
-        Err(error) => unreadable(&error),
     }
 }
 
 pub(super) async fn recent(
     State(operators): State<Arc<Operators>>,
     RawQuery(query): RawQuery,
-) -> Response {
-    let limit = match limit(query.as_deref()) {
-        Ok(limit) => limit,
-        Err(problem) => return problem.into_response(),
-    };
-    match operators.ledger.reader.decisions(limit).await {
-        Ok(stored) => {
-            let decisions: Vec<Value> = stored.into_iter().map(shown).collect();
-            document(&json!({ "decisions": decisions }))
-        }
-        Err(error) => unreadable(&error),
-    }
+) -> Result<Response, Problem> {
+    let limit = limit(query.as_deref())?;
+    let stored = operators.ledger.reader.decisions(limit).await.map_err(unreadable)?;
+    let decisions: Vec<Value> = stored.into_iter().map(shown).collect();
+    Ok(document(&json!({ "decisions": decisions })))
 }
 
 pub(super) async fn edges(
     State(operators): State<Arc<Operators>>,
     RawQuery(query): RawQuery,
-) -> Response {
-    let limit = match limit(query.as_deref()) {
-        Ok(limit) => limit,
-        Err(problem) => return problem.into_response(),
-    };
-    match operators.ledger.reader.edges(limit).await {
-        Ok(totals) => {
-            let edges: Vec<Value> = totals.into_iter().map(edge).collect();
-            document(&json!({ "edges": edges }))
-        }
-        Err(error) => unreadable(&error),
-    }
+) -> Result<Response, Problem> {
+    let limit = limit(query.as_deref())?;
+    let totals = operators.ledger.reader.edges(limit).await.map_err(unreadable)?;
+    let edges: Vec<Value> = totals.into_iter().map(edge).collect();
+    Ok(document(&json!({ "edges": edges })))
 }
 
 /// Why a call was decided as it was: by the policy that decided, and by the one in force.
@@ -106,7 +94,7 @@ pub(super) async fn explain(operators: &Operators, facts: &Facts) -> Result<Resp
         None => None,
     };
     let again = then.as_ref().is_none_or(|then| then.version != current.version.0);
-    let now = again.then(|| verdict(&current, &past));
+    let now = again.then(|| verdict(&current, &past, PolicySet::explain_past_anew));
     Ok(document(&json!({ "then": then, "now": now })))
 }
 
@@ -129,7 +117,7 @@ impl Facts {
 
 async fn then(operators: &Operators, version: PolicyVersion, past: &PastCall) -> Verdict {
     let unexplained = match operators.book.past(version).await {
-        Ok(Some(edition)) => return verdict(&edition, past),
+        Ok(Some(edition)) => return verdict(&edition, past, PolicySet::explain_past),
         Ok(None) => "this version is not in the policy book".to_owned(),
         Err(error) => chain(&error),
     };
@@ -143,9 +131,9 @@ async fn then(operators: &Operators, version: PolicyVersion, past: &PastCall) ->
     }
 }
 
-fn verdict(edition: &Edition, past: &PastCall) -> Verdict {
+fn verdict(edition: &Edition, past: &PastCall, explain: Explain) -> Verdict {
     let policy = edition.policy.as_ref();
-    let explained = policy.map(|policy| policy.set.explain_past(past));
+    let explained = policy.map(|policy| explain(&policy.set, past));
     let (explanation, unexplained) = match explained {
         Some(Ok(explanation)) => (Some(explanation), None),
         Some(Err(error)) => (None, Some(chain(&error))),
@@ -202,6 +190,6 @@ fn limit(query: Option<&str>) -> Result<u32, Problem> {
     }
 }
 
-fn unreadable(error: &ReadError) -> Response {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no answer", chain(error)).into_response()
+fn unreadable(error: ReadError) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no answer", chain(&error))
 }

@@ -1,6 +1,8 @@
 //! Why a call that was made was decided as it was, from what is recorded of it.
 
-use cellwall_policy::{Decision, Protocol, Snapshot, canonical_id, is_grpc_name};
+use cellwall_policy::{
+    By, CallDocument, Decision, Protocol, RuleDocument, Snapshot, canonical_id, is_grpc_name,
+};
 use spiffe::SpiffeId;
 
 use super::{Case, ExplainError, ExplainedSide, Explanation};
@@ -39,14 +41,37 @@ pub enum DecidedCall {
     Tcp,
 }
 
+/// Whose decision is recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Deciding {
+    /// That of these documents: what they matched is known.
+    These,
+    /// That of others.
+    Others,
+}
+
 impl PolicySet {
-    /// Says why a call was decided as it was, by these documents.
+    /// Says why a call was decided as it was, by these documents, which decided it.
     ///
     /// # Errors
     ///
     /// [`ExplainError`] when the callee is no workload of these documents or does not speak this,
     /// when an ID is none, and when the documents can say it only of a path.
     pub fn explain_past(&self, past: &PastCall) -> Result<Explanation, ExplainError> {
+        self.past(past, Deciding::These)
+    }
+
+    /// Says how these documents would decide a call that others decided.
+    ///
+    /// # Errors
+    ///
+    /// As [`PolicySet::explain_past`]; that no template of others matched says nothing of the
+    /// templates here.
+    pub fn explain_past_anew(&self, past: &PastCall) -> Result<Explanation, ExplainError> {
+        self.past(past, Deciding::Others)
+    }
+
+    fn past(&self, past: &PastCall, deciding: Deciding) -> Result<Explanation, ExplainError> {
         let id = |text: &str| {
             canonical_id(text).ok_or_else(|| ExplainError::Question(format!("`{text}` is no ID")))
         };
@@ -54,8 +79,13 @@ impl PolicySet {
         let unknown = || CompileError::UnknownCallee(past.callee.clone());
         let (callee, environment) = self.find(&callee_id).ok_or_else(unknown)?;
         let document = self.compiler().compile(callee, &environment)?;
+        let guess = deciding == Deciding::Others && past.call.may_match(&document.rules);
         let snapshot = Snapshot::new(document).map_err(CompileError::from)?;
         let (call, decision) = past.call.asked(&snapshot, &caller_id)?;
+        // A guard and a boundary do not look at the path.
+        if guess && matches!(decision.by, By::Rule(_) | By::Default) {
+            return Err(ExplainError::Path);
+        }
         self.reasoned(&Case {
             caller: self.find(&caller_id).map(|(number, _)| number),
             callee,
@@ -87,6 +117,16 @@ impl DecidedCall {
             Self::Grpc(method) => method.clone(),
             Self::Tcp => "tcp".to_owned(),
         }
+    }
+
+    /// Whether its path, which is not recorded, may be one that these rules name.
+    fn may_match(&self, rules: &[RuleDocument]) -> bool {
+        let Self::Http { method, route: None } = self else { return false };
+        let names = |call: &CallDocument| match call {
+            CallDocument::Http { methods, .. } => methods.contains(method),
+            CallDocument::Grpc { .. } | CallDocument::Tcp { .. } => false,
+        };
+        rules.iter().flat_map(|rule| &rule.calls).any(names)
     }
 
     /// A call that the snapshot answers as it answers the one that is recorded.

@@ -13,5 +13,6 @@ mod findings;
 mod manual;
 mod not_yet;
 mod oracle;
+mod past;
 mod rendered;
 mod sample;

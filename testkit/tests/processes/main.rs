@@ -1,7 +1,8 @@
 //! The kit on the real programs: build them first, as `cargo check-all` does.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "helpers of tests")]
 
+mod decisions;
 mod mesh;
 mod outage;
 mod pair;

@@ -168,7 +168,10 @@ fn offline(dir: &Path, past: &PastCall) -> anyhow::Result<Verdict> {
         .map_err(|findings| anyhow::anyhow!("{}: {findings}", dir.display()))?;
     Ok(match set.explain_past(past) {
         Ok(explanation) => Verdict { explanation: Some(explanation), ..Verdict::of_files() },
-        Err(error) => Verdict { unexplained: Some(error.to_string()), ..Verdict::of_files() },
+        Err(error) => Verdict {
+            unexplained: Some(format!("{:#}", anyhow::Error::new(error))),
+            ..Verdict::of_files()
+        },
     })
 }
 

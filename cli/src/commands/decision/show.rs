@@ -34,10 +34,6 @@ pub(super) fn show(
     if let Some(now) = &reasons.now {
         writeln!(text, "\n{}", in_force(now))?;
     }
-    let changed = reasons.then.as_ref().filter(|_| reasons.now.is_some());
-    if let Some(version) = changed.and_then(|then| then.version) {
-        writeln!(text, "           v{version} decided, and is no longer in force")?;
-    }
     Ok(text)
 }
 
