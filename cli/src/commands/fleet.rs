@@ -13,42 +13,48 @@ use crate::{
     table::{instant, short, table},
 };
 
+/// The answer to `/v1/identities`.
 #[derive(Debug, Deserialize)]
-struct Identities {
-    identities: Vec<Identity>,
+pub(super) struct Identities {
+    pub(super) identities: Vec<Identity>,
 }
 
+/// An identity of the policy, and the newest certificate for it that is in use.
 #[derive(Debug, Deserialize)]
-struct Identity {
-    workload: String,
-    environment: String,
-    spiffe_id: String,
+pub(super) struct Identity {
+    pub(super) workload: String,
+    pub(super) environment: String,
+    pub(super) spiffe_id: String,
     selectors: Vec<String>,
-    instances: u64,
-    not_after: Option<String>,
-    renew_at: Option<String>,
+    pub(super) instances: u64,
+    pub(super) issued_at: Option<String>,
+    pub(super) not_after: Option<String>,
+    pub(super) renew_at: Option<String>,
     last_issued_at: Option<String>,
 }
 
+/// The answer to `/v1/proxies`.
 #[derive(Debug, Deserialize)]
-struct Proxies {
-    proxies: Vec<Proxy>,
+pub(super) struct Proxies {
+    pub(super) proxies: Vec<Proxy>,
 }
 
+/// A connected sidecar.
 #[derive(Debug, Deserialize)]
-struct Proxy {
-    instance: String,
-    workload: String,
-    environment: String,
-    software: String,
+pub(super) struct Proxy {
+    pub(super) instance: String,
+    pub(super) spiffe_id: String,
+    pub(super) workload: String,
+    pub(super) environment: String,
+    pub(super) software: String,
     #[serde(default)]
-    policy_epoch: Option<u64>,
-    policy_version: Option<u64>,
-    sync: String,
-    reason: Option<String>,
+    pub(super) policy_epoch: Option<u64>,
+    pub(super) policy_version: Option<u64>,
+    pub(super) sync: String,
+    pub(super) reason: Option<String>,
     connected_at: String,
     addresses: Vec<String>,
-    svid_not_after: String,
+    pub(super) svid_not_after: String,
 }
 
 /// `identity list`.

@@ -38,7 +38,8 @@ fn explanation(shell: &Shell, question: &str) -> Value {
 
 const EXPLAINED: &str = "\
 DENIED  2026-03-02T10:14:07.218Z  at ledger-1  (v42)  by default
-  caller   prod/fraud             spiffe://pay.example/prod/fraud   serial 4f1c   from 10.2.4.17:41822
+  caller   prod/fraud             spiffe://pay.example/prod/fraud
+           serial 4f1c, from 10.2.4.17:41822
   callee   prod/ledger            spiffe://pay.example/prod/ledger
   call     ledger.v1.Ledger/Post   trace 4bf92f3577b34da6a3ce929d0e0e4736
 
@@ -194,10 +195,11 @@ fn well() -> [Value; 4] {
             "instance": "p-1", "spiffe_id": "spiffe://pay.example/prod/payments",
             "workload": "payments", "environment": "prod", "software": "0.1.0",
             "policy_version": 7, "sync": "synced", "reason": null, "svid_not_after": at(3000),
+            "connected_at": at(-600), "addresses": [],
         }]}),
         json!({"identities": [{
             "workload": "payments", "environment": "prod",
-            "spiffe_id": "spiffe://pay.example/prod/payments", "instances": 1,
+            "spiffe_id": "spiffe://pay.example/prod/payments", "instances": 1, "selectors": [],
             "issued_at": at(-600), "not_after": at(3000), "renew_at": at(1200),
         }]}),
         json!({"decisions": [{"at": at(-60)}, {"at": at(-7200)}]}),
@@ -238,10 +240,13 @@ fn a_mesh_that_is_well_passes_every_check() {
     }
 }
 
+/// What is changed in which answer, and the line that says so.
+type Case = (usize, &'static str, Value, &'static str);
+
 #[test]
 fn what_is_wrong_is_found_and_says_what_to_do() {
     let shell = Shell::new();
-    let warnings: [(usize, &str, Value, &str); 5] = [
+    let warnings: [Case; 5] = [
         (0, "/authority_not_after", at(86_460 * 5).into(), "‼ X.509 authority ends in 5d"),
         (2, "/identities/0/renew_at", at(-5).into(), "‼ the SVID of prod/payments renews late"),
         (
@@ -263,7 +268,7 @@ fn what_is_wrong_is_found_and_says_what_to_do() {
             "‼ the SVID of prod/payments (p-1) ends in ",
         ),
     ];
-    let failures: [(usize, &str, Value, &str); 6] = [
+    let failures: [Case; 6] = [
         (0, "/authority_not_after", at(-5).into(), "× X.509 authority ends in 0s"),
         (0, "/issues", false.into(), "× X.509 authority ends in 80d"),
         (0, "/now", at(-60).into(), "× clock of cellwalld and of this machine: 60"),

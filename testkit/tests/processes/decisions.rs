@@ -112,7 +112,7 @@ async fn every_denial_of_the_mesh_is_explained_by_its_id() {
         &[
             "DENIED  ",
             "(v1)  by default\n",
-            "  caller   prod/shopper           spiffe://pay.example/prod/shopper   serial ",
+            "  caller   prod/shopper           spiffe://pay.example/prod/shopper\n           serial ",
             "  callee   prod/payments          spiffe://pay.example/prod/payments\n",
             "  rules    shopper-pays           no   call is not POST /v1/payments  <- nearest\n",
             "  so       default deny (segment all: enforce)\n",

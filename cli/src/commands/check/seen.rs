@@ -9,7 +9,10 @@ use time::{Duration, OffsetDateTime};
 use super::{Check, Level};
 use crate::{
     client,
-    commands::policy::plural,
+    commands::{
+        fleet::{Identities, Identity, Proxies, Proxy},
+        policy::plural,
+    },
     table::{instant, short},
 };
 
@@ -39,44 +42,10 @@ struct Status {
     started_at: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct Sidecar {
-    instance: String,
-    spiffe_id: String,
-    workload: String,
-    environment: String,
-    software: String,
-    policy_version: Option<u64>,
-    sync: String,
-    reason: Option<String>,
-    svid_not_after: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Identity {
-    workload: String,
-    environment: String,
-    spiffe_id: String,
-    instances: u64,
-    issued_at: Option<String>,
-    not_after: Option<String>,
-    renew_at: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Fleet {
-    proxies: Vec<Sidecar>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Identities {
-    identities: Vec<Identity>,
-}
-
 /// Everything that was seen.
 pub(super) struct Seen {
     status: Status,
-    sidecars: Vec<Sidecar>,
+    sidecars: Vec<Proxy>,
     identities: Vec<Identity>,
     decisions: usize,
     now: OffsetDateTime,
@@ -172,7 +141,7 @@ impl Seen {
         let version = self.status.policy_version;
         let mut checks = Vec::new();
         for one in &self.sidecars {
-            let name = one.name();
+            let name = name(one);
             let enforces =
                 one.policy_version.map_or_else(|| "none".to_owned(), |it| it.to_string());
             if one.sync == "nacked" {
@@ -202,9 +171,9 @@ impl Seen {
             ok(DATA, format!("{connected} connected"))
         }];
         checks.extend(self.sidecars.iter().filter_map(|one| self.svid(one)));
-        let other = |one: &&Sidecar| one.software != self.status.version;
+        let other = |one: &&Proxy| one.software != self.status.version;
         for one in self.sidecars.iter().filter(other) {
-            let (name, software) = (one.name(), &one.software);
+            let (name, software) = (name(one), &one.software);
             let text = format!("{name} runs {software}, cellwalld {}", self.status.version);
             checks.push(warn(DATA, text, Some("install one release everywhere".to_owned())));
         }
@@ -218,9 +187,9 @@ impl Seen {
     }
 
     /// A sidecar whose SVID is nearly or wholly at its end.
-    fn svid(&self, one: &Sidecar) -> Option<Check> {
+    fn svid(&self, one: &Proxy) -> Option<Check> {
         let left = instant(&one.svid_not_after)? - self.now;
-        let name = one.name();
+        let name = name(one);
         if left <= Duration::ZERO {
             let text = format!("{name} is connected with an SVID that has ended");
             return Some(fail(DATA, text, Some(renewals())));
@@ -236,17 +205,16 @@ impl Seen {
     }
 }
 
-impl Sidecar {
-    fn name(&self) -> String {
-        format!("{} ({})", named(&self.environment, &self.workload), self.instance)
-    }
+/// A sidecar as people tell it apart.
+fn name(one: &Proxy) -> String {
+    format!("{} ({})", named(&one.environment, &one.workload), one.instance)
 }
 
 /// Asks for everything.
 pub(super) async fn look(socket: &Path) -> anyhow::Result<Seen> {
     let status = serde_json::from_value(client::get(socket, "/v1/status").await?.success()?)?;
     let now = OffsetDateTime::now_utc();
-    let Fleet { proxies: sidecars } =
+    let Proxies { proxies: sidecars } =
         serde_json::from_value(client::get(socket, "/v1/proxies").await?.success()?)?;
     let Identities { identities } =
         serde_json::from_value(client::get(socket, "/v1/identities").await?.success()?)?;

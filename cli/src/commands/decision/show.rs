@@ -50,15 +50,15 @@ fn sides(text: &mut String, decision: &Decision, reasons: &Reasons) -> anyhow::R
     let callee = explanation.map(|it| (&*it.callee.workload, &*it.callee.environment));
     let id = |id: &Option<String>| id.clone().unwrap_or_else(|| "-".to_owned());
     let caller = named(caller, &decision.caller_workload);
-    write!(text, "  caller   {caller:<22} {}", id(&decision.caller))?;
-    if let Some(serial) = &decision.caller_serial {
-        write!(text, "   serial {serial}")?;
-    }
-    if let Some(address) = &decision.caller_address {
-        write!(text, "   from {address}")?;
+    writeln!(text, "  caller   {caller:<22} {}", id(&decision.caller))?;
+    let serial = decision.caller_serial.iter().map(|serial| format!("serial {serial}"));
+    let address = decision.caller_address.iter().map(|address| format!("from {address}"));
+    let known: Vec<_> = serial.chain(address).collect();
+    if !known.is_empty() {
+        writeln!(text, "           {}", known.join(", "))?;
     }
     let callee = named(callee, &decision.callee_workload);
-    writeln!(text, "\n  callee   {callee:<22} {}", id(&decision.callee))?;
+    writeln!(text, "  callee   {callee:<22} {}", id(&decision.callee))?;
     let call = explanation.map_or_else(|| decision.spoken(), |it| it.call.clone());
     write!(text, "  call     {call}")?;
     if let Some(trace) = &decision.trace_id {
