@@ -66,6 +66,8 @@ async fn a_stream_ends_with_the_svid_that_opened_it_and_goes_on_with_the_next() 
     assert_eq!(fleet.list().len(), 0);
     let again = sidecar.again(hello("web-1", &[])).await;
     assert_eq!(again.err().unwrap().code(), Code::Unauthenticated);
+    let report = sidecar.report(cellwall_api::distribution::FlowBatch::default()).await;
+    assert_eq!(report.unwrap_err().code(), Code::Unauthenticated);
 
     let second = issue(&authority, &anchor).await;
     let mut sidecar = Sidecar::attach(mesh, &second, hello("web-1", &[])).await.unwrap();

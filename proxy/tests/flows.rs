@@ -2,14 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use cellwall_policy::{CallDocument, Protocol};
 use cellwall_testkit::distribution::{
     CONTROL_PLANE_PATH, ReportAnswer, Reported, ScriptedDistribution,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tonic::Code;
 
-use crate::kit::{DEADLINE, Sidecar, Town, eventually, evidence, evidence_time, id, payments};
+use crate::kit::{
+    DEADLINE, Plan, Sidecar, Town, eventually, evidence, evidence_time, id, payments, policy,
+};
 
 /// The ids of all decisions in acknowledged batches, and the calls counted in them.
 fn kept(reports: &[Reported]) -> (Vec<String>, u64) {
@@ -152,6 +156,20 @@ async fn what_was_decided_last_is_reported_within_the_drain() {
     callee.process.signal(Signal::SIGTERM).unwrap();
     callee.process.ended(DEADLINE).await.unwrap();
     assert_eq!(kept(&town.control.reports()).0, [told]);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_drain_cuts_is_counted_too() {
+    let town = Town::new().await;
+    let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
+    let call = CallDocument::Tcp { port: 8443 };
+    let mut callee = town.sidecar(plan, policy("ledger-db", Protocol::Tcp, &[call])).await;
+    let mut stream = callee.dial(&town.svid("checkout"), &["cellwall-tcp/1"]).await;
+    stream.write_all(b"HELLO prod/checkout\n").await.unwrap();
+    callee.process.stop(DEADLINE).await.unwrap();
+    let line = callee.logged(|line| line["kind"] == "connection").await;
+    assert_eq!(line["cellwall.reason"], "drained");
+    assert_eq!(kept(&town.control.reports()).1, 1);
 }
 
 #[tokio::test]

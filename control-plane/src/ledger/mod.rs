@@ -191,3 +191,44 @@ impl Entry {
         1 + self.report.edges.len() + self.report.decisions.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::{Ledger, LedgerError, QUEUE, QUEUE_PER_ID};
+    use crate::store::{LedgerReader, ReportRow, Store};
+
+    fn report(callee: usize) -> ReportRow {
+        ReportRow {
+            callee: callee.to_string(),
+            instance: "a".into(),
+            sequence: 1,
+            dropped: 0,
+            edges: Vec::new(),
+            decisions: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_identity_does_not_take_the_whole_queue_and_the_queue_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.db");
+        let (store, _thread) = Store::open(&path).unwrap();
+        let (ledger, writer) = Ledger::new(store, LedgerReader::new(&path));
+        // Nobody writes: what is taken waits, though nobody waits for it.
+        let keep = async |callee| timeout(Duration::ZERO, ledger.keep(report(callee))).await;
+        for callee in 0..QUEUE / QUEUE_PER_ID {
+            for _ in 0..QUEUE_PER_ID {
+                assert!(keep(callee).await.is_err(), "it waits");
+            }
+            assert_eq!(keep(callee).await, Ok(Err(LedgerError::Busy)));
+        }
+        assert_eq!(keep(QUEUE).await, Ok(Err(LedgerError::Busy)), "all places are taken");
+        drop(writer);
+        let waiting = ledger.waiting.lock().unwrap();
+        assert!(waiting.is_empty(), "a place goes with its batch: {waiting:?}");
+    }
+}
