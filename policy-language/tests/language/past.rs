@@ -80,6 +80,9 @@ fn a_caller_that_the_policy_does_not_know_is_nobody_and_no_exception() {
     let (verdict, by, _) =
         explained(&past("/prod/stranger", "/prod/card-vault", http("POST", Some("/v1/tokens"))));
     assert_eq!((verdict.as_str(), by.as_str()), ("deny", "guard/vault-callers"));
+    let tokens = past("/prod/stranger", "/prod/card-vault", http("POST", Some("/v1/tokens")));
+    let guard = &example().explain_past(&tokens).unwrap().guards[0];
+    assert_eq!((guard.applies, guard.because.as_str()), (true, "denies any -> card-vault"));
     let past = past("/prod/stranger", "/prod/vm/ledger-db", DecidedCall::Tcp);
     let explanation = example().explain_past(&past).unwrap();
     assert_eq!((explanation.by.as_str(), explanation.caller.workload.as_str()), ("default", ""));
