@@ -61,11 +61,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         identities: identities.clone(),
         intake,
         directory: directory.clone(),
-        hello: Hello {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            instance: format!("{:016x}", rand::rng().next_u64()),
-            destinations: config.outbound.iter().map(|one| one.destination.clone()).collect(),
-        },
+        hello: hello(config.outbound.iter().map(|one| one.destination.clone()).collect()),
         link: Arc::default(),
     };
     let reports = FlowFeed::beside(&feed, flows.decisions().clone(), config.drain);
@@ -111,6 +107,15 @@ fn open_store(folder: Option<&Path>) -> anyhow::Result<Option<Arc<PolicyStore>>>
             tracing::warn!("no --state-dir: a restart while the control plane is away will deny");
             Ok(None)
         }
+    }
+}
+
+/// What we say of ourselves to the control plane.
+fn hello(destinations: Vec<String>) -> Hello {
+    Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: format!("{:016x}", rand::rng().next_u64()),
+        destinations,
     }
 }
 

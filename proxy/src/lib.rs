@@ -13,6 +13,7 @@ mod admin;
 mod authority;
 mod authz;
 mod close;
+mod control;
 mod decision_id;
 mod decisions;
 mod directory;

@@ -3,37 +3,30 @@
 //! The next stream is opened before the last one is given up when our SVID was renewed, so that
 //! the control plane never stops knowing where our workload is served.
 
-use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use cellwall_api::distribution::{
     ControlMessage, Endpoints, Hello, ProxyMessage, Serving, control_message,
     distribution_client::DistributionClient, proxy_message,
 };
-use cellwall_mtls::Alpn;
-use hyper_util::rt::TokioIo;
 use metrics::gauge;
-use spiffe::SpiffeId;
 use tokio::{
-    net::TcpStream,
     sync::{mpsc, oneshot},
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Streaming,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Streaming, transport::Channel};
 
 use crate::{
-    Directory, DrainWatch, Identities, PolicyIntake, Watch,
-    identity::{Identity, chain},
-    listener::prepare,
+    Directory, DrainWatch, Identities, Live, PolicyIntake, Watch, control, identity::chain,
     pauses::Pauses,
-    upstream::HANDSHAKE_DEADLINE,
 };
 
 /// How long a new stream may take from the first packet until its first message.
 const OPENING: Duration = Duration::from_secs(6);
+
+/// How long the last message may take: that we serve no more.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// How long a message of ours may wait until the control plane has read those before it.
 const SENDING: Duration = Duration::from_secs(5);
@@ -76,6 +69,8 @@ enum Ended {
     Silent,
     #[error("the control plane reads nothing")]
     Deaf,
+    #[error("we have said that we stop")]
+    Left,
 }
 
 /// One stream in progress.
@@ -89,9 +84,13 @@ struct Stream<'a> {
 impl PolicyFeed {
     /// Keeps a stream open until `drain` stops it; then says that we serve no more.
     pub async fn follow(self, drain: DrainWatch) {
+        let late = async {
+            drain.cut().await;
+            tokio::time::sleep(FAREWELL).await;
+        };
         tokio::select! {
             () = self.keep_open(&drain) => {}
-            () = drain.cut() => {}
+            () = late => {}
         }
     }
 
@@ -117,7 +116,7 @@ impl PolicyFeed {
                     let next = self.stream(drain);
                     // One that is not open yet is no loss; one that is stays until the next is.
                     let last = std::mem::replace(&mut current, next);
-                    retiring = if last.is_open { Some(last) } else { retiring };
+                    retiring = Some(last).filter(|last| last.is_open).or(retiring);
                 }
                 Ok(()) = &mut current.ready, if !current.is_open => {
                     gauge!("cellwall_control_connected").set(1.0);
@@ -127,6 +126,9 @@ impl PolicyFeed {
                     retiring = None;
                 }
                 ended = &mut current.run => {
+                    if matches!(ended, Ended::Left) {
+                        return;
+                    }
                     tracing::warn!(error = %chain(&ended), "control stream ended");
                     gauge!("cellwall_control_connected").set(0.0);
                     self.intake.disconnected();
@@ -171,6 +173,11 @@ impl PolicyFeed {
                         draining = true;
                         send(&up, serving(&[])).await?;
                     }
+                    () = drain.cut(), if draining => {
+                        drop(up); // the end of our side: it comes after all that we said
+                        while let Ok(Some(_)) = down.message().await {}
+                        return Err(Ended::Left);
+                    }
                 }
             };
         }
@@ -182,7 +189,8 @@ impl PolicyFeed {
         &self,
         messages: mpsc::Receiver<ProxyMessage>,
     ) -> Result<(Channel, Streaming<ControlMessage>, Option<ControlMessage>), Ended> {
-        let channel = self.channel().await.map_err(Ended::Connect)?;
+        let channel = control::channel(&self.control, &self.identities).await;
+        let channel = channel.map_err(Ended::Connect)?;
         let mut client = DistributionClient::new(channel.clone());
         let attached = client.attach(ReceiverStream::new(messages)).await;
         let mut down = attached.map_err(status)?.into_inner();
@@ -212,45 +220,6 @@ impl PolicyFeed {
         }
         Ok(())
     }
-
-    async fn channel(&self) -> Result<Channel, tonic::transport::Error> {
-        let (control, identities) = (self.control.clone(), self.identities.clone());
-        let connector = tower::service_fn(move |_| {
-            let (control, identities) = (control.clone(), identities.clone());
-            async move {
-                let identity =
-                    identities.current().ok_or_else(|| io::Error::other("we have no identity"))?;
-                connect(&control, &identity).await
-            }
-        });
-        Endpoint::from_static("http://control-plane")
-            .connect_timeout(HANDSHAKE_DEADLINE)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(true)
-            .connect_with_connector(connector)
-            .await
-    }
-}
-
-/// Connects to the control plane, and to nobody else (CP-01).
-async fn connect(
-    control: &str,
-    identity: &Identity,
-) -> io::Result<TokioIo<tokio_rustls::client::TlsStream<TcpStream>>> {
-    let material = &identity.material;
-    let expected = SpiffeId::from_segments(
-        material.id().trust_domain().clone(),
-        &["cellwall", "control-plane"],
-    )
-    .map_err(io::Error::other)?;
-    let tcp = TcpStream::connect(control).await?;
-    prepare(&tcp);
-    let session =
-        cellwall_mtls::connect(material, tcp, &[expected], &[Alpn::H2], HANDSHAKE_DEADLINE)
-            .await
-            .map_err(io::Error::other)?;
-    Ok(TokioIo::new(session.stream))
 }
 
 async fn ended(stream: &mut Option<Stream<'_>>) {
