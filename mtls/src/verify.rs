@@ -156,13 +156,13 @@ fn check_issuers(
     Ok(end)
 }
 
-/// Names an error of the path validation. New kinds of error are refusals too: fail closed.
+/// Names an error of the path validation. New kinds of error are refusals too: fail closed. What is
+/// wrong with the leaf itself was found before.
 fn refusal(error: &webpki::Error) -> Refusal {
     use webpki::Error as E;
     match error {
         E::CertExpired { .. } => Refusal::Expired,
         E::CertNotValidYet { .. } => Refusal::NotYetValid,
-        E::CaUsedAsEndEntity => Refusal::LeafIsCa,
         E::EndEntityUsedAsCa => Refusal::IssuerNotCa,
         E::InvalidSignatureForPublicKey => Refusal::BadSignature,
         E::UnsupportedSignatureAlgorithmContext(_)
@@ -175,7 +175,6 @@ fn refusal(error: &webpki::Error) -> Refusal {
         | E::InvalidNetworkMaskConstraint
         | E::MaximumNameConstraintComparisonsExceeded
         | E::UnsupportedNameType => Refusal::NameConstraints,
-        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => Refusal::ExtendedKeyUsageRole,
         // ID-12: a path that is too dear to search is not found.
         E::UnknownIssuer
         | E::MaximumPathBuildCallsExceeded

@@ -162,6 +162,7 @@ fn a_serial_number_is_a_number_whatever_zeros_lead_it() {
     // ID-15: a deny list names it as whoever wrote the list did
     assert_eq!(Serial::new(&[0, 0, 1, 0]), Serial::new(&[1, 0]));
     assert_ne!(Serial::new(&[1, 0]), Serial::new(&[1]));
+    assert_eq!(Serial::new(&[0, 10, 255]).to_string(), "0aff");
 }
 
 #[test]
@@ -198,6 +199,8 @@ async fn a_peer_is_judged_again_by_the_generation_of_the_moment() {
     assert_eq!(now.still_trusts(&peer, UnixTime::now()), Ok(()));
     let renewed = TlsMaterial::build(ours()).unwrap();
     assert_eq!(renewed.still_trusts(&peer, UnixTime::now()), Ok(()));
+    // RFC 5280 §4.1.2.5: the last second is one of them.
+    assert_eq!(now.still_trusts(&peer, peer.authority_end()), Ok(()));
     let later = UnixTime::since_unix_epoch(Duration::from_secs(peer.authority_end().as_secs() + 1));
     assert_eq!(now.still_trusts(&peer, later), Err(Refusal::Expired));
     let deny = DenyList { ids: [id(CHECKOUT)].into(), ..DenyList::default() };
@@ -219,6 +222,7 @@ fn no_key_shows_in_a_debug_line() {
     let ca = TestCa::new("pay.example");
     let svid = ca.svid(CHECKOUT);
     let shown = format!("{:?}", material(&svid, bundles(&[&ca])).unwrap());
+    assert!(shown.contains("pay.example") && shown.contains("generation"), "{shown}");
     // PKCS#8 of P-256: the private scalar, without the public key that follows it (RFC 5915 §3).
     let scalar = &svid.key.secret_der()[36..68];
     for window in scalar.windows(8) {
@@ -226,4 +230,19 @@ fn no_key_shows_in_a_debug_line() {
         let list = format!("{window:?}");
         assert!(!shown.contains(&hex) && !shown.contains(list.trim_matches(['[', ']'])));
     }
+}
+
+#[test]
+fn an_anchor_counts_through_its_last_second() {
+    // ID-11
+    let validity = Validity::around_now(Duration::from_secs(60), Duration::from_secs(600));
+    let ca = TestCa::valid("pay.example", validity);
+    let svid = ca.svid_valid(PAYMENTS, validity);
+    let unix = validity.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let at = |seconds: u64| {
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        TlsMaterial::build(MaterialInput { now, ..input(&svid, bundles(&[&ca])) })
+    };
+    assert_eq!(at(unix.as_secs()).unwrap().defects().len(), 0);
+    assert!(at(unix.as_secs() + 1).is_err());
 }

@@ -78,8 +78,28 @@ fn a_template_has_whole_segment_variables_and_workload_once() {
     ] {
         assert_eq!(IdentityTemplate::parse(text), Err(error), "{text}");
     }
-    let long = format!("spiffe://pay.example{}/{{workload}}", "/a".repeat(16));
-    assert_eq!(IdentityTemplate::parse(&long), Err(TooManySegments));
+    let of =
+        |segments: usize| format!("spiffe://pay.example{}/{{workload}}", "/a".repeat(segments));
+    assert_eq!(IdentityTemplate::parse(&of(16)), Err(TooManySegments));
+    assert!(IdentityTemplate::parse(&of(15)).is_ok(), "sixteen with the workload");
+    let several = IdentityTemplate::parse("spiffe://pay.example/{env}/a/{zone}/{workload}");
+    assert_eq!(several.unwrap().variables().collect::<Vec<_>>(), ["env", "zone"]);
+}
+
+#[test]
+fn an_id_may_be_as_long_as_the_limit_and_no_longer() {
+    // SPID-07
+    let (template, head) = (template(), "spiffe://pay.example/prod/");
+    let of = |length: usize| {
+        let shape = template.shape(&format!("/{{env}}/{}", "a".repeat(length - head.len())), "a");
+        template.id(&shape.unwrap(), "prod").map(|id| id.to_string().len())
+    };
+    assert_eq!((of(2048), of(2049)), (Ok(2048), Err(IdentityError::TooLong)));
+    let of = |segments: usize| template.shape(&format!("/{{env}}{}", "/a".repeat(segments)), "a");
+    assert!(of(15).is_ok(), "sixteen with the environment");
+    for segments in [16, 17] {
+        assert_eq!(of(segments), Err(IdentityError::TooManySegments));
+    }
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl PathTemplate {
         }
         let orders = self.ranks().zip(other.ranks()).map(|(mine, theirs)| mine.cmp(&theirs));
         let (mut less, mut greater) = (false, false);
-        for order in orders.take(MAX_TEMPLATE_SEGMENTS + 1) {
+        for order in orders.take(MAX_TEMPLATE_SEGMENTS) {
             less |= order == Ordering::Less;
             greater |= order == Ordering::Greater;
         }
@@ -170,7 +170,7 @@ impl PathTemplate {
     pub(crate) fn specificity(&self, other: &Self) -> Ordering {
         self.ranks()
             .zip(other.ranks())
-            .take(MAX_TEMPLATE_SEGMENTS + 1)
+            .take(MAX_TEMPLATE_SEGMENTS)
             .map(|(mine, theirs)| mine.cmp(&theirs))
             .find(|order| order.is_ne())
             .unwrap_or(Ordering::Equal)

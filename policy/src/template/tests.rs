@@ -56,6 +56,16 @@ fn a_template_that_no_canonical_path_can_match_is_refused() {
     }
     assert_eq!(PathTemplate::parse(&"/a".repeat(33)), Err(TooLong));
     assert_eq!(PathTemplate::parse(&format!("/{}", "a".repeat(512))), Err(TooLong));
+    // As much as is allowed, and shown as it was written.
+    for longest in ["/a".repeat(32), format!("/{}", "a".repeat(511))] {
+        assert_eq!(PathTemplate::parse(&longest).map(|one| one.to_string()), Ok(longest));
+    }
+    let orders = |one: &str, other: &str| {
+        let [one, other] = [one, other].map(|last| format!("{}/{last}", "/a".repeat(31)));
+        let [one, other] = [one, other].map(|text| PathTemplate::parse(&text).unwrap());
+        (one.conflict(&other), one.specificity(&other))
+    };
+    assert_eq!(orders("{x}", "b"), (None, std::cmp::Ordering::Greater), "in the last segment");
 }
 
 #[test]

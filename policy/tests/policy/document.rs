@@ -1,8 +1,8 @@
 //! A document that contradicts itself, or that this release does not know, is refused whole.
 
 use cellwall_policy::{
-    CallDocument, CallError, Callers, IdentityError, NotADigest, Snapshot, SnapshotDocument,
-    SnapshotError,
+    CallDocument, CallError, CallerDocument, Callers, GuardDocument, IdentityError, NotADigest,
+    PolicyVersion, RuleDocument, Snapshot, SnapshotDocument, SnapshotError,
 };
 
 use crate::sample::{guard, http, named, names, rule, vault};
@@ -106,4 +106,43 @@ fn an_unknown_field_anywhere_is_refused() {
         *bent.pointer_mut(pointer).unwrap() = value.into();
         assert!(serde_json::from_value::<SnapshotDocument>(bent).is_err(), "{pointer}");
     }
+}
+
+#[test]
+fn a_document_beyond_the_limits_is_refused_and_one_at_them_is_not() {
+    // AZ-07
+    let rules = |number: usize| {
+        let mut document = vault();
+        let one = document.rules[0].clone();
+        let named = |at: usize| RuleDocument { name: format!("rule-{at}"), ..one.clone() };
+        document.rules = (0..number).map(named).collect();
+        document
+    };
+    assert!(Snapshot::new(rules(10_000)).is_ok());
+    let guards = |number: usize| {
+        let mut document = vault();
+        let one = document.guards[0].clone();
+        let named = |at: usize| GuardDocument { name: format!("guard-{at}"), ..one.clone() };
+        document.guards = (0..number).map(named).collect();
+        document
+    };
+    assert!(Snapshot::new(guards(10_000)).is_ok());
+    let callers = |number: usize| {
+        let mut document = vault();
+        let named = |at: usize| CallerDocument { name: format!("caller-{at}"), id: None };
+        document.callers.extend((document.callers.len()..number).map(named));
+        document
+    };
+    assert!(Snapshot::new(callers(100_000)).is_ok());
+    for (document, what) in [
+        (rules(10_001), "rules or guards"),
+        (rules(10_002), "rules or guards"),
+        (guards(10_001), "rules or guards"),
+        (guards(10_002), "rules or guards"),
+        (callers(100_001), "callers"),
+        (callers(100_002), "callers"),
+    ] {
+        assert_eq!(Snapshot::new(document).unwrap_err(), SnapshotError::TooMany(what));
+    }
+    assert_eq!(PolicyVersion(7).to_string(), "7");
 }
