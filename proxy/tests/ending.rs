@@ -214,10 +214,14 @@ async fn open(sidecar: &Sidecar, svid: &Svid, wire: Wire, count: usize) -> Vec<S
             for begin in (0..count).step_by(SHARED) {
                 let io = TokioIo::new(sidecar.dial(svid, &[wire.alpn()]).await);
                 let shake = client::conn::http2::handshake(TokioExecutor::new(), io);
-                let (mut sender, connection) = shake.await.unwrap();
+                let (sender, connection) = shake.await.unwrap();
                 background(async { drop(connection.await) });
+                let mut answers = JoinSet::new();
                 for _ in begin..count.min(begin + SHARED) {
-                    let response = sender.send_request(request(wire)).await.unwrap();
+                    let mut sender = sender.clone();
+                    answers.spawn(async move { sender.send_request(request(wire)).await.unwrap() });
+                }
+                for response in answers.join_all().await {
                     assert_eq!(response.status(), 200, "{wire:?}");
                     streams.push(Stream::Body(response.into_body()));
                 }
@@ -292,7 +296,7 @@ impl Scene {
         let (sidecar, document) = callee(&town, wire, workload).await;
         let old = TestCa::new("pay.example");
         // Time enough to open them all before.
-        let soon = ends_in(Duration::from_secs(if count > FEW_STREAMS { 45 } else { 8 }));
+        let soon = ends_in(Duration::from_secs(if count > FEW_STREAMS { 30 } else { 8 }));
         let ours = match cause {
             Cause::OwnExpired => town.ca.svid_valid(&id("payments"), soon),
             _ => town.svid("payments"),
@@ -396,6 +400,16 @@ fn figures(
         "within_limit": times.iter().all(|time| *time < cause.limit()),
         "others": others, "others_lost": lost,
     })
+}
+
+#[tokio::test]
+async fn more_long_calls_than_one_workload_connection_takes_go_on_at_once() {
+    let town = Town::new().await;
+    let (workload, _tasks) = endless(Protocol::Grpc).await;
+    let (sidecar, _) = callee(&town, Wire::Grpc, workload).await;
+    // The workload's server takes two hundred streams on a connection.
+    let mut streams = open(&sidecar, &town.svid("checkout"), Wire::Grpc, 230).await;
+    assert_eq!(ended(&mut streams).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use std::{
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::headers;
+use super::{headers, multiplexed::Place};
 use crate::{
     CloseReason,
     authority::Authority,
@@ -47,6 +47,7 @@ struct Answer {
     /// Watches the authority of a body that takes more than one poll.
     ended: Option<Ended>,
     polls: u32,
+    _place: Option<Place>,
 }
 
 /// Resolves when the authority of an answer has ended.
@@ -76,10 +77,14 @@ impl Body {
         Self { content: Content::Passing(incoming), role: Role::Request(bytes) }
     }
 
-    /// A response's body on its way to the caller. `flow` ends when it does; it is cut when
-    /// `authority` ends before.
-    pub(crate) fn response(incoming: Incoming, flow: Flow, authority: Authority) -> Self {
-        let answer = Answer { flow, authority, ended: None, polls: 0 };
+    /// A response's body on its way to the caller. `flow` ends when it does, and its place on the
+    /// connection is free; it is cut when `authority` ends before.
+    pub(super) fn response(
+        incoming: Incoming,
+        flow: Flow,
+        (authority, place): (Authority, Option<Place>),
+    ) -> Self {
+        let answer = Answer { flow, authority, ended: None, polls: 0, _place: place };
         let mut body =
             Self { content: Content::Passing(incoming), role: Role::Response(Some(answer.into())) };
         if body.is_end_stream() {

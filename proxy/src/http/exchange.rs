@@ -79,5 +79,6 @@ pub(crate) fn delivered(
     flow.record.grpc_status = headers::grpc_status(&head.headers);
     let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
     metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
-    Response::from_parts(head, Body::response(body, flow, authority))
+    let place = head.extensions.remove();
+    Response::from_parts(head, Body::response(body, flow, (authority, place)))
 }

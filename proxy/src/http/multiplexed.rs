@@ -46,7 +46,7 @@ struct Failed<K> {
 #[derive(Debug)]
 pub(crate) struct Conn<K> {
     sender: http2::SendRequest<Body>,
-    in_flight: AtomicUsize,
+    in_flight: Arc<AtomicUsize>,
     /// What a call compares to know whether it may use this connection.
     pub(crate) key: K,
     /// What it stands on; nothing for a connection to our own workload.
@@ -85,14 +85,18 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
         for _ in 0..ATTEMPTS {
-            let call = match self.connection(key, &open).await {
-                Ok(conn) => InFlight::on(conn),
+            let conn = match self.connection(key, &open).await {
+                Ok(conn) => conn,
                 Err(reason) => return Err((reason, Some(request))),
             };
-            match answered(call.0.sender.clone().try_send_request(request)).await {
-                Ok(response) => return Ok((response, call.0.clone())),
+            let place = Place::on(&conn);
+            match answered(conn.sender.clone().try_send_request(request)).await {
+                Ok(mut response) => {
+                    response.extensions_mut().insert(place);
+                    return Ok((response, conn));
+                }
                 Err(Unsent::Returned(back)) => request = *back,
-                Err(Unsent::Gone(reason)) => return Err((call.0.ended().unwrap_or(reason), None)),
+                Err(Unsent::Gone(reason)) => return Err((conn.ended().unwrap_or(reason), None)),
             }
         }
         Err((CloseReason::ConnectFailed, Some(request)))
@@ -157,25 +161,32 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
     }
 }
 
-/// One call on a connection, until its answer begins or nobody waits for it any more.
-struct InFlight<K>(Arc<Conn<K>>);
+/// A call's place on a connection: taken until the answer has ended, however long it lasts. Goes
+/// with the answer, as one of its extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    _taken: Arc<Taken>,
+}
 
-impl<K> InFlight<K> {
-    fn on(conn: Arc<Conn<K>>) -> Self {
+#[derive(Debug)]
+struct Taken(Arc<AtomicUsize>);
+
+impl Place {
+    fn on<K>(conn: &Conn<K>) -> Self {
         conn.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(conn)
+        Self { _taken: Arc::new(Taken(conn.in_flight.clone())) }
     }
 }
 
-impl<K> Drop for InFlight<K> {
+impl Drop for Taken {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl<K> Conn<K> {
     pub(crate) fn new(sender: http2::SendRequest<Body>, key: K) -> Self {
-        Self { sender, in_flight: AtomicUsize::new(0), key, authority: None }
+        Self { sender, in_flight: Arc::default(), key, authority: None }
     }
 
     /// Why its authority has ended, if it has.
