@@ -26,6 +26,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Which part of a connection's time new calls may begin in; the rest is for those in progress.
 const USEFUL: f64 = 0.75;
 
+/// After which part of it the side that accepted says so. Later, so that whoever leaves by itself has
+/// left: a call that meets a GOAWAY may be lost.
+const LATE: f64 = 0.9;
+
 /// What one connection stands on, or one call on it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Authority {
@@ -34,6 +38,8 @@ pub(crate) struct Authority {
     proved: Arc<watch::Sender<Proved>>,
     /// When no new call should begin on the connection.
     retire_at: SystemTime,
+    /// When the other side is told.
+    late_at: SystemTime,
     call: Option<(Authz, StandingCall)>,
 }
 
@@ -73,6 +79,7 @@ impl Authority {
             identities: identities.clone(),
             proved: Arc::new(watch::Sender::new(proved)),
             retire_at: now + left.mul_f64(USEFUL),
+            late_at: now + left.mul_f64(LATE),
             call: None,
         }
     }
@@ -85,9 +92,7 @@ impl Authority {
     /// Resolves when the connection should be left for a new one: before its end, so that no call
     /// has to be cut for it.
     pub(crate) async fn retired(&self) {
-        while let Ok(left) = self.retire_at.duration_since(SystemTime::now()) {
-            tokio::time::sleep(left.min(LOOK)).await;
-        }
+        until(self.retire_at).await;
     }
 
     /// When no new call should begin on the connection.
@@ -236,11 +241,18 @@ pub(crate) async fn ended(authority: Option<&Authority>) -> CloseReason {
     }
 }
 
-/// As [`Authority::retired`]; never, for a connection on loopback that stands on nothing.
-pub(crate) async fn retired(authority: Option<&Authority>) {
+/// Resolves when the other side should be told to leave the connection; never, for one on loopback
+/// that stands on nothing.
+pub(crate) async fn late(authority: Option<&Authority>) {
     match authority {
-        Some(authority) => authority.retired().await,
+        Some(authority) => until(authority.late_at).await,
         None => std::future::pending().await,
+    }
+}
+
+async fn until(moment: SystemTime) {
+    while let Ok(left) = moment.duration_since(SystemTime::now()) {
+        tokio::time::sleep(left.min(LOOK)).await;
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::body::Body;
 use crate::{
     CloseReason, Drain,
-    authority::{Authority, ended, retired},
+    authority::{Authority, ended, late},
 };
 
 /// Which HTTP a connection speaks: agreed by ALPN or configured, never guessed.
@@ -105,7 +105,7 @@ where
     let mut stop = std::pin::pin!(async {
         tokio::select! {
             () = watch.stopping() => {}
-            () = retired(authority) => {}
+            () = late(authority) => {}
         }
     });
     let mut stopping = false;
