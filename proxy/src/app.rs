@@ -81,7 +81,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     services.spawn(Admin::upkeep(handle, services.watch()));
     services.spawn(ready(identities.clone(), policy.clone(), drain.clone()));
     let proxy = Arc::new(Proxy {
-        peers: Peers::new(identities.clone(), drain.clone()),
+        peers: Peers::new(identities.clone(), Authz::new(policy.clone()), drain.clone()),
         identities,
         authz: Authz::new(policy),
         directory,

@@ -53,7 +53,12 @@ impl Proxy {
     /// A connection from another workload's sidecar to our workload.
     pub async fn inbound(self: Arc<Self>, tcp: TcpStream, from: SocketAddr) {
         let _open = metrics::Open::count(Direction::Inbound);
-        let (session, identity, protocol) = match self.accept(tcp).await {
+        let drain = self.drain.watch();
+        let accepted = tokio::select! {
+            accepted = self.accept(tcp) => accepted,
+            () = drain.cut() => Err(CloseReason::Drained),
+        };
+        let (session, identity, protocol) = match accepted {
             Ok(accepted) => accepted,
             Err(reason) => {
                 return self.flows.open(Kind::Connection, Direction::Inbound, from).close(reason);
@@ -61,7 +66,11 @@ impl Proxy {
         };
         match (session.alpn, protocol) {
             (Alpn::Reproof, _) => {
-                Box::pin(reproof::answer(session, &identity, &self.register)).await;
+                let answer = reproof::answer(session, &identity, &self.register);
+                tokio::select! {
+                    () = Box::pin(answer) => {}
+                    () = drain.cut() => {}
+                }
             }
             (_, Protocol::Tcp) => Box::pin(self.receive(session, &identity, from)).await,
             _ => Box::pin(self.answer(session, &identity, (protocol, from))).await,
@@ -113,9 +122,10 @@ impl Proxy {
         let mut workload = self.workload.connect(&permit).await?;
         let drain = self.drain.watch();
         tokio::select! {
-            end = relay::both_ways(&mut stream, &mut workload, &flow.bytes) => end,
+            biased; // it may have ended while we connected
             reason = authority.ended() => Err(reason),
             () = drain.cut() => Err(CloseReason::Drained),
+            end = relay::both_ways(&mut stream, &mut workload, &flow.bytes) => end,
         }
     }
 
@@ -163,8 +173,8 @@ impl Proxy {
         flow.permitted(&permit);
         let standing = StandingCall::Request(canonical.clone(), protocol);
         let authority = caller.authority.of_call(&self.authz, standing);
-        let forwarded =
-            self.forward(&permit, &caller, (protocol, &canonical), (request, &mut flow));
+        let what = (protocol, &*canonical);
+        let forwarded = self.forward(&permit, &authority, what, (request, &mut flow));
         let response = tokio::select! {
             response = forwarded => response,
             reason = authority.ended() => Err(SendError(reason)),
@@ -181,12 +191,14 @@ impl Proxy {
     async fn forward(
         &self,
         permit: &Permit,
-        caller: &Caller,
+        authority: &Authority,
         (protocol, canonical): (Protocol, &Canonical),
         (request, flow): (Request<Incoming>, &mut Flow),
     ) -> Result<Response<Incoming>, SendError> {
-        let request = request.map(|body| Body::request(body, flow.bytes.clone()));
-        let request = web::to_callee(request, (protocol, canonical), caller.peer.id_text())?;
+        let bytes = flow.bytes.clone();
+        let request = request.map(|body| Body::request(body, bytes, Some(authority)));
+        let caller = authority.peer();
+        let request = web::to_callee(request, (protocol, canonical), caller.id_text())?;
         let sent = Instant::now();
         let response = self.workload.send(permit, protocol, request).await;
         flow.record.upstream = Some(sent.elapsed());
@@ -277,7 +289,7 @@ impl Proxy {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
-        let request = request.map(|body| Body::request(body, flow.bytes.clone()));
+        let request = request.map(|body| Body::request(body, flow.bytes.clone(), None));
         let sent = Instant::now();
         let response = match (route, web::to_peer(request, &canonical)) {
             (Ok(route), Ok(request)) => self.peers.send(&destination, &route, request).await,

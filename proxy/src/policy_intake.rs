@@ -234,8 +234,9 @@ impl PolicyIntake {
     }
 
     /// Keeps what is about to be in force. When that fails it is in force all the same: a
-    /// permission that was withdrawn must not live on because a disk is full. It is said aloud,
-    /// and nothing older comes back after a restart.
+    /// permission that was withdrawn must not live on because a disk is full. It is said aloud.
+    /// What is older is removed then, so that it does not come back after a restart; of a disk that
+    /// hangs nothing can be removed.
     async fn store(
         &self,
         work: impl FnOnce(&PolicyStore) -> Result<(), KeepError> + Send + 'static,
@@ -244,7 +245,9 @@ impl PolicyIntake {
         let error = match on_disk(store, STORING, work).await {
             Some(Ok(())) => return self.standing.stored(Storage::Kept),
             Some(Err(error)) => chain(&error),
-            None => format!("nothing was written within {STORING:?}"),
+            None => format!(
+                "nothing was written within {STORING:?}: a restart may find an older policy"
+            ),
         };
         tracing::error!(error, "the policy in force is not on the disk");
         counter!("cellwall_policy_store_failures_total").increment(1);

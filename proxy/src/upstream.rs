@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::{
-    CloseReason, Drain, Permit,
+    Authz, CloseReason, Drain, Permit,
     authority::Authority,
     flow::Direction,
     heard::Heard,
@@ -94,13 +94,14 @@ fn frame(request: &mut Request<Body>) {
 #[derive(Clone, Debug)]
 pub struct Peers {
     identities: Identities,
+    authz: Authz,
     drain: Drain,
 }
 
 impl Peers {
-    /// Connects as whoever `identities` says we are.
-    pub fn new(identities: Identities, drain: Drain) -> Self {
-        Self { identities, drain }
+    /// Connects as whoever `identities` says we are, to those that the policy calls destinations.
+    pub fn new(identities: Identities, authz: Authz, drain: Drain) -> Self {
+        Self { identities, authz, drain }
     }
 
     /// Sends a call to `destination`, over a connection that many calls share. The answer comes with
@@ -127,7 +128,7 @@ impl Peers {
                 expected: route.expected.clone(),
                 trust_epoch: identity.trust_epoch,
             };
-            let open = || self.open(&identity, endpoint, &key);
+            let open = || self.open(&identity, (destination, endpoint), &key);
             match endpoint.pool.try_send(request, &key, open).await {
                 Ok((response, conn)) => {
                     let authority = conn.authority.clone();
@@ -154,7 +155,9 @@ impl Peers {
         for endpoint in destination.endpoints(route)? {
             let identity = self.identity()?;
             match session(&identity, endpoint.address, &route.expected, Alpn::Tcp).await {
-                Ok(session) => return Ok(self.renewal(session, &identity, endpoint.address)),
+                Ok(session) => {
+                    return Ok(self.renewal(session, &identity, (destination, endpoint.address)));
+                }
                 Err(reason) => {
                     destination.shun(&endpoint);
                     last = reason;
@@ -168,12 +171,15 @@ impl Peers {
         &self,
         Session { stream, peer, binding, .. }: Session<IO>,
         identity: &Identity,
-        address: SocketAddr,
+        (destination, address): (&Destination, SocketAddr),
     ) -> (IO, Renewal) {
         let authority = Authority::of_connection(&self.identities, identity, &peer);
         let generation = identity.material.generation();
-        let identities = self.identities.clone();
-        (stream, Renewal { identities, address, binding, authority, generation })
+        let (identities, authz) = (self.identities.clone(), self.authz.clone());
+        let destination = destination.name.clone();
+        let renewal =
+            Renewal { identities, authz, destination, address, binding, authority, generation };
+        (stream, renewal)
     }
 
     fn identity(&self) -> Result<Arc<Identity>, CloseReason> {
@@ -183,11 +189,11 @@ impl Peers {
     async fn open(
         &self,
         identity: &Identity,
-        endpoint: &Endpoint,
+        (destination, endpoint): (&Destination, &Endpoint),
         key: &PoolKey,
     ) -> Result<Conn<PoolKey>, CloseReason> {
         let session = session(identity, endpoint.address, &key.expected, Alpn::H2).await?;
-        let (stream, renewal) = self.renewal(session, identity, endpoint.address);
+        let (stream, renewal) = self.renewal(session, identity, (destination, endpoint.address));
         let authority = renewal.authority.clone();
         let heard = tokio::time::timeout(HANDSHAKE_DEADLINE, Heard::from(stream)).await;
         let Ok(Ok(stream)) = heard else {

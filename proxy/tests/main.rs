@@ -26,4 +26,5 @@ mod rotation;
 mod secrets;
 mod spoofs;
 mod tcp;
+mod uploads;
 mod workload_api;

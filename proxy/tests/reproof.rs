@@ -360,6 +360,33 @@ async fn a_busy_connection_lives_through_many_svids() {
 }
 
 #[tokio::test]
+async fn a_connection_to_what_is_no_destination_any_more_is_not_proved_anew() {
+    // AZ-12
+    let town = Town::new().await;
+    let (callee, _) = ledger_db(&town).await;
+    let mut caller = town.caller_of("ledger-db", Protocol::Tcp).await;
+    let life = Duration::from_secs(3);
+    let sidecars = [(&callee, "ledger-db"), (&caller, "checkout")];
+    renewed(&town, sidecars, life).await;
+    let mut stream = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
+    stream.write_all(b"HELLO prod/checkout\n").await.unwrap();
+    assert!(is_alive(&mut stream).await);
+    town.publish(policy("checkout", Protocol::Http, &[]));
+    let renewals = async {
+        loop {
+            tokio::time::sleep(life / 2).await;
+            renew(&town, sidecars, life);
+        }
+    };
+    tokio::select! {
+        () = renewals => {}
+        () = closed(&mut stream) => {}
+    }
+    let line = caller.logged(|line| line["kind"] == "connection").await;
+    assert_eq!(line["cellwall.reason"], "svid_expired");
+}
+
+#[tokio::test]
 async fn a_call_that_outlives_both_certificates_is_answered() {
     let town = Town::new().await;
     let (plan, policy) = payments();

@@ -6,7 +6,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use cellwall_mtls::{Peer, Refusal};
@@ -149,24 +149,25 @@ impl Authority {
         let mut identity = self.identities.watch();
         let mut policy = self.call.as_ref().map(|(authz, _)| authz.watch());
         let mut proved = self.proved.subscribe();
-        let mut lost: Option<SystemTime> = None;
+        // By the clock that nobody sets: a grace is not longer for it (ROT-08).
+        let mut lost: Option<Instant> = None;
         loop {
             let now = SystemTime::now();
             let latest = proved.borrow_and_update().clone();
-            let next = match self.judge(&latest, now) {
+            let wait = match self.judge(&latest, now) {
                 Ok(end) => {
                     lost = None;
-                    end
+                    end.duration_since(now).unwrap_or_default().min(LOOK)
                 }
                 Err(reason) => {
-                    let end = *lost.get_or_insert(now) + grace(reason);
-                    if now >= end {
+                    let since = lost.get_or_insert_with(Instant::now);
+                    let left = grace(reason).saturating_sub(since.elapsed());
+                    if left.is_zero() {
                         return reason;
                     }
-                    end
+                    left
                 }
             };
-            let wait = next.duration_since(now).unwrap_or_default().min(LOOK);
             let policy_changed = async {
                 match policy.as_mut() {
                     Some(policy) => policy.changed().await,

@@ -22,6 +22,7 @@ use crate::{
 pub(crate) struct Body {
     content: Content,
     role: Role,
+    watched: Option<Watched>,
 }
 
 #[derive(Debug)]
@@ -39,15 +40,20 @@ enum Role {
     Response(Option<Box<Answer>>),
 }
 
-/// An answer in progress: its record, and what it stands on.
+/// An answer in progress: its record, and its place on a connection.
 #[derive(Debug)]
 struct Answer {
     flow: Flow,
-    authority: Authority,
-    /// Watches the authority of a body that takes more than one poll.
-    ended: Option<Ended>,
-    polls: u32,
     _place: Option<Place>,
+}
+
+/// What a body in transit stands on. Each direction watches for itself: the other one may stand
+/// still, or have ended (AZ-10).
+#[derive(Debug)]
+struct Watched {
+    authority: Authority,
+    /// Made for a body that does not come whole at its first poll.
+    ended: Option<Ended>,
 }
 
 /// Resolves when the authority of an answer has ended.
@@ -69,12 +75,18 @@ impl Body {
     pub(crate) fn ours(text: impl Into<bytes::Bytes>) -> Self {
         let text = text.into();
         let content = Content::Ours((!text.is_empty()).then_some(text));
-        Self { content, role: Role::Ours }
+        Self { content, role: Role::Ours, watched: None }
     }
 
-    /// A request's body on its way to the callee; `bytes` counts it.
-    pub(crate) fn request(incoming: Incoming, bytes: Arc<Bytes>) -> Self {
-        Self { content: Content::Passing(incoming), role: Role::Request(bytes) }
+    /// A request's body on its way to the callee; `bytes` counts it. It is cut when `authority` ends
+    /// before, whatever becomes of the answer.
+    pub(crate) fn request(
+        incoming: Incoming,
+        bytes: Arc<Bytes>,
+        authority: Option<&Authority>,
+    ) -> Self {
+        let watched = authority.cloned().map(Watched::by);
+        Self { content: Content::Passing(incoming), role: Role::Request(bytes), watched }
     }
 
     /// A response's body on its way to the caller. `flow` ends when it does, and its place on the
@@ -84,9 +96,9 @@ impl Body {
         flow: Flow,
         (authority, place): (Authority, Option<Place>),
     ) -> Self {
-        let answer = Answer { flow, authority, ended: None, polls: 0, _place: place };
-        let mut body =
-            Self { content: Content::Passing(incoming), role: Role::Response(Some(answer.into())) };
+        let role = Role::Response(Some(Answer { flow, _place: place }.into()));
+        let watched = Some(Watched::by(authority));
+        let mut body = Self { content: Content::Passing(incoming), role, watched };
         if body.is_end_stream() {
             body.role.end(CloseReason::Done);
         }
@@ -100,22 +112,6 @@ impl Role {
             && let Some(answer) = answer.take()
         {
             answer.flow.close(reason);
-        }
-    }
-
-    /// Whether the answer has to be cut although there is more to come.
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        match self {
-            Self::Response(Some(answer)) if answer.polls == 0 => {
-                answer.polls += 1;
-                Poll::Pending
-            }
-            Self::Response(Some(answer)) => {
-                let authority = &answer.authority;
-                let ended = answer.ended.get_or_insert_with(|| Ended::of(authority.clone()));
-                ended.0.as_mut().poll(cx)
-            }
-            Self::Response(None) | Self::Request(_) | Self::Ours => Poll::Pending,
         }
     }
 
@@ -141,6 +137,18 @@ impl Role {
     }
 }
 
+impl Watched {
+    fn by(authority: Authority) -> Self {
+        Self { authority, ended: None }
+    }
+
+    /// Resolves when the body has to be cut although there is more to come.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let ended = self.ended.get_or_insert_with(|| Ended::of(self.authority.clone()));
+        ended.0.as_mut().poll(cx)
+    }
+}
+
 impl Ended {
     fn of(authority: Authority) -> Self {
         Self(Box::pin(async move { authority.ended().await }))
@@ -161,7 +169,7 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Self { content, role } = &mut *self;
+        let Self { content, role, watched } = &mut *self;
         let incoming = match content {
             Content::Ours(text) => {
                 return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
@@ -169,11 +177,23 @@ impl HttpBody for Body {
             Content::Passing(incoming) => incoming,
         };
         // First: a body that never pauses must not escape it.
-        if let Poll::Ready(reason) = role.poll_ended(cx) {
+        if let Some(watched) = watched.as_mut().filter(|watched| watched.ended.is_some())
+            && let Poll::Ready(reason) = watched.poll(cx)
+        {
             role.end(reason);
             return Poll::Ready(Some(Err(Cut::Ended(reason))));
         }
-        let mut polled = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+        let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        // More is to come, or may be: from now on it is watched.
+        if !matches!(polled, Poll::Ready(None | Some(Err(_))))
+            && !incoming.is_end_stream()
+            && let Some(watched) = watched
+            && let Poll::Ready(reason) = watched.poll(cx)
+        {
+            role.end(reason);
+            return Poll::Ready(Some(Err(Cut::Ended(reason))));
+        }
+        let mut polled = ready!(polled);
         match &mut polled {
             Some(Ok(frame)) => {
                 role.frame(frame);

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{CLAIM_LEN, NAME_LEN, Outcome};
 use crate::{
-    Identities, Identity,
+    Authz, Identities, Identity,
     authority::{Authority, ends_at},
     flow::Direction,
     metrics,
@@ -32,6 +32,9 @@ const SPREAD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Renewal {
     pub(crate) identities: Identities,
+    pub(crate) authz: Authz,
+    /// Which destination of the policy it was opened for.
+    pub(crate) destination: Arc<str>,
     /// The other end of the connection: only it can answer.
     pub(crate) address: SocketAddr,
     pub(crate) binding: Binding,
@@ -53,9 +56,9 @@ impl Renewal {
                     tokio::time::sleep(most.mul_f64(between(0.0, 1.0))).await;
                 }
             }
-            let Some(identity) = self.identities.current().filter(|one| self.may_gain(one)) else {
-                continue;
-            };
+            let identity = self.identities.current();
+            let identity = identity.filter(|one| self.may_gain(one) && self.is_wanted());
+            let Some(identity) = identity else { continue };
             let outcome = match self.prove(&identity).await {
                 Ok(()) => Outcome::Extended,
                 Err(outcome) => outcome,
@@ -75,6 +78,14 @@ impl Renewal {
     fn may_gain(&self, identity: &Identity) -> bool {
         identity.material.generation() != self.generation
             || ends_at(identity.material.authority_end()) > self.authority.ends_at()
+    }
+
+    /// Whether the destination is still served by the other side, as the policy says (AZ-12).
+    fn is_wanted(&self) -> bool {
+        let snapshot = self.authz.snapshot();
+        let destination =
+            snapshot.as_ref().and_then(|policy| policy.destination(&self.destination));
+        destination.is_some_and(|destination| destination.id == *self.authority.peer().id())
     }
 
     async fn prove(&mut self, identity: &Arc<Identity>) -> Result<(), Outcome> {
