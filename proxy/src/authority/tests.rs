@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, TlsMaterial};
+use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, Refusal, TlsMaterial};
 use cellwall_policy::{
     CallDocument, CallerDocument, Callers, Digest, ListensDocument, Mode, Protocol, RuleDocument,
     Snapshot, SnapshotDocument,
@@ -21,8 +21,8 @@ use rustls_pki_types::UnixTime;
 use spiffe::TrustDomain;
 use tokio::sync::watch;
 
-use super::{Authority, Proved, StandingCall};
-use crate::{Authz, Identities, Identity, Live};
+use super::{Authority, Proved, StandingCall, grace, late};
+use crate::{Authz, CloseReason, Identities, Identity, Live};
 
 const CLIENT: &str = "spiffe://pay.example/prod/checkout";
 const SERVER: &str = "spiffe://pay.example/prod/ledger-db";
@@ -268,6 +268,44 @@ async fn every_order_of_events_leaves_a_connection_no_longer_open_than_what_was_
         tried += 1;
     }
     println!("evidence: {}", serde_json::json!({ "events": EVENTS.len(), "orders": tried }));
+}
+
+#[tokio::test]
+async fn new_calls_leave_first_and_the_other_side_is_told_later() {
+    let world = World::new().await;
+    let (authority, _) = world.side(&world.servers[0], None);
+    let identity = Identity { material: material(&TestCa::new("pay.example")), trust_epoch: 1 };
+    let fresh = Authority::of_connection(&authority.identities, &identity, &world.servers[0]);
+    let left = |moment: SystemTime| moment.duration_since(SystemTime::now()).unwrap().as_secs();
+    assert!((73..=76).contains(&left(fresh.retire_at())), "three quarters of a hundred seconds");
+    assert!((88..=91).contains(&left(fresh.late_at)), "nine tenths");
+    let soon = Duration::from_millis(20);
+    assert!(tokio::time::timeout(soon, fresh.retired()).await.is_err());
+    assert!(tokio::time::timeout(soon, late(Some(&fresh))).await.is_err());
+    assert!(tokio::time::timeout(soon, late(None)).await.is_err());
+    let over = Authority { retire_at: UNIX_EPOCH, late_at: UNIX_EPOCH, ..fresh };
+    over.retired().await;
+    late(Some(&over)).await;
+}
+
+#[test]
+fn only_what_is_replaced_gets_a_grace() {
+    // ROT-05
+    for reason in [
+        CloseReason::SvidWithdrawn,
+        CloseReason::TrustWithdrawn(Refusal::UnknownIssuer),
+        CloseReason::TrustWithdrawn(Refusal::UnknownTrustDomain),
+        CloseReason::TrustWithdrawn(Refusal::AnchorsExpired),
+    ] {
+        assert_eq!(grace(reason), Duration::from_secs(5), "{reason:?}");
+    }
+    for reason in [
+        CloseReason::PolicyRevoked,
+        CloseReason::SvidExpired,
+        CloseReason::TrustWithdrawn(Refusal::DeniedId),
+    ] {
+        assert_eq!(grace(reason), Duration::ZERO, "{reason:?}");
+    }
 }
 
 fn policy(is_allowed: bool) -> SnapshotDocument {
