@@ -1,8 +1,11 @@
 //! `cargo evidence TOPIC [N]`: runs what was asked to be shown, afresh, and prints its figures.
 
+mod abuse;
 mod at_rest;
+mod mutants;
 mod slice;
 mod steps;
+mod trust;
 
 use std::{
     fs,
@@ -21,7 +24,7 @@ pub(crate) use at_rest::at_rest;
 /// Options of `cargo evidence`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// `slice`: one payment call, end to end.
+    /// `slice`: one payment call, end to end. `trust`: the same under pressure.
     topic: String,
     /// One item of the topic; all of them without.
     item: Option<usize>,
@@ -73,7 +76,8 @@ impl Shown {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let items = match args.topic.as_str() {
         "slice" => slice::ITEMS,
-        other => bail!("no topic `{other}`; there is: slice"),
+        "trust" => trust::ITEMS,
+        other => bail!("no topic `{other}`; there are: slice, trust"),
     };
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     let chosen: Vec<usize> = match args.item {

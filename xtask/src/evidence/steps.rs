@@ -14,6 +14,9 @@ use crate::cargo;
 /// A line of a test that carries figures begins so.
 const MARK: &str = "evidence: ";
 
+/// Where a test is: its package, its binary (`lib` for unit tests) and its name.
+pub(super) type Probe = (&'static str, &'static str, &'static str);
+
 /// Runs one test against the programs in `folder`, and returns the figures that it printed.
 pub(super) fn test_figures(
     package: &str,
@@ -21,24 +24,49 @@ pub(super) fn test_figures(
     folder: &Path,
     effort: Effort,
 ) -> anyhow::Result<Map<String, Value>> {
+    figures_of((package, "main", name), folder, effort)
+}
+
+/// The same, of any test binary.
+pub(super) fn figures_of(
+    (package, binary, name): (&str, &str, &str),
+    folder: &Path,
+    effort: Effort,
+) -> anyhow::Result<Map<String, Value>> {
+    let text = test_output((package, binary, name), folder, effort)?;
+    // A test runner may print its own words before the mark on the same line.
+    let figures = text.lines().find_map(|line| line.split_once(MARK).map(|(_, json)| json));
+    let figures = figures.with_context(|| format!("{package} {name} printed no figures"))?;
+    serde_json::from_str(figures).context("reading the figures")
+}
+
+/// Runs one test, which has to pass, and returns what it printed.
+pub(super) fn test_output(
+    (package, binary, name): (&str, &str, &str),
+    folder: &Path,
+    effort: Effort,
+) -> anyhow::Result<String> {
     let seconds = match effort {
         Effort::Quick => "5",
         Effort::Full => "60",
     };
-    let output = cargo::cargo()?
-        .args(["test", "-q", "-p", package, "--test", "main", "--", "--exact", name])
-        .arg("--nocapture")
+    let mut command = cargo::cargo()?;
+    command.args(["test", "-q", "-p", package]);
+    match binary {
+        "lib" => command.arg("--lib"),
+        binary => command.args(["--test", binary]),
+    };
+    let output = command
+        .args(["--", "--exact", name, "--nocapture"])
         .env("CELLWALL_BIN_DIR", folder)
         .env("CELLWALL_EVIDENCE_SECONDS", seconds)
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("running {package} {name}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // A test runner may print its own words before the mark on the same line.
-    let figures = text.lines().find_map(|line| line.split_once(MARK).map(|(_, json)| json));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.success(), "{package} {name} failed:\n{text}");
-    let figures = figures.with_context(|| format!("{package} {name} printed no figures"))?;
-    serde_json::from_str(figures).context("reading the figures")
+    ensure!(text.contains("1 passed"), "{package} has no test {name}:\n{text}");
+    Ok(text)
 }
 
 /// What a program prints, or `None` when it is not there or fails.
@@ -46,4 +74,10 @@ pub(super) fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(text)
+}
+
+/// As [`output`], of a program that has to succeed.
+pub(super) fn must(program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let text = output(&program.to_string_lossy(), arguments);
+    text.with_context(|| format!("{} failed", program.display()))
 }
