@@ -64,16 +64,23 @@ pub(super) fn shard(effort: Effort) -> anyhow::Result<Shown> {
     shown.goal("each survivor explained", explained && all);
     let program = installed()?;
     let survivors: BTreeSet<_> =
-        committed.survivors.iter().map(|one| one.mutant.as_str()).collect();
+        committed.survivors.iter().map(|one| without_place(&one.mutant)).collect();
     let sets = if effort == Effort::Quick { 1 } else { committed.sets.len() };
     for set in committed.sets.iter().take(sets) {
         let (caught, missed) = run(&program, set)?;
-        let new: Vec<_> = missed.iter().filter(|one| !survivors.contains(one.as_str())).collect();
+        let is_new = |one: &&String| !survivors.contains(&without_place(one));
+        let new: Vec<_> = missed.iter().filter(is_new).collect();
         shown
             .figure(&format!("{} shard", set.package), json!({"caught": caught, "missed": missed}));
         shown.goal(&format!("{}: no survivor that is not explained", set.package), new.is_empty());
     }
     Ok(shown)
+}
+
+/// A mutant's file and what was changed: lines move.
+fn without_place(mutant: &str) -> (&str, &str) {
+    let (place, change) = mutant.split_once(": ").unwrap_or((mutant, ""));
+    (place.split(':').next().unwrap_or_default(), change)
 }
 
 /// Runs one random shard of a set: how many were caught, and which were not.
