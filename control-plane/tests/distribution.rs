@@ -40,7 +40,9 @@ async fn a_sidecar_gets_its_own_signed_policy_and_is_synced_once_it_acks() {
     assert_eq!((snapshot.version(), &**snapshot.workload()), (PolicyVersion(1), "db"));
     let decide = |caller: &str| {
         let caller = SpiffeId::new(caller).unwrap();
-        snapshot.decide(&caller, &Call::Tcp, SystemTime::now()).verdict
+        snapshot
+            .decide(&caller, &Tls::default(), &Call::Tcp { port: 8443 }, SystemTime::now())
+            .verdict
     };
     assert_eq!((decide(WEB), decide(DB)), (Verdict::Allow, Verdict::Deny));
     let row = daemon.row("proxies", |row| row["instance"] == "db-1").await;

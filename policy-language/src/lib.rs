@@ -8,8 +8,10 @@
 mod check;
 mod codes;
 mod compile;
+mod condition;
 mod explain;
 mod finding;
+mod instant;
 mod model;
 mod place;
 mod question;
@@ -30,6 +32,7 @@ pub use explain::{
     Explanation, PastCall,
 };
 pub use finding::{Finding, Findings, Related, Severity};
+pub use instant::parse_instant;
 pub use model::{Entry, PolicySet, Summary};
 pub use render::Paint;
 pub use sources::{Sources, SourcesError};

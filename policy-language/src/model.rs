@@ -1,13 +1,18 @@
 //! A set of documents, looked up and checked: what every question is answered from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
-use cellwall_policy::{IdentityTemplate, Mode, Shape, Verdict};
+use cellwall_policy::{IdentityTemplate, Mode, ProbeDocument, Shape, Verdict};
 use serde::Serialize;
 use spiffe::SpiffeId;
 
 use crate::{
     Findings,
+    compile::Index,
+    condition::Condition,
     place::Place,
     question::Question,
     syntax::{CallItem, Listener},
@@ -26,7 +31,12 @@ pub struct PolicySet {
     pub(crate) by_shape: BTreeMap<Shape, WorkloadNumber>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) grants: Vec<Grant>,
     pub(crate) guards: Vec<Guard>,
+    pub(crate) never: Vec<Never>,
+    pub(crate) probes: Vec<ProbeDocument>,
+    pub(crate) governance: Governance,
+    pub(crate) index: Index,
     pub(crate) tests: Vec<Test>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) warnings: Findings,
@@ -42,8 +52,8 @@ pub(crate) struct Workload {
     pub(crate) id: Option<String>,
     /// `None` only while mistakes are collected.
     pub(crate) shape: Option<Shape>,
-    /// `None` only while mistakes are collected.
-    pub(crate) listens: Option<Listener>,
+    /// Empty only while mistakes are collected.
+    pub(crate) listens: Vec<Listener>,
     pub(crate) labels: BTreeMap<String, String>,
     /// The segment's number; 0 after a mistake.
     pub(crate) segment: usize,
@@ -53,6 +63,7 @@ pub(crate) struct Workload {
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) name: String,
+    pub(crate) place: Place,
     pub(crate) mode: Mode,
 }
 
@@ -60,6 +71,8 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
     pub(crate) members: Members,
+    /// IDs of other trust domains, canonical.
+    pub(crate) foreign: BTreeSet<String>,
     /// The selector as it could be written.
     pub(crate) text: String,
 }
@@ -82,8 +95,26 @@ pub(crate) struct Rule {
     /// Where `from` stands.
     pub(crate) from_place: Place,
     pub(crate) to: BTreeSet<WorkloadNumber>,
+    /// The role, if the calls are those of one.
+    pub(crate) role: Option<String>,
     pub(crate) calls: Vec<CallItem>,
+    pub(crate) when: Option<When>,
+    /// The variables that it may cross.
+    pub(crate) across: BTreeSet<String>,
     pub(crate) why: String,
+    pub(crate) stewardship: Stewardship,
+}
+
+/// A rule for a while.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) rule: Rule,
+    /// Unix seconds.
+    pub(crate) starts: u64,
+    /// Unix seconds; it is over then.
+    pub(crate) expires: u64,
+    pub(crate) expires_place: Place,
+    pub(crate) approved_by: Vec<String>,
 }
 
 /// A guard.
@@ -94,7 +125,78 @@ pub(crate) struct Guard {
     pub(crate) from: Who,
     pub(crate) to: Who,
     pub(crate) except: BTreeSet<WorkloadNumber>,
+    /// Exceptions of other trust domains.
+    pub(crate) except_foreign: BTreeSet<String>,
+    /// Empty: every call.
+    pub(crate) calls: Vec<CallItem>,
+    pub(crate) when: Option<When>,
+    pub(crate) mode: Mode,
     pub(crate) why: String,
+    pub(crate) stewardship: Stewardship,
+}
+
+/// A condition, and how it was written.
+#[derive(Debug)]
+pub(crate) struct When {
+    pub(crate) condition: Condition,
+    pub(crate) text: String,
+    pub(crate) place: Place,
+}
+
+/// No path may lead from these to those.
+#[derive(Debug)]
+pub(crate) struct Never {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    pub(crate) from: Who,
+    pub(crate) to: Who,
+    pub(crate) through: Through,
+    pub(crate) why: String,
+}
+
+/// Which paths are meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Through {
+    /// Direct ones, and those over any others.
+    Any,
+    /// Direct ones.
+    None,
+}
+
+/// Who answers for a statement, and until when it must be looked at again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stewardship {
+    pub(crate) owner: Option<String>,
+    pub(crate) review_by: Option<ReviewBy>,
+}
+
+/// A day by which somebody looks at a statement again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReviewBy {
+    /// The first second after that day, in Unix seconds.
+    pub(crate) ends: u64,
+    pub(crate) place: Place,
+}
+
+/// What the root file says about people and limits.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Governance {
+    /// Who must say yes before a change is applied, by what it touches: `default`, `guards`,
+    /// `segment/NAME`.
+    pub(crate) approvals: BTreeMap<String, Approval>,
+    /// Groups by role: `viewer`, `editor`, `approver`, `auditor`.
+    pub(crate) operators: BTreeMap<String, Vec<String>>,
+    /// The longest grant, in seconds.
+    pub(crate) grant_max: Option<u64>,
+    /// The longest life of an SVID, in seconds.
+    pub(crate) svid_ttl: Option<u64>,
+}
+
+/// How many of whom must say yes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Approval {
+    pub(crate) from: Vec<String>,
+    pub(crate) count: u64,
 }
 
 /// A test.
@@ -105,6 +207,8 @@ pub(crate) struct Test {
     pub(crate) expect: Verdict,
     pub(crate) text: String,
     pub(crate) question: Question,
+    /// When it is asked; `None`: as if there were no grants.
+    pub(crate) at: Option<SystemTime>,
     pub(crate) by: Option<String>,
 }
 
@@ -135,6 +239,8 @@ pub struct Summary {
     pub rules: usize,
     /// Guards.
     pub guards: usize,
+    /// Grants.
+    pub grants: usize,
     /// Tests.
     pub tests: usize,
 }
@@ -149,9 +255,12 @@ impl Members {
 }
 
 impl Guard {
-    /// Whether it keeps `caller` out of `callee`.
-    pub(crate) fn denies(&self, caller: WorkloadNumber, callee: WorkloadNumber) -> bool {
-        self.to.members.contain(callee)
+    /// Whether it keeps `caller` out of `callee` whatever is called, and on whatever condition.
+    pub(crate) fn always_denies(&self, caller: WorkloadNumber, callee: WorkloadNumber) -> bool {
+        self.calls.is_empty()
+            && self.when.is_none()
+            && self.mode.is_enforce()
+            && self.to.members.contain(callee)
             && self.from.members.contain(caller)
             && !self.except.contains(&caller)
     }

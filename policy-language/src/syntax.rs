@@ -1,8 +1,13 @@
 //! What the files say, part by part, each with its place. Names are not yet looked up.
 
-use cellwall_policy::{CallDocument, Mode, Protocol, Verdict};
+use std::time::SystemTime;
 
-use crate::place::Place;
+use cellwall_policy::{CallDocument, Mode, ProbeDocument, Protocol, Verdict};
+
+use crate::{
+    model::{Governance, Stewardship, Through},
+    place::Place,
+};
 
 /// A text and its place.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,7 +25,11 @@ pub(crate) struct Documents {
     pub(crate) segments: Vec<SegmentItem>,
     pub(crate) roles: Vec<RoleItem>,
     pub(crate) rules: Vec<RuleItem>,
+    pub(crate) grants: Vec<GrantItem>,
     pub(crate) guards: Vec<GuardItem>,
+    pub(crate) never: Vec<NeverItem>,
+    pub(crate) probes: Vec<(Place, ProbeDocument)>,
+    pub(crate) governance: Governance,
     pub(crate) tests: Vec<TestItem>,
 }
 
@@ -28,14 +37,14 @@ pub(crate) struct Documents {
 #[derive(Debug)]
 pub(crate) struct WorkloadItem {
     pub(crate) name: Text,
-    pub(crate) listens: Option<Listener>,
+    pub(crate) listens: Vec<Listener>,
     pub(crate) labels: Vec<(Text, Text)>,
     pub(crate) id: Option<Text>,
     /// Selectors by environment.
     pub(crate) attest: Vec<(Text, Vec<Text>)>,
 }
 
-/// `listens: {http: 8443}`.
+/// `{http: 8443}` in `listens`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listener {
     pub(crate) protocol: Protocol,
@@ -60,12 +69,37 @@ pub(crate) struct RoleItem {
     pub(crate) can: Vec<CallItem>,
 }
 
-/// An entry of `rules`.
+/// An entry of `rules`, and what a grant shares with it.
 #[derive(Debug)]
 pub(crate) struct RuleItem {
     pub(crate) name: Text,
     pub(crate) from: Selector,
     pub(crate) target: Target,
+    pub(crate) when: Option<Text>,
+    pub(crate) across: Vec<Text>,
+    pub(crate) why: String,
+    pub(crate) stewardship: Stewardship,
+}
+
+/// An entry of `grants`.
+#[derive(Debug)]
+pub(crate) struct GrantItem {
+    pub(crate) rule: RuleItem,
+    /// Unix seconds.
+    pub(crate) starts: u64,
+    /// Unix seconds.
+    pub(crate) expires: u64,
+    pub(crate) expires_place: Place,
+    pub(crate) approved_by: Vec<Text>,
+}
+
+/// An entry of `never`.
+#[derive(Debug)]
+pub(crate) struct NeverItem {
+    pub(crate) name: Text,
+    pub(crate) from: Selector,
+    pub(crate) to: Selector,
+    pub(crate) through: Through,
     pub(crate) why: String,
 }
 
@@ -85,7 +119,11 @@ pub(crate) struct GuardItem {
     pub(crate) from: Selector,
     pub(crate) to: Selector,
     pub(crate) except: Option<Selector>,
+    pub(crate) calls: Vec<CallItem>,
+    pub(crate) when: Option<Text>,
+    pub(crate) mode: Mode,
     pub(crate) why: String,
+    pub(crate) stewardship: Stewardship,
 }
 
 /// A call that is allowed.
@@ -100,6 +138,7 @@ pub(crate) struct CallItem {
 pub(crate) struct TestItem {
     pub(crate) expect: Verdict,
     pub(crate) call: Text,
+    pub(crate) at: Option<SystemTime>,
     pub(crate) by: Option<Text>,
 }
 
@@ -115,7 +154,7 @@ pub(crate) struct Selector {
 pub(crate) enum SelectorKind {
     /// `any`.
     Any,
-    /// `NAME`, `segment/NAME`, or a list of these.
+    /// `NAME`, `segment/NAME`, `spiffe://...`, or a list of these.
     List(Vec<Pick>),
     /// `{label: value}`: all pairs must hold.
     Labels(Vec<(Text, Text)>),
@@ -128,4 +167,6 @@ pub(crate) enum Pick {
     Workload(Text),
     /// `segment/NAME`.
     Segment(Text),
+    /// `spiffe://...`, of another trust domain.
+    Foreign(Text),
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::SystemTime};
 
-use cellwall_policy::{By, Call, Decision, RequestPath, Snapshot};
+use cellwall_policy::{By, Call, Callers, Decision, RequestPath, Snapshot, Tls};
 use serde::{Deserialize, Serialize};
 use spiffe::SpiffeId;
 
@@ -98,7 +98,7 @@ impl PolicySet {
             by: String::new(),
             passed: false,
         };
-        let answer = match self.answer(&test.question) {
+        let answer = match self.answer(&test.question, test.at) {
             Ok(answer) => answer,
             Err(error) => {
                 result.by = error.to_string();
@@ -112,19 +112,29 @@ impl PolicySet {
         result.passed = verdict == test.expect && by_fits;
         let rule = match by {
             By::Rule(name) => Some(name.to_string()),
-            By::Guard(_) | By::Boundary(_) | By::Default => None,
+            By::Grant(_) | By::Guard(_) | By::Boundary(_) | By::Default => None,
         };
         (result, rule)
     }
 
-    /// Asks the callee's policy.
-    pub(crate) fn answer(&self, question: &Question) -> Result<Answer, CompileError> {
+    /// Asks the callee's policy, at a time or as if there were no grants.
+    pub(crate) fn answer(
+        &self,
+        question: &Question,
+        at: Option<SystemTime>,
+    ) -> Result<Answer, CompileError> {
         let (caller, caller_id) = self.side(&question.caller)?;
         let (callee, _) = self.side(&question.callee)?;
-        let document = self.compiler().compile(callee, &question.callee.environment)?;
+        let mut document = self.compiler().compile(callee, &question.callee.environment)?;
+        let now = at.unwrap_or(SystemTime::UNIX_EPOCH);
+        if at.is_none() {
+            for grant in &mut document.grants {
+                grant.rule.from = Callers::default();
+            }
+        }
         let snapshot = Snapshot::new(document)?;
         let unread = || CompileError::UnknownCallee(question.call_text.clone());
-        let decision = ask(&snapshot, &caller_id, &question.call).ok_or_else(unread)?;
+        let decision = ask(&snapshot, &caller_id, &question.call, now).ok_or_else(unread)?;
         Ok(Answer { decision, caller, callee })
     }
 
@@ -138,7 +148,12 @@ impl PolicySet {
 }
 
 /// Asks a snapshot. `None` for a path that is not canonical, which no question has.
-pub(crate) fn ask(snapshot: &Snapshot, caller: &SpiffeId, asked: &Asked) -> Option<Decision> {
+pub(crate) fn ask(
+    snapshot: &Snapshot,
+    caller: &SpiffeId,
+    asked: &Asked,
+    now: SystemTime,
+) -> Option<Decision> {
     let path = match asked {
         Asked::Http { path, .. } => path.as_str(),
         Asked::Grpc { .. } | Asked::Tcp { .. } => "/",
@@ -147,7 +162,7 @@ pub(crate) fn ask(snapshot: &Snapshot, caller: &SpiffeId, asked: &Asked) -> Opti
     let call = match asked {
         Asked::Http { method, .. } => Call::Http { method, path: &path },
         Asked::Grpc { service, method } => Call::Grpc { service, method },
-        Asked::Tcp { .. } => Call::Tcp,
+        Asked::Tcp { port } => Call::Tcp { port: *port },
     };
-    Some(snapshot.decide(caller, &call, SystemTime::UNIX_EPOCH))
+    Some(snapshot.decide(caller, &Tls::default(), &call, now))
 }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use spiffe::SpiffeId;
 
-use crate::{Mode, Protocol, RequestPath, Snapshot};
+use crate::{Mode, Protocol, RequestPath, Snapshot, Tls, condition::Facts};
 
 /// Counts the publications of the policy. Larger is newer.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -34,7 +34,10 @@ pub enum Call<'a> {
         method: &'a str,
     },
     /// A connection, to be used for anything.
-    Tcp,
+    Tcp {
+        /// The declared port of the listener that it came to.
+        port: u16,
+    },
 }
 
 impl Call<'_> {
@@ -43,7 +46,7 @@ impl Call<'_> {
         match self {
             Self::Http { .. } => Protocol::Http,
             Self::Grpc { .. } => Protocol::Grpc,
-            Self::Tcp => Protocol::Tcp,
+            Self::Tcp { .. } => Protocol::Tcp,
         }
     }
 }
@@ -51,11 +54,12 @@ impl Call<'_> {
 /// Whether a call may pass.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Verdict {
-    /// A rule allows it.
+    /// A rule or a grant allows it.
     Allow,
     /// It must not pass.
     Deny,
-    /// Nothing allows it, but the callee's segment is in `audit`: it passes and is recorded.
+    /// Nothing allows it, or a guard would deny it, but the callee's segment or that guard is in
+    /// `audit`: it passes and is recorded.
     Audit,
 }
 
@@ -75,7 +79,9 @@ impl Verdict {
 pub enum By {
     /// This rule allows the call.
     Rule(Arc<str>),
-    /// This guard denies the caller.
+    /// This grant allows the call, for a while.
+    Grant(Arc<str>),
+    /// This guard denies the call, or would.
     Guard(Arc<str>),
     /// The two sides differ in this variable of the identity template.
     Boundary(Arc<str>),
@@ -87,6 +93,7 @@ impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(name) => f.write_str(name),
+            Self::Grant(name) => write!(f, "grant/{name}"),
             Self::Guard(name) => write!(f, "guard/{name}"),
             Self::Boundary(variable) => write!(f, "boundary/{variable}"),
             Self::Default => f.write_str("default"),
@@ -111,38 +118,58 @@ pub struct Decision {
 
 impl Snapshot {
     /// Decides on a call: a guard denies, else a crossed boundary denies, else a rule allows, else
-    /// the default denies. Total, allocates nothing, and costs the same however many rules and
-    /// callers there are. Nothing in this release's policies depends on `_now`.
-    pub fn decide(&self, caller: &SpiffeId, call: &Call<'_>, _now: SystemTime) -> Decision {
+    /// a grant does, else the default denies. Total, allocates nothing, and costs the same however
+    /// many rules and callers there are: it looks only at statements about this caller and call.
+    pub fn decide(
+        &self,
+        caller: &SpiffeId,
+        tls: &Tls,
+        call: &Call<'_>,
+        now: SystemTime,
+    ) -> Decision {
         let reading = self.identities.read(caller);
+        let facts = Facts { caller, is_ours: reading.is_ours, tls };
         let route = self.calls.route(call);
         let text = route.and_then(|route| self.calls.text(route));
-        let answer = |verdict, by| Decision {
+        let answer = |verdict, by, until| Decision {
             verdict,
             by,
             route: text.cloned(),
             version: self.publication.version,
-            until: None,
+            until,
         };
         // AZ-02: deny beats allow.
-        if let Some(guard) = self.guards.against(reading.caller) {
-            return answer(Verdict::Deny, By::Guard(guard.clone()));
+        let against = self.guards.against(reading.caller, call, &facts);
+        if let Some(guard) = against.denying {
+            return answer(Verdict::Deny, guard.clone(), None);
         }
-        if let Some(variable) = reading.crossed {
-            return answer(Verdict::Deny, By::Boundary(variable.clone()));
+        let asked = reading.caller.zip(route);
+        let allowing = asked.and_then(|it| self.rules.allowing(it, &reading, &facts, now));
+        if let Some(allowing) = allowing {
+            return match against.auditing {
+                Some(guard) => answer(Verdict::Audit, guard.clone(), allowing.until),
+                None => answer(Verdict::Allow, allowing.by.clone(), allowing.until),
+            };
         }
-        let Some(caller) = reading.caller else {
-            return answer(Verdict::Deny, By::Default);
-        };
-        if let Some(rule) = route.and_then(|route| self.rules.allowing(caller, route)) {
-            return answer(Verdict::Allow, By::Rule(rule.clone()));
+        if let Some(variable) = self.identities.first(reading.crossed) {
+            return answer(Verdict::Deny, By::Boundary(variable.clone()), None);
         }
-        // AZ-03: `audit` softens the lack of a rule, never a call in another protocol.
-        match self.mode {
-            Mode::Audit if call.protocol() == self.protocol() => {
-                answer(Verdict::Audit, By::Default)
-            }
-            Mode::Audit | Mode::Enforce => answer(Verdict::Deny, By::Default),
+        // AZ-03: `audit` softens the lack of a rule for our workloads, never a call in another
+        // protocol.
+        let is_softened = self.mode == Mode::Audit
+            && reading.caller.is_some_and(|caller| !self.identities.is_foreign(caller))
+            && self.calls.speaks(call);
+        match against.auditing {
+            _ if !is_softened => answer(Verdict::Deny, By::Default, None),
+            Some(guard) => answer(Verdict::Audit, guard.clone(), None),
+            None => answer(Verdict::Audit, By::Default, None),
         }
+    }
+
+    /// Whether the node may ask this without an identity: only what the policy lists.
+    pub fn is_probe(&self, method: &str, path: &RequestPath<'_>) -> bool {
+        self.probes
+            .get(path.as_str())
+            .is_some_and(|methods| methods.iter().any(|it| **it == *method))
     }
 }

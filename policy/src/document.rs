@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Condition;
+
 /// The one schema that this release reads and writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Everything that one callee needs to decide, and nothing else (POL-04).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -33,28 +35,53 @@ pub struct SnapshotDocument {
     pub max_age_seconds: u64,
     /// The mode of the callee's segment.
     pub mode: Mode,
-    /// What the callee speaks, and where.
-    pub listens: ListensDocument,
+    /// What the callee speaks, and on which ports: at least one listener, each port once.
+    pub listens: Vec<ListensDocument>,
     /// The identity template, such as `spiffe://pay.example/{env}/{workload}`.
     pub identity: String,
-    /// The workloads that a rule or guard below names; in an `audit` segment, all of them.
+    /// The workloads that a statement below names; where one is about all of them, all.
     pub callers: Vec<CallerDocument>,
-    /// What is allowed.
+    /// The SPIFFE IDs of other trust domains that a statement below names, canonical.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign: Vec<String>,
+    /// What is allowed. A rule whose condition differs by caller stands here in parts of one name.
     pub rules: Vec<RuleDocument>,
-    /// What is denied, whatever the rules say.
+    /// What is allowed for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<GrantDocument>,
+    /// What is denied, whatever the rules say. In parts of one name, like rules.
     pub guards: Vec<GuardDocument>,
+    /// What the node may ask without an identity.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeDocument>,
     /// The workloads that the callee itself calls, each with the identity to insist on.
     pub destinations: Vec<DestinationDocument>,
 }
 
 /// What becomes of a call that nothing allows.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// It is denied.
+    #[default]
     Enforce,
     /// It passes, recorded as `audit`.
     Audit,
+}
+
+impl Mode {
+    /// Whether what is not allowed is denied.
+    pub const fn is_enforce(&self) -> bool {
+        matches!(self, Self::Enforce)
+    }
+
+    /// The word that documents use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Audit => "audit",
+        }
+    }
 }
 
 /// What a workload speaks. Declared, never guessed.
@@ -80,7 +107,7 @@ impl Protocol {
     }
 }
 
-/// A listener: one per workload in this release.
+/// A listener.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListensDocument {
@@ -107,20 +134,40 @@ pub struct CallerDocument {
 pub enum Callers {
     /// In a rule: every workload that `callers` lists. In a guard: everyone, known or not.
     Any,
-    /// These workloads, by name.
+    /// In a guard: everyone whom neither `callers` nor `foreign` lists. In a rule: nobody.
+    Unknown,
+    /// These: names of workloads, and IDs of `foreign`.
     Named(Vec<String>),
 }
 
-/// An allow rule.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+/// An allow rule, or a part of one.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuleDocument {
-    /// Its name, unique among the rules.
+    /// Its name.
     pub name: String,
     /// Whom it lets in.
     pub from: Callers,
     /// What they may call.
     pub calls: Vec<CallDocument>,
+    /// Under which condition, as far as it is not known when this is compiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    /// The variables of the identity template in which the two sides may differ.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub across: Vec<String>,
+}
+
+/// An allow rule for a while: from `starts`, and no longer when `expires` has come.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantDocument {
+    /// What it allows.
+    pub rule: RuleDocument,
+    /// The first second, in Unix seconds.
+    pub starts: u64,
+    /// The second at which it is over, in Unix seconds.
+    pub expires: u64,
 }
 
 /// A call that a rule allows.
@@ -148,6 +195,12 @@ pub enum CallDocument {
     },
 }
 
+impl Default for Callers {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
+}
+
 impl CallDocument {
     /// What the call is spoken in.
     pub const fn protocol(&self) -> Protocol {
@@ -159,23 +212,43 @@ impl CallDocument {
     }
 }
 
-/// A deny rule. It wins over every allow rule.
+/// A deny rule, or a part of one. It wins over every allow rule.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuardDocument {
-    /// Its name, unique among the guards.
+    /// Its name.
     pub name: String,
     /// Whom it keeps out.
     pub from: Callers,
     /// Whom it does not.
     pub except: Vec<String>,
+    /// Which calls it denies, whoever else declares them; every call if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<CallDocument>,
+    /// Under which condition, as far as it is not known when this is compiled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    /// `audit`: what it would deny passes, if something else lets it pass, and is recorded.
+    #[serde(default, skip_serializing_if = "Mode::is_enforce")]
+    pub mode: Mode,
+}
+
+/// A request that needs no identity and no rule, if it comes from the node itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeDocument {
+    /// The method, upper case.
+    pub method: String,
+    /// The path, canonical and without parameters.
+    pub path: String,
 }
 
 /// A workload that the callee calls.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DestinationDocument {
-    /// How the callee's sidecar names it: `payments`, or `staging/payments`.
+    /// How the callee's sidecar names it: `payments`, `staging/payments`, or `payments:9443` for
+    /// one of several listeners.
     pub name: String,
     /// The SPIFFE ID that must answer there.
     pub id: String,

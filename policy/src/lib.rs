@@ -5,27 +5,29 @@
 //! [`PolicyKey`] and asks the [`Snapshot`] about every connection and every request.
 
 mod calls;
+mod condition;
 mod decide;
 mod document;
 mod identity;
 mod names;
 mod path;
 mod publication;
-mod rules;
 mod signed;
 mod snapshot;
+mod statements;
 mod template;
 
 pub use calls::{CallError, MAX_HTTP_TEMPLATES};
+pub use condition::{Condition, ConditionError, Operand, Tls, TlsFact, Truth};
 pub use decide::{By, Call, Decision, PolicyVersion, Verdict};
 pub use document::{
-    CallDocument, CallerDocument, Callers, DestinationDocument, GuardDocument, ListensDocument,
-    Mode, Protocol, RuleDocument, SCHEMA, SnapshotDocument,
+    CallDocument, CallerDocument, Callers, DestinationDocument, GrantDocument, GuardDocument,
+    ListensDocument, Mode, ProbeDocument, Protocol, RuleDocument, SCHEMA, SnapshotDocument,
 };
 pub use identity::{
     IdentityError, IdentityTemplate, MAX_ID_BYTES, Shape, canonical_id, is_reserved,
 };
-pub use names::{MAX_NAME_BYTES, is_name};
+pub use names::{MAX_NAME_BYTES, is_destination, is_grant_name, is_name};
 pub use path::{AmbiguousPath, RequestPath};
 pub use publication::{Digest, NotADigest, NotNewer, Publication};
 pub use signed::{

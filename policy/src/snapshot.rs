@@ -1,7 +1,7 @@
 //! What one callee enforces: whole, immutable, indexed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -10,13 +10,13 @@ use spiffe::{SpiffeId, TrustDomain};
 use thiserror::Error;
 
 use crate::{
-    CallError, IdentityError, IdentityTemplate, Mode, NotADigest, PolicyVersion, Protocol,
-    Publication, SCHEMA, SnapshotDocument,
+    CallError, ConditionError, IdentityError, IdentityTemplate, ListensDocument, Mode, NotADigest,
+    PolicyVersion, ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
     calls::{CallBuilder, CallIndex},
     canonical_id,
     identity::{CallerIndex, IdentityIndex},
-    is_name, is_reserved,
-    rules::{Guards, Rules},
+    is_destination, is_grant_name, is_http_method, is_name, is_reserved,
+    statements::{Guards, Known, Rules},
 };
 
 /// The most callers of one snapshot (AZ-07).
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub(crate) calls: CallIndex,
     pub(crate) rules: Rules,
     pub(crate) guards: Guards,
+    /// The methods by path.
+    pub(crate) probes: HashMap<Box<str>, Vec<Box<str>>>,
     callee: SpiffeId,
     workload: Arc<str>,
     environment: String,
@@ -44,7 +46,7 @@ pub struct Snapshot {
 /// A workload that the callee itself calls.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Destination {
-    /// How it is named here: `payments`, or `staging/payments`.
+    /// How it is named here: `payments`, `staging/payments` or `payments:9443`.
     pub name: Arc<str>,
     /// The SPIFFE ID that must answer.
     pub id: SpiffeId,
@@ -89,6 +91,20 @@ pub enum SnapshotError {
         /// The name.
         caller: String,
     },
+    /// A condition is not legal here.
+    #[error("condition of `{by}`")]
+    Condition {
+        /// The rule or guard.
+        by: String,
+        /// What is wrong.
+        source: ConditionError,
+    },
+    /// A rule names a variable that the identity template does not have.
+    #[error("`{0}` goes across a variable that the identity template does not have")]
+    Across(String),
+    /// A probe is not a method and a canonical path.
+    #[error("`{0}` is not a probe")]
+    Probe(String),
     /// A call is not legal for this callee.
     #[error("calls of this callee")]
     Call(#[from] CallError),
@@ -98,9 +114,9 @@ pub enum SnapshotError {
     /// The date is beyond what this machine can count to.
     #[error("{0} is not a date")]
     Date(u64),
-    /// The port is 0.
-    #[error("port 0 is not a port")]
-    Port,
+    /// There is no listener, a port is 0, or one stands twice.
+    #[error("a callee listens on at least one port, each from 1 to 65535 and once")]
+    Listeners,
     /// There is more than one snapshot may hold.
     #[error("more {0} than one snapshot may hold")]
     TooMany(&'static str),
@@ -122,8 +138,12 @@ impl Snapshot {
         let mut identities = IdentityIndex::new(&template, &callee)
             .ok_or_else(|| SnapshotError::Id(document.callee.clone()))?;
         let callers = index_callers(&document, &template, &mut identities)?;
-        let mut calls = CallBuilder::new(document.listens.protocol, document.listens.port);
-        let rules = Rules::build(&document.rules, &callers, &mut calls)?;
+        let foreign = index_foreign(&document, &mut identities)?;
+        let known = Known { callers, foreign };
+        let mut calls = CallBuilder::new(&document.listens);
+        let statements = (document.rules.as_slice(), document.grants.as_slice());
+        let rules = Rules::build(statements, &known, &identities, &mut calls)?;
+        let guards = Guards::build(&document.guards, &document.listens, &known, &identities)?;
         Ok(Self {
             publication: Publication {
                 epoch: document.epoch,
@@ -139,7 +159,8 @@ impl Snapshot {
             identities,
             calls: calls.finish()?,
             rules,
-            guards: Guards::build(&document.guards, &callers)?,
+            guards,
+            probes: index_probes(&document.probes)?,
             callee,
             workload: Arc::from(document.workload.as_str()),
             destinations: index_destinations(&document, template.trust_domain())?,
@@ -181,14 +202,9 @@ impl Snapshot {
         &self.environment
     }
 
-    /// What the callee speaks.
-    pub const fn protocol(&self) -> Protocol {
-        self.calls.protocol()
-    }
-
-    /// The port that the documents declare for the callee.
-    pub const fn port(&self) -> u16 {
-        self.calls.port()
+    /// What the callee speaks, and the ports that the documents declare for it. At least one.
+    pub fn listens(&self) -> &[ListensDocument] {
+        self.calls.listens()
     }
 
     /// The workload that the callee calls by this name: `payments`, or `staging/payments`.
@@ -208,13 +224,15 @@ fn check_header(document: &SnapshotDocument) -> Result<(), SnapshotError> {
         return Err(SnapshotError::Schema(document.schema));
     }
     check_name(&document.workload)?;
-    if document.listens.port == 0 {
-        return Err(SnapshotError::Port);
+    let ports: BTreeSet<u16> = document.listens.iter().map(|listener| listener.port).collect();
+    if ports.is_empty() || ports.len() < document.listens.len() || ports.contains(&0) {
+        return Err(SnapshotError::Listeners);
     }
-    if document.callers.len() > MAX_CALLERS {
+    if document.callers.len().saturating_add(document.foreign.len()) > MAX_CALLERS {
         return Err(SnapshotError::TooMany("callers"));
     }
-    if document.rules.len() > MAX_RULES || document.guards.len() > MAX_RULES {
+    let rules = document.rules.len().saturating_add(document.grants.len());
+    if rules > MAX_RULES || document.guards.len() > MAX_RULES {
         return Err(SnapshotError::TooMany("rules or guards"));
     }
     Ok(())
@@ -243,13 +261,41 @@ fn index_callers<'a>(
     Ok(callers)
 }
 
+fn index_foreign<'a>(
+    document: &'a SnapshotDocument,
+    identities: &mut IdentityIndex,
+) -> Result<BTreeMap<&'a str, CallerIndex>, SnapshotError> {
+    let mut foreign = BTreeMap::new();
+    for text in &document.foreign {
+        let refuse = || SnapshotError::Id(text.clone());
+        let id = canonical_id(text).ok_or_else(refuse)?;
+        foreign.insert(text.as_str(), identities.insert_foreign(id).ok_or_else(refuse)?);
+    }
+    Ok(foreign)
+}
+
+fn index_probes(
+    probes: &[ProbeDocument],
+) -> Result<HashMap<Box<str>, Vec<Box<str>>>, SnapshotError> {
+    let mut index: HashMap<Box<str>, Vec<Box<str>>> = HashMap::new();
+    for ProbeDocument { method, path } in probes {
+        let is_canonical =
+            RequestPath::parse(path).is_ok_and(|canonical| canonical.as_str() == path);
+        if !is_http_method(method) || !is_canonical {
+            return Err(SnapshotError::Probe(format!("{method} {path}")));
+        }
+        index.entry(Box::from(path.as_str())).or_default().push(Box::from(method.as_str()));
+    }
+    Ok(index)
+}
+
 fn index_destinations(
     document: &SnapshotDocument,
     trust_domain: &TrustDomain,
 ) -> Result<HashMap<Box<str>, Destination>, SnapshotError> {
     let mut destinations = HashMap::new();
     for entry in &document.destinations {
-        if !entry.name.split('/').all(is_name) {
+        if !is_destination(&entry.name) {
             return Err(SnapshotError::Name(entry.name.clone()));
         }
         let name: Arc<str> = Arc::from(entry.name.as_str());
@@ -264,6 +310,10 @@ fn index_destinations(
 
 pub(crate) fn check_name(name: &str) -> Result<&str, SnapshotError> {
     if is_name(name) { Ok(name) } else { Err(SnapshotError::Name(name.to_owned())) }
+}
+
+pub(crate) fn check_grant_name(name: &str) -> Result<&str, SnapshotError> {
+    if is_grant_name(name) { Ok(name) } else { Err(SnapshotError::Name(name.to_owned())) }
 }
 
 /// A canonical ID of the trust domain, not one of Cellwall's own.

@@ -175,7 +175,9 @@ impl Admin {
             policy_digest: snapshot.map(|snapshot| snapshot.publication().digest.to_string()),
             policy_age_seconds: self.standing.age(SystemTime::now()).map(|age| age.as_secs()),
             workload_name: snapshot.map(|snapshot| snapshot.workload().to_string()),
-            protocol: snapshot.map(|snapshot| snapshot.protocol().as_str()),
+            protocol: snapshot
+                .and_then(|snapshot| snapshot.listens().first())
+                .map(|listener| listener.protocol.as_str()),
         };
         json(StatusCode::OK, &state)
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use cellwall_mtls::Peer;
-use cellwall_policy::{Call, Decision, Snapshot, Verdict};
+use cellwall_policy::{Call, Decision, Snapshot, Tls, Verdict};
 
 use crate::{Live, decision_id::DecisionId, live::Watch};
 
@@ -63,7 +63,7 @@ impl Authz {
     /// What the policy of this moment says; `None` without one.
     pub(crate) fn ask(&self, peer: &Peer, call: &Call<'_>) -> Option<Decision> {
         let snapshot = self.policy.load()?;
-        Some(snapshot.decide(peer.id(), call, SystemTime::now()))
+        Some(snapshot.decide(peer.id(), &Tls::default(), call, SystemTime::now()))
     }
 
     /// Resolves after each new policy.

@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
-use cellwall_policy::{Call, Protocol};
+use cellwall_policy::{Call, ListensDocument, Protocol};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
@@ -58,13 +58,13 @@ impl Proxy {
             accepted = self.accept(tcp) => accepted,
             () = drain.cut() => Err(CloseReason::Drained),
         };
-        let (session, identity, protocol) = match accepted {
+        let (session, identity, listener) = match accepted {
             Ok(accepted) => accepted,
             Err(reason) => {
                 return self.flows.open(Kind::Connection, Direction::Inbound, from).close(reason);
             }
         };
-        match (session.alpn, protocol) {
+        match (session.alpn, listener.protocol) {
             (Alpn::Reproof, _) => {
                 let answer = reproof::answer(session, &identity, &self.register);
                 tokio::select! {
@@ -72,8 +72,10 @@ impl Proxy {
                     () = drain.cut() => {}
                 }
             }
-            (_, Protocol::Tcp) => Box::pin(self.receive(session, &identity, from)).await,
-            _ => Box::pin(self.answer(session, &identity, (protocol, from))).await,
+            (_, Protocol::Tcp) => {
+                Box::pin(self.receive(session, &identity, (listener.port, from))).await
+            }
+            (_, protocol) => Box::pin(self.answer(session, &identity, (protocol, from))).await,
         }
     }
 
@@ -81,27 +83,32 @@ impl Proxy {
     async fn accept(
         &self,
         tcp: TcpStream,
-    ) -> Result<(Inbound, Arc<Identity>, Protocol), CloseReason> {
+    ) -> Result<(Inbound, Arc<Identity>, ListensDocument), CloseReason> {
         let identity =
             self.identities.current().ok_or(CloseReason::TlsRefused(Refusal::NoOwnIdentity))?;
         let snapshot = self.authz.snapshot().ok_or(CloseReason::NoPolicy)?;
-        let protocol = snapshot.protocol();
+        let listener = snapshot.listens().first().copied().ok_or(CloseReason::NoPolicy)?;
         let started = Instant::now();
-        let alpn = listener::offered(protocol);
+        let alpn = listener::offered(listener.protocol);
         let session =
             cellwall_mtls::accept(&identity.material, tcp, alpn, HANDSHAKE_DEADLINE).await;
         let result = session.as_ref().map(drop).map_err(|error| error.refusal);
         metrics::handshake(Direction::Inbound, started.elapsed(), result);
         let session = session.map_err(|error| CloseReason::from(&error))?;
-        Ok((session, identity, protocol))
+        Ok((session, identity, listener))
     }
 
     /// TCP: one connection is one call.
-    async fn receive(&self, session: Inbound, identity: &Identity, from: SocketAddr) {
+    async fn receive(
+        &self,
+        session: Inbound,
+        identity: &Identity,
+        (port, from): (u16, SocketAddr),
+    ) {
         let mut flow = self.flows.open(Kind::Connection, Direction::Inbound, from);
         flow.record.protocol = Some(Protocol::Tcp);
         flow.identify_caller(&session.peer, self.authz.snapshot().as_deref());
-        let close = self.permitted(session, identity, &mut flow).await;
+        let close = self.permitted(session, identity, port, &mut flow).await;
         flow.close(close.err().unwrap_or(CloseReason::Done));
     }
 
@@ -109,15 +116,16 @@ impl Proxy {
         &self,
         Session { mut stream, peer, binding, .. }: Inbound,
         identity: &Identity,
+        port: u16,
         flow: &mut Flow,
     ) -> Result<(), CloseReason> {
-        let permit = self.authz.decide(&peer, &Call::Tcp).map_err(|denied| {
+        let permit = self.authz.decide(&peer, &Call::Tcp { port }).map_err(|denied| {
             flow.denied(&denied);
             CloseReason::PolicyDenied
         })?;
         flow.permitted(&permit);
         let connection = Authority::of_connection(&self.identities, identity, &peer);
-        let authority = connection.of_call(&self.authz, StandingCall::Tcp);
+        let authority = connection.of_call(&self.authz, StandingCall::Tcp { port });
         let _named = self.register.enter(binding, &authority);
         let mut workload = self.workload.connect(&permit).await?;
         let drain = self.drain.watch();

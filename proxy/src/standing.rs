@@ -122,7 +122,7 @@ mod tests {
             issued_at: 0,
             max_age_seconds: 24 * 3600,
             mode: Mode::Enforce,
-            listens: ListensDocument { protocol: Protocol::Tcp, port: 5432 },
+            listens: vec![ListensDocument { protocol: Protocol::Tcp, port: 5432 }],
             identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
             callers: Vec::new(),
             rules: Vec::new(),
@@ -147,7 +147,10 @@ mod tests {
             assert_eq!(standing.age(now), Some(hour * HOUR));
             let alarmed = !standing.warnings(&snapshot, now).is_empty();
             assert_eq!(alarmed, hour > 24, "hour {hour}");
-            assert_eq!(snapshot.decide(&caller, &Call::Tcp, now).verdict, Verdict::Deny);
+            assert_eq!(
+                snapshot.decide(&caller, &Tls::default(), &Call::Tcp { port: 5432 }, now).verdict,
+                Verdict::Deny
+            );
         }
         let text = standing.warnings(&snapshot, start + 25 * HOUR).concat();
         assert_eq!(

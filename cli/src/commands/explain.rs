@@ -1,6 +1,6 @@
 //! `explain`: why a call is decided as it is, and what a code means.
 
-use std::path::Path;
+use std::{path::Path, time::SystemTime};
 
 use cellwall_policy_language::{ExplainError, Explanation, code_page, load};
 use hyper::StatusCode;
@@ -72,7 +72,7 @@ pub(crate) fn explain_offline(
             return Ok(Outcome::Found);
         }
     };
-    match set.explain(question) {
+    match set.explain(question, SystemTime::now()) {
         Ok(explanation) => show(&explanation, output),
         Err(ExplainError::Compile(error)) => {
             output.error(&anyhow::Error::new(error));

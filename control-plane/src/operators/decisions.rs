@@ -1,13 +1,15 @@
 //! What was decided, as sidecars reported it, and why.
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::SystemTime};
 
 use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
 use cellwall_policy::PolicyVersion;
-use cellwall_policy_language::{DecidedCall, ExplainError, Explanation, PastCall, PolicySet};
+use cellwall_policy_language::{
+    DecidedCall, ExplainError, Explanation, PastCall, PolicySet, parse_instant,
+};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -35,6 +37,8 @@ pub(super) struct Facts {
     rpc: Option<String>,
     route: Option<String>,
     policy_version: Option<u64>,
+    /// RFC 3339; now, if it is missing.
+    at: Option<String>,
 }
 
 /// How a set is asked: as the one that decided, or as another.
@@ -108,10 +112,14 @@ impl Facts {
                 route: self.route.clone(),
             },
             "grpc" => DecidedCall::Grpc(self.rpc.clone().ok_or_else(|| bad("grpc has an rpc"))?),
-            "tcp" => DecidedCall::Tcp,
+            "tcp" => DecidedCall::Tcp(self.route.as_deref().and_then(port)),
             _ => return Err(bad("protocol: not http, grpc or tcp")),
         };
-        Ok(PastCall { caller: self.caller.clone(), callee: self.callee.clone(), call })
+        let at = match self.at.as_deref() {
+            Some(at) => parse_instant(at).ok_or_else(|| bad("at: not RFC 3339"))?,
+            None => SystemTime::now(),
+        };
+        Ok(PastCall { caller: self.caller.clone(), callee: self.callee.clone(), call, at })
     }
 }
 
@@ -192,4 +200,9 @@ fn limit(query: Option<&str>) -> Result<u32, Problem> {
 
 fn unreadable(error: ReadError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no answer", chain(&error))
+}
+
+/// The port of `tcp:5432`.
+fn port(route: &str) -> Option<u16> {
+    route.strip_prefix("tcp:")?.parse().ok()
 }

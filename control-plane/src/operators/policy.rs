@@ -108,7 +108,7 @@ pub(super) async fn explain(
     let Some(policy) = &edition.policy else {
         return Ok(no_policy(StatusCode::UNPROCESSABLE_ENTITY));
     };
-    match policy.set.explain(&call) {
+    match policy.set.explain(&call, SystemTime::now()) {
         Ok(explanation) => Ok(document(&explanation)),
         Err(error) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -45,7 +45,7 @@ impl Checker<'_> {
                 place: item.name.place,
                 id: item.id.as_ref().map(text),
                 shape,
-                listens: item.listens,
+                listens: item.listens.clone(),
                 labels: item
                     .labels
                     .iter()

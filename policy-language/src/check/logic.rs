@@ -35,7 +35,9 @@ impl Checker<'_> {
         let mut by: Option<&Guard> = None;
         for caller in self.each(&rule.from) {
             for callee in &rule.to {
-                by = Some(self.parts.guards.iter().find(|guard| guard.denies(caller, *callee))?);
+                by = Some(
+                    self.parts.guards.iter().find(|guard| guard.always_denies(caller, *callee))?,
+                );
             }
         }
         let guard = by?;

@@ -10,13 +10,17 @@ mod templates;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellwall_policy::{IdentityTemplate, Shape};
+use cellwall_policy::{IdentityTemplate, ProbeDocument, Shape};
 
 use crate::{
     Findings, PolicySet, Sources,
     codes::Code,
+    compile::Index,
     finding::{Files, Problem, Problems},
-    model::{Entry, Guard, Rule, Segment, Summary, Test, Workload, WorkloadNumber},
+    model::{
+        Entry, Governance, Grant, Guard, Never, Rule, Segment, Summary, Test, Workload,
+        WorkloadNumber,
+    },
     place::{FileNumber, Place},
     read,
     sources::{MAX_FILES, is_pattern, matches_pattern},
@@ -75,6 +79,7 @@ fn summary(documents: &Documents, files: &Files<'_>) -> Summary {
         segments: documents.segments.len(),
         rules: documents.rules.len(),
         guards: documents.guards.len(),
+        grants: documents.grants.len(),
         tests: documents.tests.len(),
     }
 }
@@ -89,7 +94,11 @@ struct Parts {
     segments: Vec<Segment>,
     members: BTreeMap<String, BTreeSet<WorkloadNumber>>,
     rules: Vec<Rule>,
+    grants: Vec<Grant>,
     guards: Vec<Guard>,
+    never: Vec<Never>,
+    probes: Vec<ProbeDocument>,
+    governance: Governance,
     tests: Vec<Test>,
     entries: Vec<Entry>,
 }
@@ -190,12 +199,17 @@ impl Parts {
     fn into_set(self, findings: &Findings, summary: Summary) -> Option<PolicySet> {
         Some(PolicySet {
             template: self.template?,
+            index: Index::new(&self.rules, &self.grants, &self.guards),
             workloads: self.workloads,
             by_name: self.by_name,
             by_shape: self.by_shape,
             segments: self.segments,
             rules: self.rules,
+            grants: self.grants,
             guards: self.guards,
+            never: self.never,
+            probes: self.probes,
+            governance: self.governance,
             tests: self.tests,
             entries: self.entries,
             warnings: findings.clone(),

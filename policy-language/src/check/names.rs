@@ -23,7 +23,8 @@ impl Checker<'_> {
             }
             let number = self.parts.segments.len();
             let name = item.name.value.clone();
-            self.parts.segments.push(Segment { name: name.clone(), mode: item.mode });
+            let place = item.name.place;
+            self.parts.segments.push(Segment { name: name.clone(), place, mode: item.mode });
             let mut members = BTreeSet::new();
             for member in &item.members {
                 let Some(workload) = self.workload(member) else { continue };
@@ -83,7 +84,7 @@ impl Checker<'_> {
             }
             SelectorKind::Labels(labels) => Members::Some(self.labelled(labels)?),
         };
-        Some(Who { members, text: describe(selector) })
+        Some(Who { members, foreign: BTreeSet::new(), text: describe(selector) })
     }
 
     /// The members of a selector, `any` spelled out.
@@ -98,6 +99,7 @@ impl Checker<'_> {
         let name = match pick {
             Pick::Workload(name) => return self.workload(name).map(|number| [number].into()),
             Pick::Segment(name) => name,
+            Pick::Foreign(_) => return Some(BTreeSet::new()),
         };
         if let Some(members) = self.parts.members.get(&name.value) {
             return Some(members.clone());

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use cellwall_policy::{Protocol, Snapshot};
 
-use super::Checker;
+use super::{Checker, Parts};
 use crate::{
     codes::Code,
-    compile::Compiler,
+    compile::{Compiler, Index},
     finding::Problem,
     model::{Test, WorkloadNumber},
     place::Place,
@@ -45,6 +45,7 @@ impl Checker<'_> {
                     expect: item.expect,
                     text: item.call.value.clone(),
                     question,
+                    at: item.at,
                     by: item.by.as_ref().map(|by| by.value.clone()),
                 });
             }
@@ -70,7 +71,8 @@ impl Checker<'_> {
 
     /// A connection to another port never reaches this workload's sidecar.
     fn port(&mut self, call: &Text, question: &Question, callee: WorkloadNumber) {
-        let listens = self.parts.workloads.get(callee.0).and_then(|workload| workload.listens);
+        let listens =
+            self.parts.workloads.get(callee.0).and_then(|workload| workload.listens.first());
         if let (Asked::Tcp { port }, Some(listens)) = (&question.call, listens)
             && listens.protocol == Protocol::Tcp
             && listens.port != *port
@@ -114,12 +116,17 @@ impl Checker<'_> {
     /// Compiles each callee once, so that no later compilation can fail for what the files say.
     pub(super) fn compiles(&mut self) {
         let Some(template) = &self.parts.template else { return };
+        let Parts { rules, grants, guards, .. } = &self.parts;
+        let index = Index::new(rules, grants, guards);
         let compiler = Compiler {
             template,
             workloads: &self.parts.workloads,
             segments: &self.parts.segments,
-            rules: &self.parts.rules,
-            guards: &self.parts.guards,
+            rules,
+            grants,
+            guards,
+            probes: &self.parts.probes,
+            index: &index,
         };
         // Any values will do: what is compiled differs in nothing else.
         let environment = vec!["x"; template.variables().count()].join("/");

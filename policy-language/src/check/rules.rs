@@ -39,8 +39,12 @@ impl Checker<'_> {
                 from,
                 from_place: item.from.place,
                 to,
+                role: None,
                 calls,
+                when: None,
+                across: BTreeSet::new(),
                 why: item.why.clone(),
+                stewardship: item.stewardship.clone(),
             });
         }
     }
@@ -81,9 +85,9 @@ impl Checker<'_> {
     pub(super) fn protocols(&mut self, callees: &BTreeSet<WorkloadNumber>, calls: &[CallItem]) {
         for callee in callees {
             let Some(callee) = self.parts.workloads.get(callee.0) else { continue };
-            let Some(listens) = callee.listens else { continue };
+            let Some(listens) = callee.listens.first() else { continue };
             for call in calls {
-                if let Some(mismatch) = mismatch(&call.call, &listens) {
+                if let Some(mismatch) = mismatch(&call.call, listens) {
                     let problem = Problem::error(Code::ProtocolMismatch, call.place, mismatch.0)
                         .label(format!("can never match on `{}`", callee.name))
                         .help(mismatch.1)
@@ -115,7 +119,12 @@ impl Checker<'_> {
                 from,
                 to,
                 except,
+                except_foreign: BTreeSet::new(),
+                calls: item.calls.clone(),
+                when: None,
+                mode: item.mode,
                 why: item.why.clone(),
+                stewardship: item.stewardship.clone(),
             });
         }
     }

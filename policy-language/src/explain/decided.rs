@@ -1,5 +1,7 @@
 //! Why a call that was made was decided as it was, from what is recorded of it.
 
+use std::time::SystemTime;
+
 use cellwall_policy::{
     By, CallDocument, Decision, Protocol, RuleDocument, Snapshot, canonical_id, is_grpc_name,
 };
@@ -23,6 +25,8 @@ pub struct PastCall {
     pub callee: String,
     /// What was called.
     pub call: DecidedCall,
+    /// When, by the callee's clock.
+    pub at: SystemTime,
 }
 
 /// What was called.
@@ -37,8 +41,8 @@ pub enum DecidedCall {
     },
     /// A gRPC request: `pkg.Service/Method`.
     Grpc(String),
-    /// A connection.
-    Tcp,
+    /// A connection to this declared port; `None` where none was recorded.
+    Tcp(Option<u16>),
 }
 
 /// Whose decision is recorded.
@@ -81,9 +85,9 @@ impl PolicySet {
         let document = self.compiler().compile(callee, &environment)?;
         let guess = deciding == Deciding::Others && past.call.may_match(&document.rules);
         let snapshot = Snapshot::new(document).map_err(CompileError::from)?;
-        let (call, decision) = past.call.asked(&snapshot, &caller_id)?;
+        let (call, decision) = past.call.asked(&snapshot, &caller_id, past.at)?;
         // A guard and a boundary do not look at the path.
-        if guess && matches!(decision.by, By::Rule(_) | By::Default) {
+        if guess && matches!(decision.by, By::Rule(_) | By::Grant(_) | By::Default) {
             return Err(ExplainError::Path);
         }
         self.reasoned(&Case {
@@ -93,6 +97,7 @@ impl PolicySet {
             call: &call,
             call_text: &past.call.text(),
             decision: &decision,
+            now: past.at,
         })
     }
 
@@ -115,7 +120,10 @@ impl DecidedCall {
                 format!("{method}, on a path that no template with this method matches")
             }
             Self::Grpc(method) => method.clone(),
-            Self::Tcp => "tcp".to_owned(),
+            Self::Tcp(port) => match port {
+                Some(port) => format!("tcp:{port}"),
+                None => "tcp".to_owned(),
+            },
         }
     }
 
@@ -134,37 +142,43 @@ impl DecidedCall {
         &self,
         snapshot: &Snapshot,
         caller: &SpiffeId,
+        now: SystemTime,
     ) -> Result<(Asked, Decision), ExplainError> {
         let protocol = match self {
             Self::Http { .. } => Protocol::Http,
             Self::Grpc(_) => Protocol::Grpc,
-            Self::Tcp => Protocol::Tcp,
+            Self::Tcp(_) => Protocol::Tcp,
         };
-        if snapshot.protocol() != protocol {
+        if !snapshot.listens().iter().any(|listener| listener.protocol == protocol) {
             let workload = snapshot.workload().to_string();
             return Err(ExplainError::Protocol { workload, asked: protocol.as_str() });
         }
         match self {
             Self::Http { method, route: Some(route) } => {
                 let path = example(route);
-                answered(snapshot, caller, Asked::Http { method: method.clone(), path })
+                answered(snapshot, (caller, now), Asked::Http { method: method.clone(), path })
                     .ok_or(ExplainError::Path)
             }
-            Self::Http { method, route: None } => unmatched(snapshot, caller, method),
+            Self::Http { method, route: None } => unmatched(snapshot, (caller, now), method),
             Self::Grpc(text) => {
                 let asked = grpc(text).ok_or_else(|| {
                     ExplainError::Question("not `pkg.Service/Method`: no rule can name it".into())
                 })?;
-                answered(snapshot, caller, asked).ok_or(ExplainError::Path)
+                answered(snapshot, (caller, now), asked).ok_or(ExplainError::Path)
             }
-            Self::Tcp => answered(snapshot, caller, Asked::Tcp { port: snapshot.port() })
-                .ok_or(ExplainError::Path),
+            Self::Tcp(port) => {
+                answered(snapshot, (caller, now), tcp(snapshot, *port)).ok_or(ExplainError::Path)
+            }
         }
     }
 }
 
-fn answered(snapshot: &Snapshot, caller: &SpiffeId, asked: Asked) -> Option<(Asked, Decision)> {
-    let decision = ask(snapshot, caller, &asked)?;
+fn answered(
+    snapshot: &Snapshot,
+    (caller, now): (&SpiffeId, SystemTime),
+    asked: Asked,
+) -> Option<(Asked, Decision)> {
+    let decision = ask(snapshot, caller, &asked, now)?;
     Some((asked, decision))
 }
 
@@ -178,15 +192,21 @@ fn example(template: &str) -> String {
 /// of its literals is as much unmatched with others in their place, so one of these stands for it.
 fn unmatched(
     snapshot: &Snapshot,
-    caller: &SpiffeId,
+    who: (&SpiffeId, SystemTime),
     method: &str,
 ) -> Result<(Asked, Decision), ExplainError> {
     let paths = std::iter::once("/".to_owned())
         .chain((1..=MAX_SEGMENTS).map(|segments| format!("/{ANY}").repeat(segments)));
     let mut answers = paths.filter_map(|path| {
-        answered(snapshot, caller, Asked::Http { method: method.to_owned(), path })
+        answered(snapshot, who, Asked::Http { method: method.to_owned(), path })
     });
     answers.find(|(_, decision)| decision.route.is_none()).ok_or(ExplainError::Path)
+}
+
+/// The port that is recorded, or the one that there is.
+fn tcp(snapshot: &Snapshot, port: Option<u16>) -> Asked {
+    let declared = snapshot.listens().iter().find(|it| it.protocol == Protocol::Tcp);
+    Asked::Tcp { port: port.or_else(|| Some(declared?.port)).unwrap_or_default() }
 }
 
 fn grpc(text: &str) -> Option<Asked> {

@@ -4,6 +4,8 @@ mod decided;
 mod reasons;
 mod show;
 
+use std::time::SystemTime;
+
 use cellwall_policy::{Decision, Mode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -98,12 +100,12 @@ pub enum ExplainError {
         nearest: Option<String>,
     },
     /// The callee does not listen there.
-    #[error("`{workload}` listens on port {listens}, not {asked}")]
+    #[error("`{workload}` listens on {listens}, not on port {asked}")]
     Port {
         /// The callee.
         workload: String,
-        /// Its port.
-        listens: u16,
+        /// Its ports.
+        listens: String,
         /// The port asked for.
         asked: u16,
     },
@@ -133,6 +135,8 @@ struct Case<'a> {
     call: &'a Asked,
     call_text: &'a str,
     decision: &'a Decision,
+    /// When.
+    now: SystemTime,
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
@@ -141,19 +145,19 @@ fn did_you_mean(nearest: Option<&str>) -> String {
 
 impl PolicySet {
     /// Answers `ENV/A -> ENV/B CALL`, where CALL is `METHOD /path`, `pkg.Service/Method` or
-    /// `tcp:PORT`, as the callee's sidecar would, and says why.
+    /// `tcp:PORT`, as the callee's sidecar would at `now`, and says why.
     ///
     /// # Errors
     ///
     /// [`ExplainError`] when the text is no such question, or names a workload that is not known.
-    pub fn explain(&self, call: &str) -> Result<Explanation, ExplainError> {
+    pub fn explain(&self, call: &str, now: SystemTime) -> Result<Explanation, ExplainError> {
         let question =
             question::parse(call).map_err(|error| ExplainError::Question(error.message))?;
         for side in [&question.caller, &question.callee] {
             self.must_be_known(side)?;
         }
         self.must_be_listened(&question)?;
-        let answer = self.answer(&question)?;
+        let answer = self.answer(&question, Some(now))?;
         self.reasoned(&Case {
             caller: Some(answer.caller),
             callee: answer.callee,
@@ -161,6 +165,7 @@ impl PolicySet {
             call: &question.call,
             call_text: &question.call_text,
             decision: &answer.decision,
+            now,
         })
     }
 
@@ -182,10 +187,7 @@ impl PolicySet {
             caller: caller_side,
             callee: callee_side,
             segment: segment.map_or_else(String::new, |segment| segment.name.clone()),
-            mode: match mode {
-                Mode::Enforce => "enforce".to_owned(),
-                Mode::Audit => "audit".to_owned(),
-            },
+            mode: mode.as_str().to_owned(),
             guards: guards.map(|guard| self.guard_line(guard, case.caller)).collect(),
             rules: self.rule_lines(case)?,
             so: String::new(),

@@ -1,5 +1,7 @@
 //! The reasons, one by one.
 
+use std::time::SystemTime;
+
 use cellwall_policy::{
     By, CallDocument, CallerDocument, Callers, Decision, Snapshot, SnapshotDocument, Verdict,
 };
@@ -45,15 +47,20 @@ impl PolicySet {
     pub(super) fn must_be_listened(&self, question: &Question) -> Result<(), ExplainError> {
         let workload = &question.callee.workload;
         let callee = self.by_name.get(workload).and_then(|number| self.workload(*number));
-        match (&question.call, callee.and_then(|callee| callee.listens)) {
-            (Asked::Tcp { port }, Some(listens)) if listens.port != *port => {
+        let listens = callee.map_or(&[][..], |callee| &callee.listens);
+        match &question.call {
+            Asked::Tcp { port } if !listens.iter().any(|listener| listener.port == *port) => {
+                let ports: Vec<_> = listens
+                    .iter()
+                    .map(|it| format!("{}: {}", it.protocol.as_str(), it.port))
+                    .collect();
                 Err(ExplainError::Port {
                     workload: workload.clone(),
-                    listens: listens.port,
+                    listens: ports.join(", "),
                     asked: *port,
                 })
             }
-            _ => Ok(()),
+            Asked::Tcp { .. } | Asked::Http { .. } | Asked::Grpc { .. } => Ok(()),
         }
     }
 
@@ -70,6 +77,10 @@ impl PolicySet {
         match by {
             By::Rule(name) => {
                 self.rules.iter().find(|rule| *rule.name == **name).map(|rule| rule.why.clone())
+            }
+            By::Grant(name) => {
+                let grant = self.grants.iter().find(|grant| *grant.rule.name == **name);
+                grant.map(|grant| grant.rule.why.clone())
             }
             By::Guard(name) => self
                 .guards
@@ -129,7 +140,7 @@ impl PolicySet {
         for rule in self.rules.iter().filter(|rule| rule.to.contains(&case.callee)) {
             // `any` means every workload of the policy, and nobody else.
             let caller_fits = case.caller.is_some_and(|caller| rule.from.members.contain(caller));
-            let fit = self.fit(&document, &rule.name, case.call)?;
+            let fit = self.fit(&document, &rule.name, case.call, case.now)?;
             lines.push(rule_line(rule, caller_fits, fit, case.decision));
             fits.push((caller_fits, fit == Fit::Named));
         }
@@ -149,6 +160,7 @@ impl PolicySet {
         document: &SnapshotDocument,
         rule: &str,
         call: &Asked,
+        now: SystemTime,
     ) -> Result<Fit, CompileError> {
         let opened = |from: Callers| {
             let mut document = document.clone();
@@ -165,9 +177,9 @@ impl PolicySet {
         let among = opened(Callers::Any);
         let mut alone = among.clone();
         alone.rules.retain(|other| other.name == rule);
-        if allowed(among, call)? {
+        if allowed(among, call, now)? {
             Ok(Fit::Named)
-        } else if allowed(alone, call)? {
+        } else if allowed(alone, call, now)? {
             Ok(Fit::LessSpecific)
         } else {
             Ok(Fit::No)
@@ -189,9 +201,13 @@ fn among(members: &Members, caller: Option<WorkloadNumber>) -> bool {
 }
 
 /// Whether the callee itself, as caller, may make the call.
-fn allowed(document: SnapshotDocument, call: &Asked) -> Result<bool, CompileError> {
+fn allowed(
+    document: SnapshotDocument,
+    call: &Asked,
+    now: SystemTime,
+) -> Result<bool, CompileError> {
     let snapshot = Snapshot::new(document)?;
-    let decision = ask(&snapshot, snapshot.callee(), call);
+    let decision = ask(&snapshot, snapshot.callee(), call, now);
     Ok(decision.is_some_and(|decision| decision.verdict == Verdict::Allow))
 }
 
@@ -212,7 +228,9 @@ fn rule_line(rule: &Rule, caller_fits: bool, fit: Fit, decision: &Decision) -> E
     let because = match (applies, &decision.by) {
         (false, _) => reasons.join(", "),
         (true, By::Rule(_)) => "allows it".to_owned(),
-        (true, By::Guard(_) | By::Boundary(_) | By::Default) => "would allow it".to_owned(),
+        (true, By::Grant(_) | By::Guard(_) | By::Boundary(_) | By::Default) => {
+            "would allow it".to_owned()
+        }
     };
     ExplainedStatement { name: rule.name.clone(), applies, because, nearest: false }
 }
@@ -236,6 +254,10 @@ pub(super) fn so(explanation: &Explanation, decision: &Decision) -> String {
     let Explanation { segment, mode, .. } = explanation;
     match (&decision.by, decision.verdict) {
         (By::Rule(name), _) => format!("allowed by {name}"),
+        (By::Grant(name), _) => format!("allowed by grant {name}, for a while"),
+        (By::Guard(name), Verdict::Audit) => {
+            format!("guard {name} would deny it; it passes and is recorded (the guard is in audit)")
+        }
         (By::Guard(name), _) => format!("denied by guard {name}, which no rule can overrule"),
         (By::Boundary(variable), _) => {
             let crossed = explanation.boundaries.iter().find(|it| *it.variable == **variable);

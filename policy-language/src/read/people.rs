@@ -32,7 +32,7 @@ impl Reader<'_> {
             let Some(fields) = self.fields(value, "a workload", &WORKLOAD_KEYS) else { continue };
             let listens = self.required(&fields, "listens", "a workload");
             let item = WorkloadItem {
-                listens: listens.and_then(|node| self.listener(node)),
+                listens: listens.and_then(|node| self.listener(node)).into_iter().collect(),
                 labels: fields.get("labels").map_or_else(Vec::new, |node| self.labels(node)),
                 id: fields.get("id").and_then(|node| self.text(node, "a path")),
                 attest: fields.get("attest").map_or_else(Vec::new, |node| self.attest(node)),

@@ -134,6 +134,7 @@ pub(crate) fn describe(selector: &Selector) -> String {
     let pick = |pick: &Pick| match pick {
         Pick::Workload(name) => name.value.clone(),
         Pick::Segment(name) => format!("segment/{}", name.value),
+        Pick::Foreign(id) => id.value.clone(),
     };
     match &selector.kind {
         SelectorKind::Any => "any".to_owned(),

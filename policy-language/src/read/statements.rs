@@ -1,6 +1,6 @@
 //! `roles`, `rules`, `guards` and `tests`.
 
-use cellwall_policy::Verdict;
+use cellwall_policy::{Mode, Verdict};
 
 use super::{
     Reader,
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     codes::Code,
     finding::Problem,
+    model::Stewardship,
     syntax::{GuardItem, RoleItem, RuleItem, Target, TestItem, Text},
     yaml::Node,
 };
@@ -65,7 +66,15 @@ impl Reader<'_> {
         let from = from.and_then(|node| self.selector(node));
         let target = self.target(&fields);
         let why = self.why(&fields, "a rule");
-        Some(RuleItem { name: name?, from: from?, target: target?, why: why? })
+        Some(RuleItem {
+            name: name?,
+            from: from?,
+            target: target?,
+            when: None,
+            across: Vec::new(),
+            why: why?,
+            stewardship: Stewardship::default(),
+        })
     }
 
     /// Either `role`, or `to` and `allow`.
@@ -116,7 +125,17 @@ impl Reader<'_> {
         };
         let why = self.why(&fields, "a guard");
         let (from, to) = deny?;
-        Some(GuardItem { name: name?, from, to, except, why: why? })
+        Some(GuardItem {
+            name: name?,
+            from,
+            to,
+            except,
+            calls: Vec::new(),
+            when: None,
+            mode: Mode::Enforce,
+            why: why?,
+            stewardship: Stewardship::default(),
+        })
     }
 
     /// PCI DSS 1.2.5: the business need.
@@ -159,7 +178,7 @@ impl Reader<'_> {
             Some(node) => Some(self.text(node, "what decides")?),
             None => None,
         };
-        Some(TestItem { expect: expect?, call: call?, by })
+        Some(TestItem { expect: expect?, call: call?, at: None, by })
     }
 
     fn verdict(&mut self, text: &Text) -> Option<Verdict> {

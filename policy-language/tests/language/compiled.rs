@@ -158,6 +158,6 @@ fn no_way_of_writing_yields_an_id_below_cellwall() {
         let found = lines(&checked(&text));
         assert!(found.iter().any(|line| line.starts_with("CW0109 ")), "{found:?}");
     }
-    let document = set(BASE).explain("cellwall/web -> prod/rpc a.v1.A/Get");
+    let document = set(BASE).explain("cellwall/web -> prod/rpc a.v1.A/Get", std::time::UNIX_EPOCH);
     assert!(document.is_err());
 }

@@ -50,6 +50,9 @@ segments:
 #[test]
 fn the_manuals_explanation_is_what_explain_prints() {
     let question = "prod/fraud -> prod/ledger ledger.v1.Ledger/Post";
-    let text = crate::example::example().explain(question).unwrap().to_string();
+    let text = crate::example::example()
+        .explain(question, std::time::SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .to_string();
     assert!(manual().contains(&text), "{text}");
 }

@@ -3,9 +3,12 @@
 //! Each node stands for a set of templates that are still possible, so the walk never goes back:
 //! its cost is one hash lookup per segment, however many templates there are.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
+    sync::Arc,
+};
 
-use super::{CallError, RouteIndex, Routes};
+use super::CallError;
 use crate::{PathTemplate, RequestPath, template::Segment};
 
 /// The most different path templates of one callee.
@@ -13,33 +16,32 @@ pub const MAX_HTTP_TEMPLATES: usize = 1024;
 /// The most nodes of the tree. Templates that interleave literals and parameters multiply.
 const MAX_NODES: usize = 65_536;
 
-/// The compiled templates of one callee.
-#[derive(Debug, Default)]
-pub(crate) struct HttpIndex {
-    nodes: Vec<Node>,
+/// Templates, compiled: what each path and method comes to.
+#[derive(Debug)]
+pub(crate) struct HttpIndex<T> {
+    nodes: Vec<Node<T>>,
 }
 
-#[derive(Debug, Default)]
-struct Node {
+#[derive(Debug)]
+struct Node<T> {
     /// Where these segments lead.
     literals: HashMap<Box<str>, usize>,
     /// Where every other segment leads.
     others: Option<usize>,
-    /// The routes of a path that ends here, by method.
-    end: HashMap<Box<str>, RouteIndex>,
-    /// The routes of a path that ends here in a slash, by method.
-    end_slash: HashMap<Box<str>, RouteIndex>,
+    /// What a path that ends here comes to, by method.
+    end: HashMap<Box<str>, T>,
+    /// What a path that ends here in a slash comes to, by method.
+    end_slash: HashMap<Box<str>, T>,
 }
 
-/// Templates as they are declared.
-#[derive(Debug, Default)]
-pub(super) struct Declared(Vec<Declaration>);
+/// Templates as they are declared, each with a value for each method.
+#[derive(Debug)]
+pub(super) struct Declared<V>(Vec<Declaration<V>>);
 
 #[derive(Debug)]
-struct Declaration {
+struct Declaration<V> {
     template: PathTemplate,
-    /// Its route for each method.
-    methods: BTreeMap<Box<str>, RouteIndex>,
+    methods: BTreeMap<Box<str>, V>,
 }
 
 /// How far a template has come on the way to a node.
@@ -54,9 +56,32 @@ enum Progress {
 /// The templates that are possible at a node, by number.
 type Possible = BTreeSet<(usize, Progress)>;
 
-impl HttpIndex {
-    /// The most specific template that matches `path` and carries `method`.
-    pub(crate) fn route(&self, method: &str, path: &RequestPath<'_>) -> Option<RouteIndex> {
+impl<T> Default for HttpIndex<T> {
+    fn default() -> Self {
+        Self { nodes: Vec::new() }
+    }
+}
+
+impl<T> Default for Node<T> {
+    fn default() -> Self {
+        Self {
+            literals: HashMap::new(),
+            others: None,
+            end: HashMap::new(),
+            end_slash: HashMap::new(),
+        }
+    }
+}
+
+impl<V> Default for Declared<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> HttpIndex<T> {
+    /// What the templates that match `path` and carry `method` come to.
+    pub(crate) fn find(&self, method: &str, path: &RequestPath<'_>) -> Option<&T> {
         let inner = path.as_str().strip_prefix('/')?;
         let (inner, slash) = match inner.strip_suffix('/') {
             Some(inner) => (inner, true),
@@ -70,18 +95,18 @@ impl HttpIndex {
             }
         }
         let end = if slash { &node.end_slash } else { &node.end };
-        end.get(method).copied()
+        end.get(method)
     }
 }
 
-impl Declared {
-    /// Adds a template for some methods, and gives its routes in their order.
-    pub(super) fn declare(
+impl<V> Declared<V> {
+    /// The value of a template and a method, `new` where there is none yet.
+    pub(super) fn entry(
         &mut self,
-        methods: &[String],
+        method: &str,
         path: &str,
-        routes: &mut Routes,
-    ) -> Result<Vec<RouteIndex>, CallError> {
+        new: impl FnOnce(Arc<str>) -> Result<V, CallError>,
+    ) -> Result<&mut V, CallError> {
         let known = self.0.iter().position(|known| known.template.as_str() == path);
         let at = match known {
             Some(at) => at,
@@ -92,33 +117,28 @@ impl Declared {
                 self.0.len() - 1
             }
         };
-        let Some(Declaration { template, methods: by_method }) = self.0.get_mut(at) else {
-            return Ok(Vec::new());
-        };
-        let mut declared = Vec::with_capacity(methods.len());
-        for method in methods {
-            let route = match by_method.get(method.as_str()) {
-                Some(route) => *route,
-                None => routes.push(template.text())?,
-            };
-            by_method.insert(Box::from(method.as_str()), route);
-            declared.push(route);
+        let declaration = self.0.get_mut(at).ok_or(CallError::TooMany)?;
+        match declaration.methods.entry(Box::from(method)) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(free) => Ok(free.insert(new(declaration.template.text())?)),
         }
-        Ok(declared)
     }
 
-    /// Compiles the templates, unless two of them may not stand beside each other.
-    pub(super) fn compile(mut self) -> Result<HttpIndex, CallError> {
-        // Most specific first, so that the first route found for a method is the one.
+    /// Compiles the templates. `merge` makes one value of those of all templates that match a path
+    /// and carry a method: the most specific template's, and the others'.
+    pub(super) fn compile<T>(
+        mut self,
+        mut merge: impl FnMut(&V, &[&V]) -> T,
+    ) -> Result<HttpIndex<T>, CallError> {
+        // Most specific first, so that each set of templates is in that order.
         self.0.sort_by(|one, other| one.template.specificity(&other.template));
-        self.check_conflicts()?;
         let root = self.0.iter().enumerate().map(|(at, _)| (at, Progress::Segments(0))).collect();
         let mut index = HttpIndex::default();
         let mut numbers = BTreeMap::from([(root, 0)]);
         let mut waiting: Vec<Possible> = numbers.keys().cloned().collect();
         index.nodes.push(Node::default());
         while let Some(possible) = waiting.pop() {
-            let mut node = self.ends(&possible);
+            let mut node = self.ends(&possible, &mut merge);
             let mut reach = |next: Possible| -> Result<usize, CallError> {
                 if let Some(number) = numbers.get(&next) {
                     return Ok(*number);
@@ -147,7 +167,8 @@ impl Declared {
         Ok(index)
     }
 
-    fn check_conflicts(&self) -> Result<(), CallError> {
+    /// No two templates that may meet in a request may stand beside each other without an order.
+    pub(super) fn check_conflicts(&self) -> Result<(), CallError> {
         for (at, one) in self.0.iter().enumerate() {
             for other in self.0.iter().skip(at + 1) {
                 if let Some(conflict) = one.template.conflict(&other.template)
@@ -193,8 +214,8 @@ impl Declared {
     }
 
     /// The node of a set, so far only with what ends there.
-    fn ends(&self, possible: &Possible) -> Node {
-        let mut node = Node::default();
+    fn ends<T>(&self, possible: &Possible, merge: &mut impl FnMut(&V, &[&V]) -> T) -> Node<T> {
+        let mut ends: [BTreeMap<&str, Vec<&V>>; 2] = Default::default();
         // In the order of the templates: the most specific first.
         for (at, progress) in possible {
             let Some(Declaration { template, methods }) = self.0.get(*at) else { continue };
@@ -207,11 +228,19 @@ impl Declared {
             if !whole {
                 continue;
             }
-            let end = if template.slash { &mut node.end_slash } else { &mut node.end };
-            for (method, route) in methods {
-                end.entry(method.clone()).or_insert(*route);
+            let [end, end_slash] = &mut ends;
+            let end = if template.slash { end_slash } else { end };
+            for (method, value) in methods {
+                end.entry(method).or_default().push(value);
             }
         }
-        node
+        let [end, end_slash] = ends.map(|end| {
+            let merged = end.into_iter().filter_map(|(method, values)| {
+                let (first, others) = values.split_first()?;
+                Some((Box::from(method), merge(first, others)))
+            });
+            merged.collect()
+        });
+        Node { end, end_slash, ..Node::default() }
     }
 }

@@ -1,14 +1,19 @@
 //! From a call to the declared template it belongs to, without allocating and without a scan.
 
 mod http;
+mod matching;
 
 use std::{collections::HashMap, sync::Arc};
 
 use thiserror::Error;
 
-use crate::{Call, CallDocument, Conflict, Protocol, TemplateError, is_grpc_name, is_http_method};
+use crate::{
+    Call, CallDocument, Conflict, ListensDocument, Protocol, TemplateError, is_grpc_name,
+    is_http_method,
+};
 use http::HttpIndex;
 pub use http::MAX_HTTP_TEMPLATES;
+pub(crate) use matching::{Matching, MatchingBuilder};
 
 /// A template and a method, numbered in one snapshot.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -17,11 +22,10 @@ pub(crate) struct RouteIndex(u32);
 /// Every declared call of one callee.
 #[derive(Debug)]
 pub(crate) struct CallIndex {
-    protocol: Protocol,
-    port: u16,
-    http: HttpIndex,
+    listens: Vec<ListensDocument>,
+    http: HttpIndex<RouteIndex>,
     grpc: HashMap<Box<str>, Service>,
-    tcp: Option<RouteIndex>,
+    tcp: HashMap<u16, RouteIndex>,
     routes: Routes,
 }
 
@@ -29,7 +33,7 @@ pub(crate) struct CallIndex {
 #[derive(Debug)]
 pub(crate) struct CallBuilder {
     index: CallIndex,
-    declared: http::Declared,
+    declared: http::Declared<RouteIndex>,
 }
 
 /// The text of each route, as logs and metrics show it.
@@ -46,21 +50,11 @@ struct Service {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 pub enum CallError {
     /// The callee speaks something else (AZ-03).
-    #[error("a {call} call on a {listens} port")]
-    Protocol {
-        /// What the callee declares.
-        listens: &'static str,
-        /// What the call is.
-        call: &'static str,
-    },
-    /// The callee listens elsewhere.
-    #[error("port {call} is not the declared port {listens}")]
-    Port {
-        /// The callee's port.
-        listens: u16,
-        /// The call's port.
-        call: u16,
-    },
+    #[error("a {0} call, and no {0} port")]
+    Protocol(&'static str),
+    /// The callee does not speak TCP on this port.
+    #[error("port {0} is not a declared tcp port")]
+    Port(u16),
     /// The path template is not legal.
     #[error("bad path template")]
     Template(#[from] TemplateError),
@@ -90,23 +84,27 @@ impl CallIndex {
     /// none can be declared.
     pub(crate) fn route(&self, call: &Call<'_>) -> Option<RouteIndex> {
         match call {
-            Call::Http { method, path } => self.http.route(method, path),
+            Call::Http { method, path } => self.http.find(method, path).copied(),
             Call::Grpc { service, method } => {
                 let service = self.grpc.get(*service)?;
                 service.methods.get(*method).copied().or(service.others)
             }
-            Call::Tcp => self.tcp,
+            Call::Tcp { port } => self.tcp.get(port).copied(),
         }
     }
 
-    /// What the callee speaks.
-    pub(crate) const fn protocol(&self) -> Protocol {
-        self.protocol
+    /// Whether the callee listens for calls of this kind (AZ-03).
+    pub(crate) fn speaks(&self, call: &Call<'_>) -> bool {
+        let wanted = call.protocol();
+        self.listens.iter().any(|listener| match call {
+            Call::Tcp { port } => listener.protocol == wanted && listener.port == *port,
+            Call::Http { .. } | Call::Grpc { .. } => listener.protocol == wanted,
+        })
     }
 
-    /// The declared port.
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
+    /// The declared listeners.
+    pub(crate) fn listens(&self) -> &[ListensDocument] {
+        &self.listens
     }
 
     /// The text of a route.
@@ -116,14 +114,13 @@ impl CallIndex {
 }
 
 impl CallBuilder {
-    /// Of a callee that speaks `protocol` on `port`, without calls.
-    pub(crate) fn new(protocol: Protocol, port: u16) -> Self {
+    /// Of a callee with these listeners, without calls.
+    pub(crate) fn new(listens: &[ListensDocument]) -> Self {
         let index = CallIndex {
-            protocol,
-            port,
+            listens: listens.to_vec(),
             http: HttpIndex::default(),
             grpc: HashMap::new(),
-            tcp: None,
+            tcp: HashMap::new(),
             routes: Routes::default(),
         };
         Self { index, declared: http::Declared::default() }
@@ -131,47 +128,40 @@ impl CallBuilder {
 
     /// Declares a call and gives its routes: one, or for HTTP one for each method.
     pub(crate) fn declare(&mut self, call: &CallDocument) -> Result<Vec<RouteIndex>, CallError> {
-        let CallIndex { protocol, port: listens, tcp, routes, .. } = &mut self.index;
-        let spoken = call.protocol();
-        if spoken != *protocol {
-            return Err(CallError::Protocol { listens: protocol.as_str(), call: spoken.as_str() });
-        }
+        check(call, &self.index.listens)?;
+        let CallIndex { tcp, routes, .. } = &mut self.index;
         match call {
             CallDocument::Http { methods, path } => {
-                let bad = |method: &&String| !is_http_method(method);
-                if methods.is_empty() {
-                    return Err(CallError::Method(String::new()));
+                let mut declared = Vec::with_capacity(methods.len());
+                for method in methods {
+                    let new = |text| routes.push(text);
+                    declared.push(*self.declared.entry(method, path, new)?);
                 }
-                match methods.iter().find(bad) {
-                    Some(method) => Err(CallError::Method(method.clone())),
-                    None => self.declared.declare(methods, path, routes),
-                }
+                Ok(declared)
             }
             CallDocument::Grpc { service, method } => Ok(vec![self.declare_grpc(service, method)?]),
-            CallDocument::Tcp { port } if port == listens => {
-                let route = match *tcp {
-                    Some(route) => route,
+            CallDocument::Tcp { port } => {
+                let route = match tcp.get(port) {
+                    Some(route) => *route,
                     None => routes.push(Arc::from(format!("tcp:{port}")))?,
                 };
-                *tcp = Some(route);
+                tcp.insert(*port, route);
                 Ok(vec![route])
             }
-            CallDocument::Tcp { port } => Err(CallError::Port { listens: *listens, call: *port }),
         }
     }
 
     /// The index of all calls, unless two templates contradict each other.
     pub(crate) fn finish(mut self) -> Result<CallIndex, CallError> {
-        self.index.http = self.declared.compile()?;
+        self.declared.check_conflicts()?;
+        // The most specific template owns the request.
+        self.index.http = self.declared.compile(|first, _| *first)?;
         Ok(self.index)
     }
 
     fn declare_grpc(&mut self, service: &str, method: &str) -> Result<RouteIndex, CallError> {
         let text = format!("{service}/{method}");
-        let single = is_grpc_name(method) && !method.contains('.');
-        if !is_grpc_name(service) || !(single || method == "*") {
-            return Err(CallError::Grpc(text));
-        }
+        let single = method != "*";
         let entry = self.index.grpc.entry(Box::from(service)).or_default();
         let known = if single { entry.methods.get(method).copied() } else { entry.others };
         if let Some(route) = known {
@@ -184,6 +174,37 @@ impl CallBuilder {
             entry.others = Some(route);
         }
         Ok(route)
+    }
+}
+
+/// A call must be legal, and one that the callee can receive (AZ-03).
+fn check(call: &CallDocument, listens: &[ListensDocument]) -> Result<(), CallError> {
+    let spoken = call.protocol();
+    if !listens.iter().any(|listener| listener.protocol == spoken) {
+        return Err(CallError::Protocol(spoken.as_str()));
+    }
+    match call {
+        CallDocument::Http { methods, .. } if methods.is_empty() => {
+            Err(CallError::Method(String::new()))
+        }
+        CallDocument::Http { methods, .. } => {
+            match methods.iter().find(|method| !is_http_method(method)) {
+                Some(method) => Err(CallError::Method(method.clone())),
+                None => Ok(()),
+            }
+        }
+        CallDocument::Grpc { service, method } => {
+            let single = is_grpc_name(method) && !method.contains('.');
+            if is_grpc_name(service) && (single || method == "*") {
+                Ok(())
+            } else {
+                Err(CallError::Grpc(format!("{service}/{method}")))
+            }
+        }
+        CallDocument::Tcp { port } => {
+            let listener = ListensDocument { protocol: Protocol::Tcp, port: *port };
+            if listens.contains(&listener) { Ok(()) } else { Err(CallError::Port(*port)) }
+        }
     }
 }
 

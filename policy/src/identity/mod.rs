@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, fmt};
 use spiffe::{SpiffeId, TrustDomain};
 use thiserror::Error;
 
-pub(crate) use index::{CallerIndex, IdentityIndex};
+pub(crate) use index::{CallerIndex, IdentityIndex, Reading, Variables};
 
 /// The longest SPIFFE ID that is ever yielded (SPID-08).
 pub const MAX_ID_BYTES: usize = 2048;

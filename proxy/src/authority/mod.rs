@@ -64,7 +64,10 @@ pub(crate) enum NotRenewed {
 #[derive(Clone, Debug)]
 pub(crate) enum StandingCall {
     /// One TCP connection.
-    Tcp,
+    Tcp {
+        /// The declared port.
+        port: u16,
+    },
     /// One request on a listener of this protocol.
     Request(Arc<Canonical>, Protocol),
 }
@@ -216,7 +219,7 @@ impl Proved {
 impl StandingCall {
     fn as_call(&self) -> Option<Call<'_>> {
         match self {
-            Self::Tcp => Some(Call::Tcp),
+            Self::Tcp { port } => Some(Call::Tcp { port: *port }),
             Self::Request(canonical, protocol) => canonical.call(*protocol),
         }
     }

@@ -116,7 +116,7 @@ impl World {
         let mut first = Authority::of_connection(&identities, &self.trusting, peer);
         let own_end = peer.not_after();
         first.proved = Arc::new(watch::Sender::new(Proved { peer: peer.clone(), own_end }));
-        let authority = call.map(|authz| first.of_call(authz, StandingCall::Tcp));
+        let authority = call.map(|authz| first.of_call(authz, StandingCall::Tcp { port: 5432 }));
         (authority.unwrap_or(first), identities)
     }
 }
@@ -325,7 +325,7 @@ fn policy(is_allowed: bool) -> SnapshotDocument {
         issued_at: 1,
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: ListensDocument { protocol: Protocol::Tcp, port: 5432 },
+        listens: vec![ListensDocument { protocol: Protocol::Tcp, port: 5432 }],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: vec![CallerDocument { name: "checkout".to_owned(), id: None }],
         rules: if is_allowed { vec![rule] } else { Vec::new() },

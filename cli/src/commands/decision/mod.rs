@@ -5,7 +5,7 @@ mod show;
 use std::{net::SocketAddr, path::Path};
 
 use anyhow::Context;
-use cellwall_policy_language::{DecidedCall, Explanation, PastCall, load};
+use cellwall_policy_language::{DecidedCall, Explanation, PastCall, load, parse_instant};
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -193,9 +193,15 @@ impl Decision {
         let call = match self.protocol.as_deref()? {
             "http" => DecidedCall::Http { method: self.method.clone()?, route: self.route.clone() },
             "grpc" => DecidedCall::Grpc(self.rpc.clone()?),
-            "tcp" => DecidedCall::Tcp,
+            "tcp" => DecidedCall::Tcp(self.route.as_deref().and_then(port)),
             _ => return None,
         };
-        Some(PastCall { caller: self.caller.clone()?, callee: self.callee.clone()?, call })
+        let at = parse_instant(&self.at)?;
+        Some(PastCall { caller: self.caller.clone()?, callee: self.callee.clone()?, call, at })
     }
+}
+
+/// The port of `tcp:5432`.
+fn port(route: &str) -> Option<u16> {
+    route.strip_prefix("tcp:")?.parse().ok()
 }

@@ -93,7 +93,7 @@ fn a_grpc_call_is_a_post_to_a_service_and_a_method() {
         let canonical = Canonical::read(&request(method, path, &[HOST])).unwrap();
         match canonical.call(Protocol::Grpc) {
             Some(Call::Grpc { service, method }) => Some(format!("{service} {method}")),
-            Some(Call::Http { .. } | Call::Tcp) | None => None,
+            Some(Call::Http { .. } | Call::Tcp { .. }) | None => None,
         }
     };
     assert_eq!(call("POST", "/a.v1.S/M").as_deref(), Some("a.v1.S M"));

@@ -1,22 +1,28 @@
 //! From the documents to what one callee enforces: what it needs and nothing else (POL-04).
 
+mod index;
+mod parts;
+
 use std::{
     collections::BTreeSet,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use cellwall_policy::{
-    CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, IdentityError,
-    IdentityTemplate, ListensDocument, Mode, Publication, RuleDocument, SCHEMA, SnapshotDocument,
-    SnapshotError, is_name,
+    CallerDocument, Callers, DestinationDocument, Digest, IdentityError, IdentityTemplate,
+    ListensDocument, Mode, ProbeDocument, Publication, SCHEMA, SnapshotDocument, SnapshotError,
+    is_destination,
 };
 use spiffe::SpiffeId;
 use thiserror::Error;
 
+pub(crate) use index::Index;
+
 use crate::{
     PolicySet,
-    model::{Guard, Members, Rule, Segment, Who, Workload, WorkloadNumber},
+    model::{Grant, Guard, Rule, Segment, Workload, WorkloadNumber},
 };
+use parts::Parts;
 
 /// A control plane that was not heard for so long is worth an alarm (POL-03): longer than a night
 /// and a working day, shorter than a weekend.
@@ -43,13 +49,17 @@ pub(crate) struct Compiler<'a> {
     pub(crate) workloads: &'a [Workload],
     pub(crate) segments: &'a [Segment],
     pub(crate) rules: &'a [Rule],
+    pub(crate) grants: &'a [Grant],
     pub(crate) guards: &'a [Guard],
+    pub(crate) probes: &'a [ProbeDocument],
+    pub(crate) index: &'a Index,
 }
 
 impl PolicySet {
     /// Compiles what `callee` enforces, with the identities of the `destinations` it calls, each
-    /// `WORKLOAD` for its own environment or `ENV/WORKLOAD`. A destination that names no workload
-    /// is not in the document; the others are.
+    /// `WORKLOAD` for its own environment or `ENV/WORKLOAD`, with `:PORT` where the workload has
+    /// several listeners. A destination that names no listener is not in the document; the others
+    /// are.
     ///
     /// # Errors
     ///
@@ -74,15 +84,20 @@ impl PolicySet {
         Ok(document)
     }
 
-    fn destination(&self, name: &str, own: &str) -> Option<DestinationDocument> {
-        if !name.split('/').all(is_name) {
+    fn destination(&self, text: &str, own: &str) -> Option<DestinationDocument> {
+        if !is_destination(text) {
             return None;
         }
+        let (name, port) = text.split_once(':').unwrap_or((text, ""));
         let (environment, workload) = name.rsplit_once('/').unwrap_or((own, name));
         let workload = self.workload(*self.by_name.get(workload)?)?;
         let id = self.template.id(workload.shape.as_ref()?, environment).ok()?;
-        let protocol = workload.listens?.protocol;
-        Some(DestinationDocument { name: name.to_owned(), id: id.to_string(), protocol })
+        let protocol = match (port.parse::<u16>(), workload.listens.as_slice()) {
+            (Ok(port), listens) => listens.iter().find(|listener| listener.port == port)?.protocol,
+            (Err(_), [only]) => only.protocol,
+            (Err(_), _) => return None,
+        };
+        Some(DestinationDocument { name: text.to_owned(), id: id.to_string(), protocol })
     }
 
     pub(crate) fn compiler(&self) -> Compiler<'_> {
@@ -91,7 +106,10 @@ impl PolicySet {
             workloads: &self.workloads,
             segments: &self.segments,
             rules: &self.rules,
+            grants: &self.grants,
             guards: &self.guards,
+            probes: &self.probes,
+            index: &self.index,
         }
     }
 }
@@ -105,15 +123,14 @@ impl Compiler<'_> {
     ) -> Result<SnapshotDocument, CompileError> {
         let mut document = self.compile_named(number, environment)?;
         // `any` in a rule, and `audit`, hold for workloads that are listed, and for nobody else.
-        if document.mode == Mode::Audit
-            || document.rules.iter().any(|rule| rule.from == Callers::Any)
-        {
+        let rules = document.rules.iter().chain(document.grants.iter().map(|grant| &grant.rule));
+        if document.mode == Mode::Audit || rules.into_iter().any(|rule| rule.from == Callers::Any) {
             document.callers = self.workloads.iter().map(caller).collect();
         }
         Ok(document)
     }
 
-    /// The same with only those callers that rules and guards name.
+    /// The same with only those callers that statements name.
     pub(crate) fn compile_named(
         &self,
         number: WorkloadNumber,
@@ -122,37 +139,25 @@ impl Compiler<'_> {
         let known = self
             .workloads
             .get(number.0)
-            .and_then(|workload| Some((workload, workload.shape.as_ref()?, workload.listens?)));
-        let Some((workload, shape, listens)) = known else {
+            .and_then(|workload| Some((workload, workload.shape.as_ref()?)));
+        let Some((workload, shape)) = known else {
             return Err(CompileError::UnknownCallee(environment.to_owned()));
         };
         let mode =
             self.segments.get(workload.segment).map_or(Mode::Enforce, |segment| segment.mode);
-        let mut named = BTreeSet::new();
-        let rules = self
-            .rules
-            .iter()
-            .filter(|rule| rule.to.contains(&number))
-            .map(|rule| RuleDocument {
-                name: rule.name.clone(),
-                from: self.callers(&rule.from, &mut named),
-                calls: rule.calls.iter().map(|item| item.call.clone()).collect(),
-            })
-            .collect();
-        let guards = self
-            .guards
-            .iter()
-            .filter(|guard| guard.to.members.contain(number))
-            .map(|guard| GuardDocument {
-                name: guard.name.clone(),
-                from: self.callers(&guard.from, &mut named),
-                except: self.names(&guard.except, &mut named),
-            })
-            .collect();
+        let callee = self.template.id(shape, environment)?.to_string();
+        let mut parts = Parts::new(self, (number, workload), environment);
+        let rules = self.index.rules(number).filter_map(|at| self.rules.get(at));
+        let rules = rules.flat_map(|rule| parts.rule(rule)).collect();
+        let grants = self.index.grants(number).filter_map(|at| self.grants.get(at));
+        let grants = grants.flat_map(|grant| parts.grant(grant)).collect();
+        let guards = self.index.guards(number).filter_map(|at| self.guards.get(at));
+        let guards = guards.flat_map(|guard| parts.guard(guard)).collect();
+        let listens = workload.listens.iter();
         Ok(SnapshotDocument {
             schema: SCHEMA,
             trust_domain: self.template.trust_domain().to_string(),
-            callee: self.template.id(shape, environment)?.to_string(),
+            callee,
             workload: workload.name.clone(),
             epoch: 0,
             version: 0,
@@ -160,33 +165,22 @@ impl Compiler<'_> {
             issued_at: 0,
             max_age_seconds: MAX_AGE_SECONDS,
             mode,
-            listens: ListensDocument { protocol: listens.protocol, port: listens.port },
+            listens: listens
+                .map(|it| ListensDocument { protocol: it.protocol, port: it.port })
+                .collect(),
             identity: self.template.to_string(),
-            callers: named
+            callers: parts
+                .named
                 .iter()
                 .filter_map(|number| self.workloads.get(number.0).map(caller))
                 .collect(),
+            foreign: parts.foreign.into_iter().collect(),
             rules,
+            grants,
             guards,
+            probes: self.probes.to_vec(),
             destinations: Vec::new(),
         })
-    }
-
-    fn callers(&self, who: &Who, named: &mut BTreeSet<WorkloadNumber>) -> Callers {
-        match &who.members {
-            Members::Any => Callers::Any,
-            Members::Some(members) => Callers::Named(self.names(members, named)),
-        }
-    }
-
-    fn names(
-        &self,
-        members: &BTreeSet<WorkloadNumber>,
-        named: &mut BTreeSet<WorkloadNumber>,
-    ) -> Vec<String> {
-        named.extend(members);
-        let name = |number: &WorkloadNumber| Some(self.workloads.get(number.0)?.name.clone());
-        members.iter().filter_map(name).collect()
     }
 }
 

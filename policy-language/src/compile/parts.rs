@@ -1,0 +1,312 @@
+//! A statement for one callee: its condition filled in, which may take it apart by caller.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cellwall_policy::{
+    CallDocument, Callers, Condition as Left, GrantDocument, GuardDocument, Operand, RuleDocument,
+};
+
+use super::Compiler;
+use crate::{
+    condition::{Attribute, Condition, Decided, Fact, Folded, Known},
+    model::{Grant, Guard, Members, Rule, Who, Workload, WorkloadNumber},
+    syntax::CallItem,
+};
+
+/// Makes the parts, and remembers whom they name.
+pub(super) struct Parts<'a> {
+    compiler: &'a Compiler<'a>,
+    callee: &'a Workload,
+    /// The callee's values of the identity template's variables.
+    variables: BTreeMap<&'a str, &'a str>,
+    pub(super) named: BTreeSet<WorkloadNumber>,
+    /// The IDs of other trust domains that any statement about this callee names.
+    pub(super) foreign: BTreeSet<String>,
+}
+
+/// Callers who share what is left of a condition.
+struct Part {
+    from: Callers,
+    when: Option<Left>,
+}
+
+/// Whose facts are filled in.
+#[derive(Clone, Copy)]
+enum Caller<'a> {
+    /// This workload's.
+    Workload(&'a Workload),
+    /// Anybody's: only what shows with the call.
+    Anybody,
+    /// Those of somebody who is no workload of these documents.
+    Unknown,
+    /// Those of a workload of another trust domain.
+    Foreign,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn new(
+        compiler: &'a Compiler<'a>,
+        (number, callee): (WorkloadNumber, &'a Workload),
+        environment: &'a str,
+    ) -> Self {
+        let values = environment.split('/').filter(|_| !environment.is_empty());
+        let mut foreign = BTreeSet::new();
+        let Compiler { index, rules, grants, guards, .. } = compiler;
+        for rule in index.rules(number).filter_map(|at| rules.get(at)) {
+            foreign.extend(rule.from.foreign.iter().cloned());
+        }
+        for grant in index.grants(number).filter_map(|at| grants.get(at)) {
+            foreign.extend(grant.rule.from.foreign.iter().cloned());
+        }
+        for guard in index.guards(number).filter_map(|at| guards.get(at)) {
+            foreign.extend(guard.from.foreign.iter().chain(&guard.except_foreign).cloned());
+        }
+        Self {
+            compiler,
+            callee,
+            variables: compiler.template.variables().zip(values).collect(),
+            named: BTreeSet::new(),
+            foreign,
+        }
+    }
+
+    /// At least one part: a rule that lets nobody in declares its calls all the same.
+    pub(super) fn rule(&mut self, rule: &Rule) -> Vec<RuleDocument> {
+        let calls = calls(&rule.calls);
+        let across: Vec<_> = rule.across.iter().cloned().collect();
+        let nobody = Part { from: Callers::Named(Vec::new()), when: None };
+        let mut parts = self.rule_parts(rule);
+        if parts.is_empty() {
+            parts.push(nobody);
+        }
+        let part = |Part { from, when }| RuleDocument {
+            name: rule.name.clone(),
+            from,
+            calls: calls.clone(),
+            when,
+            across: across.clone(),
+        };
+        parts.into_iter().map(part).collect()
+    }
+
+    pub(super) fn grant(&mut self, grant: &Grant) -> Vec<GrantDocument> {
+        let Grant { starts, expires, .. } = *grant;
+        let rules = self.rule(&grant.rule);
+        rules.into_iter().map(|rule| GrantDocument { rule, starts, expires }).collect()
+    }
+
+    pub(super) fn guard(&mut self, guard: &Guard) -> Vec<GuardDocument> {
+        let receives = |item: &&CallItem| self.receives(&item.call);
+        let received: Vec<_> =
+            guard.calls.iter().filter(receives).map(|item| item.call.clone()).collect();
+        // None of these calls can come here.
+        if received.is_empty() && !guard.calls.is_empty() {
+            return Vec::new();
+        }
+        let mut except = self.names(&guard.except);
+        except.extend(guard.except_foreign.iter().cloned());
+        let part = |Part { from, when }| GuardDocument {
+            name: guard.name.clone(),
+            from,
+            except: except.clone(),
+            calls: received.clone(),
+            when,
+            mode: guard.mode,
+        };
+        self.guard_parts(guard).into_iter().map(part).collect()
+    }
+
+    fn receives(&self, call: &CallDocument) -> bool {
+        self.callee.listens.iter().any(|listener| match call {
+            CallDocument::Tcp { port } => {
+                listener.protocol == call.protocol() && listener.port == *port
+            }
+            CallDocument::Http { .. } | CallDocument::Grpc { .. } => {
+                listener.protocol == call.protocol()
+            }
+        })
+    }
+
+    fn rule_parts(&mut self, rule: &Rule) -> Vec<Part> {
+        let Some(when) = &rule.when else {
+            return vec![Part { from: self.callers(&rule.from), when: None }];
+        };
+        let fold = |caller| {
+            when.condition.fold(&|attribute| self.known(attribute, caller, Some(&rule.across)))
+        };
+        let mut groups = Groups::default();
+        match (&rule.from.members, by_caller(&when.condition)) {
+            (Members::Any, false) => groups.any = Some(fold(Caller::Anybody)),
+            (Members::Some(members), false) => {
+                groups.members.entry(fold(Caller::Anybody)).or_default().extend(members);
+            }
+            (members, true) => {
+                for number in self.each(members) {
+                    let Some(workload) = self.compiler.workloads.get(number.0) else { continue };
+                    groups
+                        .members
+                        .entry(fold(Caller::Workload(workload)))
+                        .or_default()
+                        .insert(number);
+                }
+            }
+        }
+        if !rule.from.foreign.is_empty() {
+            let foreign = groups.foreign.entry(fold(Caller::Foreign)).or_default();
+            foreign.extend(rule.from.foreign.iter().cloned());
+        }
+        // What cannot be said is no yes.
+        self.parts(groups, |decided| decided == Decided::Holds)
+    }
+
+    fn guard_parts(&mut self, guard: &Guard) -> Vec<Part> {
+        let Some(when) = &guard.when else {
+            return vec![Part { from: self.callers(&guard.from), when: None }];
+        };
+        let fold = |caller| when.condition.fold(&|attribute| self.known(attribute, caller, None));
+        let mut groups = Groups::default();
+        match (&guard.from.members, by_caller(&when.condition)) {
+            // Of whom nothing is known but the ID, so of everyone.
+            (Members::Any, false) => groups.any = Some(fold(Caller::Anybody)),
+            (Members::Some(members), false) => {
+                groups.members.entry(fold(Caller::Anybody)).or_default().extend(members);
+            }
+            (members, true) => {
+                for number in self.each(members) {
+                    let Some(workload) = self.compiler.workloads.get(number.0) else { continue };
+                    groups
+                        .members
+                        .entry(fold(Caller::Workload(workload)))
+                        .or_default()
+                        .insert(number);
+                }
+                if matches!(members, Members::Any) {
+                    groups.unknown = Some(fold(Caller::Unknown));
+                    groups
+                        .foreign
+                        .entry(fold(Caller::Foreign))
+                        .or_default()
+                        .extend(self.foreign.iter().cloned());
+                }
+            }
+        }
+        if !guard.from.foreign.is_empty() {
+            let foreign = groups.foreign.entry(fold(Caller::Foreign)).or_default();
+            foreign.extend(guard.from.foreign.iter().cloned());
+        }
+        // Every workload that is known is no stranger, also where the guard does not deny it.
+        if groups.unknown.is_some() {
+            self.named.extend((0..self.compiler.workloads.len()).map(WorkloadNumber));
+        }
+        // AZ-02: what cannot be said does not open a guard.
+        self.parts(groups, |decided| decided != Decided::Fails)
+    }
+
+    fn parts(&mut self, groups: Groups, applies: impl Fn(Decided) -> bool) -> Vec<Part> {
+        let when = |folded: Folded| match folded {
+            Folded::Left(left) => Some(Some(left)),
+            Folded::Decided(decided) => applies(decided).then_some(None),
+        };
+        let mut parts = Vec::new();
+        let mut push = |from: Callers, folded: Folded| {
+            parts.extend(when(folded).map(|when| Part { from, when }));
+        };
+        if let Some(folded) = groups.any {
+            push(Callers::Any, folded);
+        }
+        if let Some(folded) = groups.unknown {
+            push(Callers::Unknown, folded);
+        }
+        for (folded, members) in groups.members {
+            push(Callers::Named(self.names(&members)), folded);
+        }
+        for (folded, foreign) in groups.foreign.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+            push(Callers::Named(foreign.into_iter().collect()), folded);
+        }
+        parts
+    }
+
+    /// What is known of an attribute. A rule crosses no variable that is not in `across`, so there
+    /// both sides have the callee's value; guards come before the boundary.
+    fn known<'w>(
+        &'w self,
+        attribute: &Attribute,
+        caller: Caller<'w>,
+        across: Option<&BTreeSet<String>>,
+    ) -> Known<'w> {
+        match (attribute, caller) {
+            (Attribute::Tls(fact), _) => Known::Later(Operand::Tls(*fact)),
+            (Attribute::Callee(Fact::Variable(name)), _) => self.variable(name),
+            (Attribute::Callee(fact), _) => self.fact(self.callee, fact),
+            (Attribute::Caller(Fact::Variable(_)), Caller::Foreign) => Known::Absent,
+            (Attribute::Caller(Fact::Variable(name)), _) => match across {
+                Some(across) if !across.contains(name) => self.variable(name),
+                _ => Known::Later(Operand::Caller(name.clone())),
+            },
+            (Attribute::Caller(fact), Caller::Workload(workload)) => self.fact(workload, fact),
+            (Attribute::Caller(_), Caller::Anybody | Caller::Unknown | Caller::Foreign) => {
+                Known::Absent
+            }
+        }
+    }
+
+    fn variable(&self, name: &str) -> Known<'_> {
+        self.variables.get(name).map_or(Known::Absent, |value| Known::Text(value))
+    }
+
+    fn fact<'w>(&'w self, workload: &'w Workload, fact: &Fact) -> Known<'w> {
+        let text = match fact {
+            Fact::Workload => Some(&workload.name),
+            Fact::Segment => self.compiler.segments.get(workload.segment).map(|it| &it.name),
+            Fact::Label(label) => workload.labels.get(label),
+            Fact::Variable(_) => None,
+        };
+        text.map_or(Known::Absent, |text| Known::Text(text))
+    }
+
+    fn each(&self, members: &Members) -> BTreeSet<WorkloadNumber> {
+        match members {
+            Members::Any => (0..self.compiler.workloads.len()).map(WorkloadNumber).collect(),
+            Members::Some(members) => members.clone(),
+        }
+    }
+
+    fn callers(&mut self, who: &Who) -> Callers {
+        match &who.members {
+            Members::Any => Callers::Any,
+            Members::Some(members) => {
+                let mut names = self.names(members);
+                names.extend(who.foreign.iter().cloned());
+                Callers::Named(names)
+            }
+        }
+    }
+
+    fn names(&mut self, members: &BTreeSet<WorkloadNumber>) -> Vec<String> {
+        self.named.extend(members);
+        let workloads = self.compiler.workloads;
+        let name = |number: &WorkloadNumber| Some(workloads.get(number.0)?.name.clone());
+        members.iter().filter_map(name).collect()
+    }
+}
+
+/// Callers by what is left of a condition.
+#[derive(Default)]
+struct Groups {
+    any: Option<Folded>,
+    unknown: Option<Folded>,
+    members: BTreeMap<Folded, BTreeSet<WorkloadNumber>>,
+    foreign: BTreeMap<Folded, BTreeSet<String>>,
+}
+
+/// Whether a condition differs by caller before the call is there.
+fn by_caller(condition: &Condition) -> bool {
+    condition.attributes().into_iter().any(|attribute| match attribute {
+        Attribute::Caller(fact) => !matches!(fact, Fact::Variable(_)),
+        Attribute::Callee(_) | Attribute::Tls(_) => false,
+    })
+}
+
+fn calls(items: &[CallItem]) -> Vec<CallDocument> {
+    items.iter().map(|item| item.call.clone()).collect()
+}

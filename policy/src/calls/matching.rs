@@ -1,0 +1,108 @@
+//! From a call to every set of calls that contains it: what guards with `calls` are asked by.
+//!
+//! A rule counts only for requests whose most specific template it names. A guard counts for every
+//! request that its template matches, whoever owns it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use super::{CallError, http, http::HttpIndex};
+use crate::{Call, CallDocument, ListensDocument};
+
+/// The numbers of the sets that contain a call, ascending.
+type Sets = Arc<[u32]>;
+
+/// Sets of calls, indexed.
+#[derive(Debug, Default)]
+pub(crate) struct Matching {
+    http: HttpIndex<Sets>,
+    grpc: HashMap<Box<str>, Service<Sets>>,
+    tcp: HashMap<u16, Sets>,
+}
+
+/// Collects sets of calls.
+#[derive(Debug, Default)]
+pub(crate) struct MatchingBuilder {
+    http: http::Declared<BTreeSet<u32>>,
+    grpc: BTreeMap<Box<str>, Service<BTreeSet<u32>>>,
+    tcp: BTreeMap<u16, BTreeSet<u32>>,
+    sets: u32,
+}
+
+#[derive(Debug, Default)]
+struct Service<S> {
+    methods: HashMap<Box<str>, S>,
+    others: S,
+}
+
+impl Matching {
+    /// The sets that contain `call`.
+    pub(crate) fn sets(&self, call: &Call<'_>) -> &[u32] {
+        let found = match call {
+            Call::Http { method, path } => self.http.find(method, path),
+            Call::Grpc { service, method } => {
+                self.grpc.get(*service).map(|it| it.methods.get(*method).unwrap_or(&it.others))
+            }
+            Call::Tcp { port } => self.tcp.get(port),
+        };
+        found.map_or(&[], |sets| sets)
+    }
+}
+
+impl MatchingBuilder {
+    /// Adds a set of calls that the callee can receive, and gives its number.
+    pub(crate) fn add(
+        &mut self,
+        calls: &[CallDocument],
+        listens: &[ListensDocument],
+    ) -> Result<u32, CallError> {
+        let set = self.sets;
+        self.sets = set.checked_add(1).ok_or(CallError::TooMany)?;
+        for call in calls {
+            super::check(call, listens)?;
+            match call {
+                CallDocument::Http { methods, path } => {
+                    for method in methods {
+                        self.http.entry(method, path, |_| Ok(BTreeSet::new()))?.insert(set);
+                    }
+                }
+                CallDocument::Grpc { service, method } => {
+                    let service = self.grpc.entry(Box::from(service.as_str())).or_default();
+                    if method == "*" {
+                        service.others.insert(set);
+                    } else {
+                        service.methods.entry(Box::from(method.as_str())).or_default().insert(set);
+                    }
+                }
+                CallDocument::Tcp { port } => {
+                    self.tcp.entry(*port).or_default().insert(set);
+                }
+            }
+        }
+        Ok(set)
+    }
+
+    /// The index of all sets.
+    pub(crate) fn finish(self) -> Result<Matching, CallError> {
+        let http = self.http.compile(|first, others| {
+            let mut all = first.clone();
+            all.extend(others.iter().copied().flatten());
+            frozen(all)
+        })?;
+        let grpc = self.grpc.into_iter().map(|(name, service)| {
+            let others = service.others;
+            let methods = service.methods.into_iter();
+            // `pkg.Service/*` contains also the methods that another call names.
+            let methods = methods.map(|(method, sets)| (method, frozen(&sets | &others)));
+            (name, Service { methods: methods.collect(), others: frozen(others.clone()) })
+        });
+        let tcp = self.tcp.into_iter().map(|(port, sets)| (port, frozen(sets)));
+        Ok(Matching { http, grpc: grpc.collect(), tcp: tcp.collect() })
+    }
+}
+
+fn frozen(sets: BTreeSet<u32>) -> Sets {
+    sets.into_iter().collect()
+}
