@@ -9,7 +9,7 @@ use std::{
 
 use cellwall_policy::{
     Call, CallDocument, CallerDocument, Callers, ListensDocument, Mode, Protocol, RequestPath,
-    RuleDocument, Snapshot, SnapshotDocument, Verdict,
+    RuleDocument, Snapshot, SnapshotDocument, Tls, Verdict,
 };
 use spiffe::SpiffeId;
 
@@ -31,12 +31,13 @@ fn main() {
             (SpiffeId::new(id).expect("an ID"), format!("/v1/r{}/accounts/a_1", one % TEMPLATES))
         })
         .collect();
+    let tls = Tls::default();
     let started = Instant::now();
     let mut allowed = 0_usize;
     for (id, path) in asked.iter().cycle().take(calls) {
         let path = RequestPath::parse(black_box(path)).expect("a path");
         let call = Call::Http { method: "GET", path: &path };
-        let decision = snapshot.decide(black_box(id), &call, UNIX_EPOCH);
+        let decision = snapshot.decide(black_box(id), &tls, &call, UNIX_EPOCH);
         allowed += usize::from(decision.verdict == Verdict::Allow);
     }
     let took = started.elapsed();
@@ -50,7 +51,7 @@ fn main() {
 fn document(rules: usize) -> SnapshotDocument {
     let name = |one: usize| format!("caller-{one}");
     SnapshotDocument {
-        schema: 1,
+        schema: cellwall_policy::SCHEMA,
         trust_domain: "pay.example".to_owned(),
         callee: "spiffe://pay.example/prod/payments".to_owned(),
         workload: "payments".to_owned(),
@@ -60,7 +61,7 @@ fn document(rules: usize) -> SnapshotDocument {
         issued_at: 1,
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: ListensDocument { protocol: Protocol::Http, port: 8443 },
+        listens: vec![ListensDocument { protocol: Protocol::Http, port: 8443 }],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: (0..rules).map(|one| CallerDocument { name: name(one), id: None }).collect(),
         rules: (0..rules)
@@ -71,9 +72,13 @@ fn document(rules: usize) -> SnapshotDocument {
                     methods: vec!["GET".to_owned()],
                     path: format!("/v1/r{}/accounts/{{id}}", one % TEMPLATES),
                 }],
+                ..RuleDocument::default()
             })
             .collect(),
+        foreign: Vec::new(),
+        grants: Vec::new(),
         guards: Vec::new(),
+        probes: Vec::new(),
         destinations: Vec::new(),
     }
 }

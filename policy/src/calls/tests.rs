@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::{CallBuilder, CallError, CallIndex};
-use crate::{Call, CallDocument, Conflict, PathTemplate, Protocol, RequestPath, template::Segment};
+use crate::{
+    Call, CallDocument, Conflict, ListensDocument, PathTemplate, Protocol, RequestPath,
+    template::Segment,
+};
 
 fn http(methods: &str, path: &str) -> CallDocument {
     CallDocument::Http {
@@ -17,7 +20,7 @@ fn grpc(service: &str, method: &str) -> CallDocument {
 }
 
 fn build(protocol: Protocol, calls: &[CallDocument]) -> Result<CallIndex, CallError> {
-    let mut builder = CallBuilder::new(protocol, 5432);
+    let mut builder = CallBuilder::new(&[ListensDocument { protocol, port: 5432 }]);
     for call in calls {
         builder.declare(call)?;
     }
@@ -105,7 +108,7 @@ fn a_call_in_another_protocol_belongs_to_nothing() {
     let calls = [
         Call::Http { method: "GET", path: &path },
         Call::Grpc { service: "a.A", method: "Get" },
-        Call::Tcp,
+        Call::Tcp { port: 5432 },
     ];
     for (protocol, declared) in [
         (Protocol::Http, http("GET", "/{rest...}")),
@@ -122,14 +125,8 @@ fn a_call_in_another_protocol_belongs_to_nothing() {
 #[test]
 fn calls_that_do_not_fit_the_callee_are_refused() {
     let error = |protocol, call: CallDocument| build(protocol, &[call]).unwrap_err();
-    assert_eq!(
-        error(Protocol::Tcp, http("GET", "/a")),
-        CallError::Protocol { listens: "tcp", call: "http" }
-    );
-    assert_eq!(
-        error(Protocol::Tcp, CallDocument::Tcp { port: 1 }),
-        CallError::Port { listens: 5432, call: 1 }
-    );
+    assert_eq!(error(Protocol::Tcp, http("GET", "/a")), CallError::Protocol("http"));
+    assert_eq!(error(Protocol::Tcp, CallDocument::Tcp { port: 1 }), CallError::Port(1));
     assert_eq!(error(Protocol::Http, http("get", "/a")), CallError::Method("get".to_owned()));
     let none = CallDocument::Http { methods: Vec::new(), path: "/a".to_owned() };
     assert_eq!(error(Protocol::Http, none), CallError::Method(String::new()));

@@ -4,11 +4,13 @@ use std::{sync::Arc, time::SystemTime};
 
 use cellwall_policy::{
     By, Call, CallDocument, Callers, Decision, ListensDocument, Mode, PolicyVersion, Protocol,
-    RequestPath, Snapshot, SnapshotDocument, Verdict,
+    RequestPath, Snapshot, SnapshotDocument, Tls, Verdict,
 };
 use proptest::prelude::*;
 
 use crate::sample::{answer, ask, guard, http, id, named, open_vault, rule, vault};
+
+const TCP: Call<'_> = Call::Tcp { port: 8443 };
 
 /// Caller, method, path, answer.
 type Case = (&'static str, &'static str, &'static str, &'static str);
@@ -157,7 +159,7 @@ fn audit_softens_the_default_for_known_callers_and_nothing_else() {
             ("cellwall/control-plane", "GET", "/a", "deny by boundary/env"),
         ],
     );
-    let other = ask(&document, "spiffe://other.example/prod/checkout", &Call::Tcp);
+    let other = ask(&document, "spiffe://other.example/prod/checkout", &TCP);
     assert_eq!((other.verdict, other.by.to_string()), (Verdict::Deny, "boundary/env".to_owned()));
 }
 
@@ -168,7 +170,7 @@ fn a_call_in_another_protocol_is_denied_even_in_audit() {
     let web = Call::Http { method: "POST", path: &path };
     let rpc = Call::Grpc { service: "v1", method: "tokens" };
     let callee = |protocol, call: CallDocument| SnapshotDocument {
-        listens: ListensDocument { protocol, port: 8443 },
+        listens: vec![ListensDocument { protocol, port: 8443 }],
         mode: Mode::Audit,
         rules: vec![rule("all", Callers::Any, &[call])],
         ..open_vault()
@@ -177,9 +179,9 @@ fn a_call_in_another_protocol_is_denied_even_in_audit() {
     for (document, allowed) in [
         (callee(Protocol::Http, http("POST", "/{rest...}")), web),
         (callee(Protocol::Grpc, everything), rpc),
-        (callee(Protocol::Tcp, CallDocument::Tcp { port: 8443 }), Call::Tcp),
+        (callee(Protocol::Tcp, CallDocument::Tcp { port: 8443 }), TCP),
     ] {
-        for call in [web, rpc, Call::Tcp] {
+        for call in [web, rpc, TCP] {
             let decision = ask(&document, "spiffe://pay.example/prod/checkout", &call);
             let expected = if call.protocol() == allowed.protocol() {
                 (Verdict::Allow, By::Rule("all".into()))
@@ -241,7 +243,7 @@ fn a_snapshot_names_callers_and_destinations_that_it_knows() {
     assert_eq!(destination.protocol, Protocol::Http);
     assert_eq!(snapshot.destination("payments"), None);
     assert_eq!((&**snapshot.workload(), snapshot.environment()), ("card-vault", "prod"));
-    assert_eq!((snapshot.protocol(), snapshot.port()), (Protocol::Http, 8443));
+    assert_eq!(snapshot.listens(), vault().listens);
     assert_eq!(snapshot.callee(), &id("spiffe://pay.example/prod/card-vault"));
 }
 
@@ -254,12 +256,13 @@ fn deciding_allocates_nothing() {
     let paths = ["/v1/tokens", "/a/b/c", "/"].map(|path| RequestPath::parse(path).unwrap());
     let callers = ["prod/checkout", "prod/vm/ledger-db", "prod/payments", "staging/checkout", "x"]
         .map(|caller| id(&format!("spiffe://pay.example/{caller}")));
+    let now = SystemTime::UNIX_EPOCH;
     let info = allocation_counter::measure(|| {
         for caller in &callers {
             for path in &paths {
                 for method in ["GET", "POST"] {
                     let call = Call::Http { method, path };
-                    drop(snapshot.decide(caller, &call, SystemTime::UNIX_EPOCH));
+                    drop(snapshot.decide(caller, &Tls::default(), &call, now));
                 }
             }
         }
@@ -315,7 +318,9 @@ proptest! {
             let call = Call::Http { method: "GET", path: &path };
             let caller = id(&format!("spiffe://pay.example/prod/{caller}"));
             let now = SystemTime::UNIX_EPOCH;
-            prop_assert_eq!(one.decide(&caller, &call, now), two.decide(&caller, &call, now));
+            let tls = Tls::default();
+            let two = two.decide(&caller, &tls, &call, now);
+            prop_assert_eq!(one.decide(&caller, &tls, &call, now), two);
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A document that contradicts itself, or that this release does not know, is refused whole.
 
 use cellwall_policy::{
-    CallDocument, CallError, CallerDocument, Callers, GuardDocument, IdentityError, NotADigest,
-    PolicyVersion, RuleDocument, Snapshot, SnapshotDocument, SnapshotError,
+    CallDocument, CallError, CallerDocument, Callers, Condition::Equal, ConditionError,
+    GuardDocument, IdentityError, NotADigest, Operand, PolicyVersion, ProbeDocument, RuleDocument,
+    Snapshot, SnapshotDocument, SnapshotError,
 };
 
-use crate::sample::{guard, http, named, names, rule, vault};
+use crate::sample::{grant, http, named, names, rule, vault};
 
 fn check(bend: impl FnOnce(&mut SnapshotDocument), expected: SnapshotError) {
     let mut document = vault();
@@ -15,21 +16,44 @@ fn check(bend: impl FnOnce(&mut SnapshotDocument), expected: SnapshotError) {
 
 #[test]
 fn a_document_that_contradicts_itself_is_refused() {
-    use SnapshotError::{Duplicate, Id, Name, Port, SameId, Schema, TrustDomain, UnknownCaller};
+    use SnapshotError::{
+        Across, Condition, Duplicate, Id, Listeners, Name, Probe, SameId, Schema, TrustDomain,
+        UnknownCaller,
+    };
     let text = str::to_owned;
-    check(|d| d.schema = 2, Schema(2));
+    check(|d| d.schema = 1, Schema(1));
     check(|d| d.digest = text("abc"), SnapshotError::Digest(NotADigest(text("abc"))));
     check(|d| d.issued_at = u64::MAX, SnapshotError::Date(u64::MAX));
     check(|d| d.workload = text("Vault"), Name(text("Vault")));
-    check(|d| d.listens.port = 0, Port);
+    check(|d| d.listens[0].port = 0, Listeners);
+    check(|d| d.listens.clear(), Listeners);
+    check(|d| d.listens.push(d.listens[0]), Listeners);
     check(|d| d.trust_domain = text("other.example"), TrustDomain(text("other.example")));
     check(|d| d.callers[1].name = text("checkout"), Duplicate(text("checkout")));
     check(|d| d.callers[0].id = Some(text("/{env}/payments")), SameId(text("payments")));
-    check(|d| d.rules[1].name = text("checkout-tokenises"), Duplicate(text("checkout-tokenises")));
     check(|d| d.rules[1].name = text("no name"), Name(text("no name")));
-    check(|d| d.guards.push(guard("vault-callers", Callers::Any, "")), {
-        Duplicate(text("vault-callers"))
-    });
+    check(|d| d.grants.push(grant("no grant", named("checkout"))), Name(text("no grant")));
+    check(|d| d.rules[0].across = names("env tier"), Across(text("checkout-tokenises")));
+    let zone = |d: &mut SnapshotDocument| {
+        d.guards[0].when = Some(Equal(Operand::Caller(text("zone")), Operand::Text(text("a"))));
+    };
+    let source = ConditionError::Variable(text("zone"));
+    check(zone, Condition { by: text("vault-callers"), source });
+    for (method, path) in [("get", "/livez"), ("GET", "livez"), ("GET", "/%61"), ("CONNECT", "/")] {
+        let probe = ProbeDocument { method: text(method), path: text(path) };
+        check(|d| d.probes.push(probe), Probe(format!("{method} {path}")));
+    }
+    for foreign in [
+        "spiffe://pay.example/prod/checkout",
+        "spiffe://Partner.example/a",
+        "spiffe://partner.example/cellwall/x",
+        "partner",
+    ] {
+        check(|d| d.foreign.push(text(foreign)), Id(text(foreign)));
+    }
+    let partner = text("spiffe://partner.example/a");
+    let twice = vec![partner.clone(), partner.clone()];
+    check(|d| d.foreign = twice, Id(partner));
     let unknown = |by: &str| UnknownCaller { by: text(by), caller: text("fraud") };
     check(|d| d.rules[0].from = named("fraud"), unknown("checkout-tokenises"));
     check(|d| d.guards[0].except = names("fraud"), unknown("vault-callers"));
@@ -71,7 +95,7 @@ fn calls_that_the_callee_cannot_have_are_refused() {
     let port = CallDocument::Tcp { port: 8443 };
     check(
         |d| d.rules.push(rule("tcp", Callers::Any, &[port])),
-        SnapshotError::Call(CallError::Protocol { listens: "http", call: "tcp" }),
+        SnapshotError::Call(CallError::Protocol("tcp")),
     );
     check(
         |d| d.rules.push(rule("bad", Callers::Any, &[http("CONNECT", "/a")])),
@@ -82,25 +106,31 @@ fn calls_that_the_callee_cannot_have_are_refused() {
 #[test]
 fn an_unknown_field_anywhere_is_refused() {
     // AZ-08
-    let json = serde_json::to_value(vault()).unwrap();
-    assert_eq!(serde_json::from_value::<SnapshotDocument>(json.clone()).unwrap(), vault());
+    let mut whole = vault();
+    whole.grants.push(grant("INC-1", named("checkout")));
+    whole.probes.push(ProbeDocument { method: "GET".to_owned(), path: "/livez".to_owned() });
+    let json = serde_json::to_value(&whole).unwrap();
+    assert_eq!(serde_json::from_value::<SnapshotDocument>(json.clone()).unwrap(), whole);
     for pointer in [
         "",
-        "/listens",
+        "/listens/0",
         "/callers/0",
         "/rules/0",
         "/rules/0/calls/0/http",
+        "/grants/0",
+        "/grants/0/rule",
         "/guards/0",
+        "/probes/0",
         "/destinations/0",
     ] {
         let mut bent = json.clone();
         let object = bent.pointer_mut(pointer).unwrap().as_object_mut().unwrap();
-        object.insert("when".to_owned(), serde_json::Value::Bool(true));
+        object.insert("headers".to_owned(), serde_json::Value::Bool(true));
         let error = serde_json::from_value::<SnapshotDocument>(bent).unwrap_err().to_string();
-        assert!(error.starts_with("unknown field `when`"), "{pointer}: {error}");
+        assert!(error.starts_with("unknown field `headers`"), "{pointer}: {error}");
     }
     for (pointer, value) in
-        [("/mode", "permit"), ("/listens/protocol", "quic"), ("/guards/0/from", "all")]
+        [("/mode", "permit"), ("/listens/0/protocol", "quic"), ("/guards/0/from", "all")]
     {
         let mut bent = json.clone();
         *bent.pointer_mut(pointer).unwrap() = value.into();
@@ -119,6 +149,10 @@ fn a_document_beyond_the_limits_is_refused_and_one_at_them_is_not() {
         document
     };
     assert!(Snapshot::new(rules(10_000)).is_ok());
+    let mut granted = rules(9_999);
+    granted.grants.push(grant("INC-1", named("checkout")));
+    assert!(Snapshot::new(granted.clone()).is_ok());
+    granted.grants.push(grant("INC-2", named("checkout")));
     let guards = |number: usize| {
         let mut document = vault();
         let one = document.guards[0].clone();
@@ -135,6 +169,7 @@ fn a_document_beyond_the_limits_is_refused_and_one_at_them_is_not() {
     };
     assert!(Snapshot::new(callers(100_000)).is_ok());
     for (document, what) in [
+        (granted, "rules or guards"),
         (rules(10_001), "rules or guards"),
         (rules(10_002), "rules or guards"),
         (guards(10_001), "rules or guards"),

@@ -6,4 +6,5 @@ mod document;
 mod near_misses;
 mod sample;
 mod signed;
+mod statements;
 mod tampered;

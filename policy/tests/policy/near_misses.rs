@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use cellwall_policy::{
-    Call, CallerDocument, RequestPath, Snapshot, SnapshotDocument, Verdict, canonical_id,
+    Call, CallerDocument, RequestPath, Snapshot, SnapshotDocument, Tls, Verdict, canonical_id,
 };
 use cellwall_testkit::near_miss::near_misses;
 
@@ -32,7 +32,7 @@ fn whoever_is_almost_an_allowed_caller_is_denied_or_nobody() {
         let id = canonical_id(id)?; // SPID-03: what is spelled another way is nobody
         let path = RequestPath::parse(path).unwrap();
         let call = Call::Http { method: "POST", path: &path };
-        Some(snapshot.decide(&id, &call, SystemTime::UNIX_EPOCH).verdict)
+        Some(snapshot.decide(&id, &Tls::default(), &call, SystemTime::UNIX_EPOCH).verdict)
     };
     let mut counts = BTreeMap::<(&str, &str), u32>::new();
     let (mut cases, mut allowed) = (0, Vec::new());

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use cellwall_policy::{
     Call, CallDocument, CallerDocument, Callers, Decision, DestinationDocument, Digest,
-    GuardDocument, ListensDocument, Mode, Protocol, RequestPath, RuleDocument, SCHEMA, Snapshot,
-    SnapshotDocument,
+    GrantDocument, GuardDocument, ListensDocument, Mode, Protocol, RequestPath, RuleDocument,
+    SCHEMA, Snapshot, SnapshotDocument, Tls,
 };
 use spiffe::SpiffeId;
 
@@ -22,11 +22,24 @@ pub(crate) fn http(method: &str, path: &str) -> CallDocument {
 }
 
 pub(crate) fn rule(name: &str, from: Callers, calls: &[CallDocument]) -> RuleDocument {
-    RuleDocument { name: name.to_owned(), from, calls: calls.to_vec() }
+    RuleDocument { name: name.to_owned(), from, calls: calls.to_vec(), ..RuleDocument::default() }
 }
 
 pub(crate) fn guard(name: &str, from: Callers, except: &str) -> GuardDocument {
-    GuardDocument { name: name.to_owned(), from, except: names(except) }
+    GuardDocument {
+        name: name.to_owned(),
+        from,
+        except: names(except),
+        calls: Vec::new(),
+        when: None,
+        mode: Mode::Enforce,
+    }
+}
+
+/// From 1,000 to 2,000 seconds after 1970: `POST /v1/tokens`.
+pub(crate) fn grant(name: &str, from: Callers) -> GrantDocument {
+    let rule = rule(name, from, &[http("POST", "/v1/tokens")]);
+    GrantDocument { rule, starts: 1_000, expires: 2_000 }
 }
 
 /// `card-vault` of prod: `checkout` and `payments` may call it, a guard keeps all others out.
@@ -42,7 +55,7 @@ pub(crate) fn vault() -> SnapshotDocument {
         issued_at: 1_790_000_000,
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: ListensDocument { protocol: Protocol::Http, port: 8443 },
+        listens: vec![ListensDocument { protocol: Protocol::Http, port: 8443 }],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: vec![
             CallerDocument { name: "checkout".to_owned(), id: None },
@@ -52,6 +65,7 @@ pub(crate) fn vault() -> SnapshotDocument {
                 id: Some("/{env}/vm/ledger-db".to_owned()),
             },
         ],
+        foreign: Vec::new(),
         rules: vec![
             rule("checkout-tokenises", named("checkout"), &[http("POST", "/v1/tokens")]),
             rule(
@@ -60,7 +74,9 @@ pub(crate) fn vault() -> SnapshotDocument {
                 &[http("POST", "/v1/tokens/{token}/charge")],
             ),
         ],
+        grants: Vec::new(),
         guards: vec![guard("vault-callers", Callers::Any, "checkout payments")],
+        probes: Vec::new(),
         destinations: vec![DestinationDocument {
             name: "staging/payments".to_owned(),
             id: "spiffe://pay.example/staging/payments".to_owned(),
@@ -80,7 +96,7 @@ pub(crate) fn id(text: &str) -> SpiffeId {
 
 pub(crate) fn ask(document: &SnapshotDocument, caller: &str, call: &Call<'_>) -> Decision {
     let snapshot = Snapshot::new(document.clone()).unwrap();
-    snapshot.decide(&id(caller), call, SystemTime::UNIX_EPOCH)
+    snapshot.decide(&id(caller), &Tls::default(), call, SystemTime::UNIX_EPOCH)
 }
 
 /// `VERDICT by BY` for an HTTP call by `spiffe://pay.example/CALLER`.

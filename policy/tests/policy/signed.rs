@@ -108,8 +108,8 @@ fn a_snapshot_for_another_callee_is_refused() {
 #[test]
 fn an_unknown_schema_is_named_before_its_fields_are_read() {
     // AZ-08
-    for payload in [&br#"{"schema":2}"#[..], br#"{"schema":2,"rules":7,"when":[]}"#] {
-        assert!(matches!(refusal(payload, &id(CALLEE)), OpenError::Schema(2)));
+    for payload in [&br#"{"schema":3}"#[..], br#"{"schema":3,"rules":7,"when":[]}"#] {
+        assert!(matches!(refusal(payload, &id(CALLEE)), OpenError::Schema(3)));
     }
 }
 
