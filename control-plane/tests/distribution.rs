@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::SystemTime};
 
-use cellwall_policy::{Call, PolicyVersion, Verdict};
+use cellwall_policy::{Call, PolicyVersion, Tls, Verdict};
 use cellwall_testkit::{ca::TestCa, tls::DangerousParty};
 use spiffe::SpiffeId;
 use tokio::net::TcpStream;

@@ -7,7 +7,10 @@ use spiffe::SpiffeId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-use crate::{Binding, Peer, Refusal, TlsMaterial, material::Handshake, verifier::PeerVerifier};
+use crate::{
+    Binding, Peer, Refusal, TlsMaterial, material::Handshake, provider::group_name,
+    verifier::PeerVerifier,
+};
 
 /// What two sidecars speak inside TLS: agreed in the handshake, never guessed (TLS-06).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +36,8 @@ pub struct Session<S> {
     pub alpn: Alpn,
     /// What only the two ends know of it.
     pub binding: Binding,
+    /// The group of its key exchange: one of [`GROUPS`](crate::GROUPS).
+    pub group: &'static str,
 }
 
 /// Why there is no session.
@@ -68,7 +73,8 @@ where
     let (peer, alpn) = proof(&verifier, tls.alpn_protocol(), alpn)?;
     let export = |out: &mut _, label: &_| tls.export_keying_material(out, label, None).map(drop);
     let binding = Binding::export(export).map_err(|error| tls_error(&error))?;
-    Ok(Session { stream, peer, alpn, binding })
+    let group = group_name(tls.negotiated_key_exchange_group());
+    Ok(Session { stream, peer, alpn, binding, group })
 }
 
 /// The client's side: shows our SVID and insists that one of `expected` answers (AZ-12).
@@ -95,7 +101,8 @@ where
     let (peer, alpn) = proof(&verifier, tls.alpn_protocol(), alpn)?;
     let export = |out: &mut _, label: &_| tls.export_keying_material(out, label, None).map(drop);
     let binding = Binding::export(export).map_err(|error| tls_error(&error))?;
-    Ok(Session { stream, peer, alpn, binding })
+    let group = group_name(tls.negotiated_key_exchange_group());
+    Ok(Session { stream, peer, alpn, binding, group })
 }
 
 impl Alpn {

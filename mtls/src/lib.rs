@@ -25,5 +25,5 @@ pub use deny::DenyList;
 pub use handshake::{Alpn, HandshakeError, Session, accept, connect};
 pub use material::{MaterialError, MaterialInput, TlsMaterial};
 pub use peer::{Peer, Serial};
-pub use provider::describe_provider;
+pub use provider::{GROUPS, describe_provider};
 pub use refusal::Refusal;

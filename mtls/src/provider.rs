@@ -6,7 +6,7 @@ use ::aws_lc_rs::digest as aws_lc;
 use rustls::{
     NamedGroup, SignatureScheme,
     crypto::{
-        CryptoProvider, WebPkiSupportedAlgorithms,
+        CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms,
         aws_lc_rs::{self, cipher_suite, kx_group},
     },
 };
@@ -62,6 +62,21 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
             })
         })
         .clone()
+}
+
+/// The groups of a key exchange that a session may have, as conditions of a policy name them.
+pub const GROUPS: [&str; 4] = ["X25519MLKEM768", "X25519", "secp256r1", "secp384r1"];
+
+/// The name of a session's group. A session always has one of our provider's.
+pub(crate) fn group_name(group: Option<&'static dyn SupportedKxGroup>) -> &'static str {
+    let [hybrid, x25519, p256, p384] = GROUPS;
+    match group.map(SupportedKxGroup::name) {
+        Some(NamedGroup::X25519MLKEM768) => hybrid,
+        Some(NamedGroup::X25519) => x25519,
+        Some(NamedGroup::secp256r1) => p256,
+        Some(NamedGroup::secp384r1) => p384,
+        _ => "unknown",
+    }
 }
 
 /// One line for the start log: library, groups in order of preference, cipher suites (TLS-07).

@@ -53,12 +53,22 @@ pub enum TlsFact {
     Group,
 }
 
+impl TlsFact {
+    /// The values that it may have.
+    pub const fn values(self) -> &'static [&'static str] {
+        match self {
+            Self::Version => &["1.3"],
+            Self::Group => &["X25519MLKEM768", "X25519", "secp256r1", "secp384r1"],
+        }
+    }
+}
+
 /// How the connection of a call is protected.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Tls {
     /// The protocol version: `1.3`.
     pub version: &'static str,
-    /// The IANA name of the key exchange's group.
+    /// The group of the key exchange, one of [`TlsFact::values`].
     pub group: &'static str,
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use cellwall_policy::Snapshot;
+use cellwall_policy::{ListensDocument, Snapshot};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -31,10 +31,12 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// What `/config` shows: addresses and names, no secret.
 #[derive(Clone, Debug, Serialize)]
 pub struct Configured {
-    /// Where other sidecars connect.
+    /// Where other sidecars connect, and where our workload listens, of the first listener.
     pub inbound: SocketAddr,
-    /// Where our workload listens.
+    /// Where our workload listens there.
     pub workload: SocketAddr,
+    /// Every inbound listener by its declared port; `""` for the only one.
+    pub listeners: BTreeMap<String, SocketAddr>,
     /// The local listener of each destination.
     pub outbound: BTreeMap<String, SocketAddr>,
     /// This listener.
@@ -85,7 +87,7 @@ struct State<'a> {
     policy_digest: Option<String>,
     policy_age_seconds: Option<u64>,
     workload_name: Option<String>,
-    protocol: Option<&'static str>,
+    listens: Option<Vec<ListensDocument>>,
 }
 
 impl Admin {
@@ -175,9 +177,7 @@ impl Admin {
             policy_digest: snapshot.map(|snapshot| snapshot.publication().digest.to_string()),
             policy_age_seconds: self.standing.age(SystemTime::now()).map(|age| age.as_secs()),
             workload_name: snapshot.map(|snapshot| snapshot.workload().to_string()),
-            protocol: snapshot
-                .and_then(|snapshot| snapshot.listens().first())
-                .map(|listener| listener.protocol.as_str()),
+            listens: snapshot.map(|snapshot| snapshot.listens().to_vec()),
         };
         json(StatusCode::OK, &state)
     }

@@ -13,8 +13,12 @@ use tokio::{
 
 use crate::{
     AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, FlowFeed, Flows,
-    Identities, Live, PolicyFeed, PolicyIntake, PolicyStore, Proxy, Standing, Workload, args::Args,
-    config::Config, hardening, listen, logging, metrics, reproof::Register, upstream::Peers,
+    Identities, Live, PolicyFeed, PolicyIntake, PolicyStore, Proxy, Served, Standing, Workload,
+    args::Args,
+    config::{Config, InboundConfig},
+    hardening, listen, logging, metrics,
+    reproof::Register,
+    upstream::Peers,
 };
 
 /// Runs the proxy until SIGTERM or SIGINT, and a drain after it.
@@ -45,6 +49,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let store = open_store(config.state_dir.as_deref())?;
     let listeners = Listeners::bind(&config).await?;
     let configured = listeners.describe(&config)?;
+    let serving = listeners.serving(&config.control)?;
     announce(&configured)?;
 
     let identities = Identities::default();
@@ -56,7 +61,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let (us, live) = (identities.clone(), policy.clone());
     let intake = PolicyIntake::new(config.policy_key, us, live, standing.clone(), store);
     let feed = PolicyFeed {
-        serving: vec![advertised(config.advertise, configured.inbound, &config.control)?],
+        serving,
         control: config.control,
         identities: identities.clone(),
         intake,
@@ -86,11 +91,10 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         authz: Authz::new(policy),
         directory,
         flows,
-        workload: Workload::new(config.workload, drain.clone()),
         register: Register::default(),
         drain: drain.clone(),
     });
-    accept_calls(&proxy, listeners.inbound, listeners.outbound, config.max_connections);
+    accept_calls(&proxy, (listeners.inbound, listeners.outbound), config.max_connections);
 
     stopped().await?;
     tracing::info!(tasks = drain.tasks(), "draining");
@@ -122,8 +126,7 @@ fn hello(destinations: Vec<String>) -> Hello {
 /// Opens the doors: each connection is a task of the proxy's drain.
 fn accept_calls(
     proxy: &Arc<Proxy>,
-    inbound: TcpListener,
-    outbound: Vec<(Arc<Destination>, TcpListener)>,
+    (inbound, outbound): (Vec<(InboundConfig, TcpListener)>, Vec<(Arc<Destination>, TcpListener)>),
     limit: usize,
 ) {
     let drain = &proxy.drain;
@@ -133,22 +136,29 @@ fn accept_calls(
             proxy.clone().outbound(tcp, from, destination.clone())
         }));
     }
-    let proxy = proxy.clone();
-    drain.spawn(listen(inbound, limit, drain.clone(), move |tcp, from| {
-        proxy.clone().inbound(tcp, from)
-    }));
+    for (config, listener) in inbound {
+        let proxy = proxy.clone();
+        let workload = Workload::new(config.workload, drain.clone());
+        let served = Arc::new(Served { port: config.port, workload });
+        drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
+            proxy.clone().inbound(tcp, from, served.clone())
+        }));
+    }
 }
 
 /// The listeners, bound before anything else starts: a mistake ends the process at once.
 struct Listeners {
-    inbound: TcpListener,
+    inbound: Vec<(InboundConfig, TcpListener)>,
     outbound: Vec<(Arc<Destination>, TcpListener)>,
     admin: TcpListener,
 }
 
 impl Listeners {
     async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let inbound = bind("--inbound", config.inbound).await?;
+        let mut inbound = Vec::new();
+        for one in &config.inbound {
+            inbound.push((*one, bind("--inbound", one.listen).await?));
+        }
         let admin = bind("--admin", config.admin).await?;
         let mut outbound = Vec::new();
         for one in &config.outbound {
@@ -164,13 +174,35 @@ impl Listeners {
         for (destination, listener) in &self.outbound {
             outbound.insert(destination.name.to_string(), listener.local_addr()?);
         }
+        let mut listeners = BTreeMap::new();
+        for (one, listener) in &self.inbound {
+            let port = one.port.map_or_else(String::new, |port| port.to_string());
+            listeners.insert(port, listener.local_addr()?);
+        }
+        let (first, listener) = self.inbound.first().context("--inbound")?;
         Ok(Configured {
-            inbound: self.inbound.local_addr()?,
-            workload: config.workload,
+            inbound: listener.local_addr()?,
+            workload: first.workload,
+            listeners,
             outbound,
             admin: self.admin.local_addr()?,
             control: config.control.clone(),
         })
+    }
+}
+
+impl Listeners {
+    /// What others connect to, each with the port that the policy declares for it.
+    fn serving(&self, control: &str) -> anyhow::Result<Vec<String>> {
+        let mut serving = Vec::new();
+        for (one, listener) in &self.inbound {
+            let address = advertised(one.advertise, listener.local_addr()?, control)?;
+            serving.push(match one.port {
+                Some(port) => format!("{port}@{address}"),
+                None => address,
+            });
+        }
+        Ok(serving)
     }
 }
 
@@ -180,8 +212,9 @@ async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 fn announce(configured: &Configured) -> anyhow::Result<()> {
     let outbound = serde_json::to_string(&configured.outbound)?;
+    let listeners = serde_json::to_string(&configured.listeners)?;
     tracing::info!(
-        inbound = %configured.inbound, outbound, admin = %configured.admin,
+        inbound = %configured.inbound, listeners, outbound, admin = %configured.admin,
         tls = cellwall_mtls::describe_provider(), version = env!("CARGO_PKG_VERSION"), "listening"
     );
     Ok(())

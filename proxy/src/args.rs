@@ -23,13 +23,15 @@ pub enum Command {
 /// Options of `run`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// LISTEN=WORKLOAD: where other sidecars connect, and where our workload listens on loopback.
-    /// What is spoken there is what the policy's `listens` says.
-    #[arg(long, value_name = "LISTEN=WORKLOAD")]
-    pub inbound: String,
+    /// [PORT@]LISTEN=WORKLOAD: where other sidecars connect, and where our workload listens on
+    /// loopback. What is spoken there is what the policy's `listens` says of PORT; a workload with
+    /// one listener needs none. May be repeated, once for each port.
+    #[arg(long, value_name = "[PORT@]LISTEN=WORKLOAD", required = true)]
+    pub inbound: Vec<String>,
 
-    /// PORT=[ENV/]WORKLOAD[@ADDR,...]: a local port for one destination; at these addresses, or
-    /// wherever the control plane says. Port 0 takes a free one. May be repeated.
+    /// PORT=[ENV/]WORKLOAD[:PORT][@ADDR,...]: a local port for one destination, with its declared
+    /// port where it has several; at these addresses, or wherever the control plane says. Port 0
+    /// takes a free one. May be repeated.
     #[arg(long, value_name = "PORT=DESTINATION")]
     pub outbound: Vec<String>,
 
@@ -58,10 +60,11 @@ pub struct Args {
     #[arg(long, value_name = "ID")]
     pub spiffe_id: Option<String>,
 
-    /// The address that others reach our inbound listener at. By default the listener's own, with
-    /// the address that we reach the control plane from in place of 0.0.0.0.
+    /// The address that others reach our inbound listener at; with several listeners once for each,
+    /// in their order. By default the listener's own, with the address that we reach the control
+    /// plane from in place of 0.0.0.0.
     #[arg(long, value_name = "ADDR")]
-    pub advertise: Option<SocketAddr>,
+    pub advertise: Vec<SocketAddr>,
 
     /// Connections at once in each direction. More wait in the kernel's queue.
     #[arg(long, value_name = "N", default_value_t = 8192)]

@@ -42,13 +42,14 @@ impl Authz {
         self.policy.load()
     }
 
-    /// Decides on one call of `peer`, by the policy of this moment (AZ-09).
+    /// Decides on one call of `peer` over a connection that `tls` protects, by the policy of this
+    /// moment (AZ-09).
     ///
     /// # Errors
     ///
     /// [`Denied`] unless the policy says allow or audit.
-    pub fn decide(&self, peer: &Peer, call: &Call<'_>) -> Result<Permit, Denied> {
-        let Some(decision) = self.ask(peer, call) else {
+    pub fn decide(&self, peer: &Peer, tls: &Tls, call: &Call<'_>) -> Result<Permit, Denied> {
+        let Some(decision) = self.ask(peer, tls, call) else {
             return Err(Denied { decision: None, id: DecisionId::new() }); // AZ-01
         };
         match decision.verdict {
@@ -61,9 +62,9 @@ impl Authz {
 
 impl Authz {
     /// What the policy of this moment says; `None` without one.
-    pub(crate) fn ask(&self, peer: &Peer, call: &Call<'_>) -> Option<Decision> {
+    pub(crate) fn ask(&self, peer: &Peer, tls: &Tls, call: &Call<'_>) -> Option<Decision> {
         let snapshot = self.policy.load()?;
-        Some(snapshot.decide(peer.id(), &Tls::default(), call, SystemTime::now()))
+        Some(snapshot.decide(peer.id(), tls, call, SystemTime::now()))
     }
 
     /// Resolves after each new policy.
@@ -81,5 +82,21 @@ impl Permit {
     /// The id of a call that passes only because its segment is in audit.
     pub fn audited(&self) -> Option<&DecisionId> {
         self.audited.as_ref()
+    }
+}
+
+/// What a policy's conditions see of a session: TLS 1.3 always, and its key exchange.
+pub(crate) const fn tls(group: &'static str) -> Tls {
+    Tls { version: "1.3", group }
+}
+
+#[cfg(test)]
+mod tests {
+    use cellwall_policy::TlsFact;
+
+    #[test]
+    fn a_condition_can_name_each_group_that_a_session_may_have() {
+        assert_eq!(TlsFact::Group.values(), cellwall_mtls::GROUPS);
+        assert_eq!(TlsFact::Version.values(), [super::tls("X25519").version]);
     }
 }

@@ -29,6 +29,8 @@ pub enum CloseReason {
     TrustWithdrawn(Refusal),
     /// There is no verified policy to ask (AZ-01).
     NoPolicy,
+    /// The policy declares no such listener of our workload.
+    NotDeclared,
     /// The policy knows no such destination.
     NoRoute,
     /// Nobody serves the destination now.
@@ -59,6 +61,7 @@ impl CloseReason {
             Self::SvidWithdrawn => "svid_withdrawn",
             Self::TrustWithdrawn(_) => "trust_withdrawn",
             Self::NoPolicy => "no_policy",
+            Self::NotDeclared => "not_declared",
             Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::TlsRefused(_) => "tls_refused",
@@ -83,6 +86,7 @@ impl CloseReason {
             | Self::SvidExpired
             | Self::SvidWithdrawn
             | Self::NoPolicy
+            | Self::NotDeclared
             | Self::NoRoute
             | Self::NoEndpoint
             | Self::ConnectFailed

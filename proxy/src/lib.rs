@@ -8,6 +8,7 @@ pub mod config;
 pub mod hot_path;
 pub mod logging;
 pub mod metrics;
+mod outbound;
 
 mod admin;
 mod authority;
@@ -45,7 +46,7 @@ pub use directory::Directory;
 pub use drain::{Drain, DrainWatch};
 pub use flow::{Direction, FlowRecord, Flows, Kind, Party};
 pub use flow_feed::FlowFeed;
-pub use hot_path::Proxy;
+pub use hot_path::{Proxy, Served};
 pub use identity::{Identities, Identity};
 pub use listener::listen;
 pub use live::{Live, Watch};

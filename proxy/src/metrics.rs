@@ -202,6 +202,7 @@ fn upstream_failure(close: CloseReason) -> Option<&'static str> {
         | CloseReason::SvidExpired
         | CloseReason::SvidWithdrawn
         | CloseReason::TrustWithdrawn(_)
+        | CloseReason::NotDeclared
         | CloseReason::NoPolicy
         | CloseReason::TlsRefused(_) => None,
     }

@@ -102,7 +102,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use cellwall_policy::{
-        Call, Digest, ListensDocument, Mode, Protocol, Snapshot, SnapshotDocument, Verdict,
+        Call, Digest, ListensDocument, Mode, Protocol, Snapshot, SnapshotDocument, Tls, Verdict,
     };
     use spiffe::SpiffeId;
 
@@ -112,7 +112,10 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         Snapshot::new(SnapshotDocument {
-            schema: 1,
+            foreign: Vec::new(),
+            grants: Vec::new(),
+            probes: Vec::new(),
+            schema: cellwall_policy::SCHEMA,
             trust_domain: "pay.example".to_owned(),
             callee: "spiffe://pay.example/prod/db".to_owned(),
             workload: "db".to_owned(),

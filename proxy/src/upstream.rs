@@ -17,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::{
     Authz, CloseReason, Drain, Permit,
     authority::Authority,
+    authz::tls,
     flow::Direction,
     heard::Heard,
     http::{Body, Conn, Multiplexed, Recycled, SendError, handshake_h1, handshake_h2},
@@ -169,11 +170,11 @@ impl Peers {
 
     fn renewal<IO>(
         &self,
-        Session { stream, peer, binding, .. }: Session<IO>,
+        Session { stream, peer, binding, group, .. }: Session<IO>,
         identity: &Identity,
         (destination, address): (&Destination, SocketAddr),
     ) -> (IO, Renewal) {
-        let authority = Authority::of_connection(&self.identities, identity, &peer);
+        let authority = Authority::of_connection(&self.identities, identity, &peer, tls(group));
         let generation = identity.material.generation();
         let (identities, authz) = (self.identities.clone(), self.authz.clone());
         let destination = destination.name.clone();

@@ -266,6 +266,7 @@ async fn callee(town: &Town, wire: Wire, workload: SocketAddr) -> (Sidecar, Snap
         name: format!("{name}-calls"),
         from: Callers::Named(vec![name.to_owned()]),
         calls: vec![wire.call()],
+        ..RuleDocument::default()
     };
     let document = SnapshotDocument {
         callers: callers.map(|name| CallerDocument { name: name.to_owned(), id: None }).into(),

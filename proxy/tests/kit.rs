@@ -10,7 +10,8 @@ use std::{
 
 use cellwall_policy::{
     CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument,
-    ListensDocument, Mode, PolicySigner, Protocol, RuleDocument, SignedSnapshot, SnapshotDocument,
+    ListensDocument, Mode, PolicySigner, Protocol, RuleDocument, SCHEMA, SignedSnapshot,
+    SnapshotDocument,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -49,6 +50,8 @@ pub(crate) struct Sidecar {
     pub(crate) process: Process,
     pub(crate) identity: ScriptedWorkloadApi,
     pub(crate) inbound: SocketAddr,
+    /// Every inbound listener by its declared port.
+    pub(crate) listeners: BTreeMap<String, SocketAddr>,
     pub(crate) outbound: BTreeMap<String, SocketAddr>,
     pub(crate) admin: SocketAddr,
     /// Where its workload is.
@@ -118,6 +121,7 @@ impl Town {
         Sidecar {
             identity,
             inbound: address(line["inbound"].as_str().unwrap()),
+            listeners: serde_json::from_str(line["listeners"].as_str().unwrap()).unwrap(),
             admin: address(line["admin"].as_str().unwrap()),
             outbound,
             process,
@@ -264,9 +268,10 @@ pub(crate) fn policy(callee: &str, protocol: Protocol, calls: &[CallDocument]) -
         name: "checkout-calls".to_owned(),
         from: Callers::Named(vec!["checkout".to_owned()]),
         calls: calls.to_vec(),
+        ..RuleDocument::default()
     };
     SnapshotDocument {
-        schema: 1,
+        schema: SCHEMA,
         trust_domain: "pay.example".to_owned(),
         callee: id(callee),
         workload: callee.to_owned(),
@@ -276,16 +281,22 @@ pub(crate) fn policy(callee: &str, protocol: Protocol, calls: &[CallDocument]) -
         issued_at: 1,
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: ListensDocument { protocol, port: 8443 },
+        listens: vec![ListensDocument { protocol, port: 8443 }],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: ["checkout", "intruder"]
             .map(|name| CallerDocument { name: name.to_owned(), id: None })
             .into(),
+        foreign: Vec::new(),
+        grants: Vec::new(),
+        probes: Vec::new(),
         rules: if calls.is_empty() { Vec::new() } else { vec![rule] },
         guards: vec![GuardDocument {
             name: "no-intruders".to_owned(),
             from: Callers::Named(vec!["intruder".to_owned()]),
             except: Vec::new(),
+            calls: Vec::new(),
+            when: None,
+            mode: Mode::Enforce,
         }],
         destinations: Vec::new(),
     }

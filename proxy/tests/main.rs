@@ -25,6 +25,7 @@ mod reproof;
 mod rotation;
 mod secrets;
 mod spoofs;
+mod statements;
 mod tcp;
 mod uploads;
 mod workload_api;

@@ -28,14 +28,16 @@ pub struct Hello {
     /// Tells two sidecars of one workload apart; chosen anew at each start.
     #[prost(string, tag = "2")]
     pub instance: ::prost::alloc::string::String,
-    /// The workloads that it has outbound listeners for: `WORKLOAD` or `ENVIRONMENT/WORKLOAD`.
+    /// The workloads that it has outbound listeners for: `WORKLOAD` or `ENVIRONMENT/WORKLOAD`, with
+    /// `:PORT` for one of several listeners.
     #[prost(string, repeated, tag = "3")]
     pub destinations: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Where the sidecar serves its workload. Replaces what it said before; gone with the stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Serving {
-    /// `IP:PORT`, at most 8.
+    /// `IP:PORT`, at most 8. Of a workload with several listeners each with the declared port of the
+    /// one that is served there: `8443@IP:PORT`.
     #[prost(string, repeated, tag = "1")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

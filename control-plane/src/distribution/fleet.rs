@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Instant, SystemTime},
@@ -57,7 +58,35 @@ pub struct ProxyRow {
     /// Why it refused what was sent last.
     pub refused: Option<String>,
     /// Where it serves its workload.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<ServedAt>,
+}
+
+/// Where a sidecar serves one listener of its workload.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ServedAt {
+    /// The declared port; `None`: the workload has one listener.
+    pub port: Option<u16>,
+    /// What others connect to.
+    pub address: SocketAddr,
+}
+
+impl ServedAt {
+    /// Whether it serves the listener on this port; `None`: the only one.
+    fn is_for(&self, port: Option<u16>) -> bool {
+        match (self.port, port) {
+            (Some(own), Some(wanted)) => own == wanted,
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Display for ServedAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(port) = self.port {
+            write!(f, "{port}@")?;
+        }
+        self.address.fmt(f)
+    }
 }
 
 /// Whether a sidecar enforces what it was sent.
@@ -115,13 +144,14 @@ impl Fleet {
         self.with(|rows| rows.rows.values().cloned().collect())
     }
 
-    /// Where the workload with this identity is served now. Only its own sidecars said so: an
-    /// address is recorded under the identity that its stream proved.
-    pub(super) fn addresses_of(&self, id: &SpiffeId) -> Vec<SocketAddr> {
+    /// Where the workload with this identity is served now; of several listeners only the one on
+    /// `port`. Only its own sidecars said so: an address is recorded under the identity that its
+    /// stream proved.
+    pub(super) fn addresses_of(&self, id: &SpiffeId, port: Option<u16>) -> Vec<SocketAddr> {
         self.with(|rows| {
             let own = rows.rows.values().filter(|row| row.peer.id() == id);
-            let addresses: BTreeSet<_> =
-                own.flat_map(|row| row.addresses.iter().copied()).collect();
+            let served = own.flat_map(|row| &row.addresses).filter(|it| it.is_for(port));
+            let addresses: BTreeSet<_> = served.map(|it| it.address).collect();
             addresses.into_iter().collect()
         })
     }
@@ -196,7 +226,7 @@ impl Enlisted {
     }
 
     /// The sidecar serves its workload there, and nowhere else.
-    pub(super) fn serves(&self, addresses: Vec<SocketAddr>) {
+    pub(super) fn serves(&self, addresses: Vec<ServedAt>) {
         let changed = self.with(|row| {
             let changed = row.addresses != addresses;
             row.addresses = addresses;

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, net::SocketAddr};
 use cellwall_api::distribution::{Ack, Hello, Nack, Serving};
 use tonic::Status;
 
+use super::fleet::ServedAt;
+
 pub(super) const MAX_TEXT_BYTES: usize = 128;
 const MAX_DESTINATIONS: usize = 256;
 const MAX_DESTINATION_BYTES: usize = 300;
@@ -49,22 +51,25 @@ pub(super) fn introduction(hello: Hello) -> Result<Introduction, Status> {
 
 /// The addresses where a sidecar serves. A hint to others, who check who answers there; what
 /// nobody could connect to is a mistake all the same.
-pub(super) fn addresses(serving: &Serving) -> Result<Vec<SocketAddr>, Status> {
+pub(super) fn addresses(serving: &Serving) -> Result<Vec<ServedAt>, Status> {
     if serving.addresses.len() > MAX_ADDRESSES {
         return Err(refused("serving.addresses: too many"));
     }
-    let parsed = serving.addresses.iter().map(|address| match address.parse::<SocketAddr>() {
-        Ok(address)
-            if address.port() != 0
-                && !address.ip().is_unspecified()
-                && !address.ip().is_multicast() =>
-        {
-            Ok(address)
-        }
-        Ok(_) | Err(_) => Err(refused("serving.addresses: not `IP:PORT` to connect to")),
-    });
-    let unique: BTreeSet<SocketAddr> = parsed.collect::<Result<_, _>>()?;
+    let not_one = || refused("serving.addresses: not `[PORT@]IP:PORT` to connect to");
+    let parsed = serving.addresses.iter().map(|text| served_at(text).ok_or_else(not_one));
+    let unique: BTreeSet<ServedAt> = parsed.collect::<Result<_, _>>()?;
     Ok(unique.into_iter().collect())
+}
+
+fn served_at(text: &str) -> Option<ServedAt> {
+    let (port, address) = match text.split_once('@') {
+        Some((port, address)) => (Some(port.parse().ok().filter(|port| *port > 0)?), address),
+        None => (None, text),
+    };
+    let address: SocketAddr = address.parse().ok()?;
+    let reachable =
+        address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
+    reachable.then_some(ServedAt { port, address })
 }
 
 pub(super) fn ack(ack: &Ack) -> Result<Answered, Status> {
@@ -97,7 +102,7 @@ pub(super) fn refused(message: &str) -> Status {
 mod tests {
     use cellwall_api::distribution::{Ack, Hello, Nack, Serving};
 
-    use super::{ack, addresses, introduction, nack};
+    use super::{ServedAt, ack, addresses, introduction, nack};
 
     fn hello(version: &str, instance: &str, destinations: &[&str]) -> Hello {
         Hello {
@@ -130,11 +135,24 @@ mod tests {
     fn only_addresses_that_one_can_connect_to_are_taken() {
         let serving =
             |list: &[&str]| Serving { addresses: list.iter().map(ToString::to_string).collect() };
-        let read = addresses(&serving(&["127.0.0.1:2", "[::1]:1", "127.0.0.1:2"])).unwrap();
-        assert_eq!(read, ["127.0.0.1:2".parse().unwrap(), "[::1]:1".parse().unwrap()]);
+        let read = addresses(&serving(&["127.0.0.1:2", "[::1]:1", "80@[::1]:1", "127.0.0.1:2"]));
+        let at = |port, address: &str| ServedAt { port, address: address.parse().unwrap() };
+        let expected = [at(None, "127.0.0.1:2"), at(None, "[::1]:1"), at(Some(80), "[::1]:1")];
+        assert_eq!(read.unwrap(), expected);
         assert_eq!(addresses(&serving(&[])).unwrap(), []);
-        for bad in ["", "web:80", "127.0.0.1", "127.0.0.1:0", "0.0.0.0:1", "[::]:1", "224.0.0.1:1"]
-        {
+        for bad in [
+            "",
+            "web:80",
+            "0@127.0.0.1:1",
+            "x@127.0.0.1:1",
+            "80@",
+            "65536@127.0.0.1:1",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "0.0.0.0:1",
+            "[::]:1",
+            "224.0.0.1:1",
+        ] {
             assert!(addresses(&serving(&[bad])).is_err(), "{bad}");
         }
         assert!(addresses(&serving(&["127.0.0.1:1"; 9])).is_err());

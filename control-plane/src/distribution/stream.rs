@@ -221,7 +221,7 @@ impl Attached {
     async fn tell_addresses(&mut self) -> Result<(), Status> {
         for destination in self.destinations.clone() {
             let addresses = match self.identities.get(&destination) {
-                Some(id) => self.shared.fleet.addresses_of(id),
+                Some(id) => self.shared.fleet.addresses_of(id, port(&destination)),
                 None => Vec::new(),
             };
             let is_news = self.told.contains_key(&destination)
@@ -278,4 +278,9 @@ impl Budget {
 
 fn stopping() -> Status {
     Status::unavailable("the control plane is stopping")
+}
+
+/// The port of `payments:9443`.
+fn port(destination: &str) -> Option<u16> {
+    destination.split_once(':')?.1.parse().ok()
 }

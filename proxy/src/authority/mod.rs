@@ -10,7 +10,7 @@ use std::{
 };
 
 use cellwall_mtls::{Peer, Refusal};
-use cellwall_policy::{Call, Protocol, Verdict};
+use cellwall_policy::{Call, Protocol, Tls, Verdict};
 use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 
@@ -40,6 +40,8 @@ pub(crate) struct Authority {
     retire_at: SystemTime,
     /// When the other side is told.
     late_at: SystemTime,
+    /// The connection's own protection: a re-proof's session is another one.
+    tls: Tls,
     call: Option<(Authz, StandingCall)>,
 }
 
@@ -73,8 +75,14 @@ pub(crate) enum StandingCall {
 }
 
 impl Authority {
-    /// The authority of a connection between us, as `identity` said in the handshake, and `peer`.
-    pub(crate) fn of_connection(identities: &Identities, identity: &Identity, peer: &Peer) -> Self {
+    /// The authority of a connection between us, as `identity` said in the handshake, and `peer`,
+    /// which `tls` protects.
+    pub(crate) fn of_connection(
+        identities: &Identities,
+        identity: &Identity,
+        peer: &Peer,
+        tls: Tls,
+    ) -> Self {
         let proved = Proved { peer: peer.clone(), own_end: identity.material.authority_end() };
         let now = SystemTime::now();
         let left = proved.ends_at().duration_since(now).unwrap_or_default();
@@ -83,6 +91,7 @@ impl Authority {
             proved: Arc::new(watch::Sender::new(proved)),
             retire_at: now + left.mul_f64(USEFUL),
             late_at: now + left.mul_f64(LATE),
+            tls,
             call: None,
         }
     }
@@ -106,6 +115,11 @@ impl Authority {
     /// Who is on the other side, by the newest proof.
     pub(crate) fn peer(&self) -> Peer {
         self.proved.borrow().peer.clone()
+    }
+
+    /// How the connection is protected.
+    pub(crate) const fn tls(&self) -> &Tls {
+        &self.tls
     }
 
     /// When it ends, by the newest proof, unless that is renewed.
@@ -200,7 +214,7 @@ impl Authority {
             Err(refusal) => return Err(CloseReason::TrustWithdrawn(refusal)),
         }
         let Some((authz, call)) = &self.call else { return Ok(ends) };
-        let decision = call.as_call().and_then(|call| authz.ask(&proved.peer, &call));
+        let decision = call.as_call().and_then(|call| authz.ask(&proved.peer, &self.tls, &call));
         match decision {
             Some(decision) if decision.verdict != Verdict::Deny => {
                 Ok(decision.until.map_or(ends, |until| until.min(ends)))

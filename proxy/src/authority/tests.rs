@@ -10,7 +10,7 @@ use std::{
 use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, Refusal, TlsMaterial};
 use cellwall_policy::{
     CallDocument, CallerDocument, Callers, Digest, ListensDocument, Mode, Protocol, RuleDocument,
-    Snapshot, SnapshotDocument,
+    Snapshot, SnapshotDocument, Tls,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -113,7 +113,7 @@ impl World {
     fn side(&self, peer: &Peer, call: Option<&Authz>) -> (Authority, Identities) {
         let identities = Identities::default();
         identities.hold(self.trusting.clone());
-        let mut first = Authority::of_connection(&identities, &self.trusting, peer);
+        let mut first = Authority::of_connection(&identities, &self.trusting, peer, Tls::default());
         let own_end = peer.not_after();
         first.proved = Arc::new(watch::Sender::new(Proved { peer: peer.clone(), own_end }));
         let authority = call.map(|authz| first.of_call(authz, StandingCall::Tcp { port: 5432 }));
@@ -275,7 +275,12 @@ async fn new_calls_leave_first_and_the_other_side_is_told_later() {
     let world = World::new().await;
     let (authority, _) = world.side(&world.servers[0], None);
     let identity = Identity { material: material(&TestCa::new("pay.example")), trust_epoch: 1 };
-    let fresh = Authority::of_connection(&authority.identities, &identity, &world.servers[0]);
+    let fresh = Authority::of_connection(
+        &authority.identities,
+        &identity,
+        &world.servers[0],
+        Tls::default(),
+    );
     let left = |moment: SystemTime| moment.duration_since(SystemTime::now()).unwrap().as_secs();
     assert!((73..=76).contains(&left(fresh.retire_at())), "three quarters of a hundred seconds");
     assert!((88..=91).contains(&left(fresh.late_at)), "nine tenths");
@@ -313,9 +318,13 @@ fn policy(is_allowed: bool) -> SnapshotDocument {
         name: "checkout-calls".to_owned(),
         from: Callers::Named(vec!["checkout".to_owned()]),
         calls: vec![CallDocument::Tcp { port: 5432 }],
+        ..RuleDocument::default()
     };
     SnapshotDocument {
-        schema: 1,
+        foreign: Vec::new(),
+        grants: Vec::new(),
+        probes: Vec::new(),
+        schema: cellwall_policy::SCHEMA,
         trust_domain: "pay.example".to_owned(),
         callee: SERVER.to_owned(),
         workload: "ledger-db".to_owned(),

@@ -1,10 +1,11 @@
 //! What the proxy runs with: [`Args`] checked once, all mistakes reported at once.
 
 use std::{
-    net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, time::Duration,
+    collections::BTreeSet, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
+    sync::Arc, time::Duration,
 };
 
-use cellwall_policy::PolicyKey;
+use cellwall_policy::{PolicyKey, is_destination};
 use spiffe::{SpiffeId, transport::Endpoint};
 
 use crate::args::Args;
@@ -12,10 +13,8 @@ use crate::args::Args;
 /// The checked configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Where other sidecars connect.
-    pub inbound: SocketAddr,
-    /// Where our workload listens.
-    pub workload: SocketAddr,
+    /// Where other sidecars connect, and what stands behind.
+    pub inbound: Vec<InboundConfig>,
     /// A local listener for each destination.
     pub outbound: Vec<OutboundConfig>,
     /// The admin listener, on loopback.
@@ -30,8 +29,6 @@ pub struct Config {
     pub workload_api: String,
     /// The one identity to take.
     pub spiffe_id: Option<SpiffeId>,
-    /// What others connect to, if not the listener's own address.
-    pub advertise: Option<SocketAddr>,
     /// Connections at once in each direction.
     pub max_connections: usize,
     /// What calls in progress may take after SIGTERM.
@@ -40,12 +37,25 @@ pub struct Config {
     pub threads: Option<usize>,
 }
 
+/// One listener for other sidecars.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InboundConfig {
+    /// The port that the policy declares for it; `None`: the only one.
+    pub port: Option<u16>,
+    /// Where other sidecars connect.
+    pub listen: SocketAddr,
+    /// Where our workload listens.
+    pub workload: SocketAddr,
+    /// What others connect to, if not the listener's own address.
+    pub advertise: Option<SocketAddr>,
+}
+
 /// One local listener.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OutboundConfig {
     /// On loopback.
     pub port: u16,
-    /// `WORKLOAD` or `ENVIRONMENT/WORKLOAD`.
+    /// `WORKLOAD` or `ENVIRONMENT/WORKLOAD`, and `:PORT` for one of several listeners.
     pub destination: String,
     /// Where it is, if not where the control plane says.
     pub addresses: Option<Arc<[SocketAddr]>>,
@@ -61,7 +71,12 @@ impl TryFrom<Args> for Config {
 
     fn try_from(args: Args) -> Result<Self, ConfigError> {
         let mut mistakes = Vec::new();
-        let inbound = keep(&mut mistakes, parse_inbound(&args.inbound));
+        let mut inbound = Vec::new();
+        for text in &args.inbound {
+            inbound.extend(keep(&mut mistakes, parse_inbound(text)));
+        }
+        keep(&mut mistakes, declared_ports(&inbound));
+        keep(&mut mistakes, advertise(&mut inbound, &args));
         let mut outbound = Vec::new();
         for text in &args.outbound {
             outbound.extend(keep(&mut mistakes, parse_outbound(text)));
@@ -75,26 +90,20 @@ impl TryFrom<Args> for Config {
         let spiffe_id = keep(&mut mistakes, spiffe_id.transpose());
         keep(&mut mistakes, check_endpoint(&args.workload_api));
         keep(&mut mistakes, check_limits(&args));
-        match (inbound, policy_key, spiffe_id) {
-            (Some((inbound, workload)), Some(policy_key), Some(spiffe_id))
-                if mistakes.is_empty() =>
-            {
-                Ok(Self {
-                    inbound,
-                    workload,
-                    outbound,
-                    admin: args.admin,
-                    control: args.control,
-                    policy_key,
-                    state_dir: args.state_dir,
-                    workload_api: args.workload_api,
-                    spiffe_id,
-                    advertise: args.advertise,
-                    max_connections: args.max_connections,
-                    drain: Duration::from_secs(args.drain_seconds),
-                    threads: args.threads,
-                })
-            }
+        match (policy_key, spiffe_id) {
+            (Some(policy_key), Some(spiffe_id)) if mistakes.is_empty() => Ok(Self {
+                inbound,
+                outbound,
+                admin: args.admin,
+                control: args.control,
+                policy_key,
+                state_dir: args.state_dir,
+                workload_api: args.workload_api,
+                spiffe_id,
+                max_connections: args.max_connections,
+                drain: Duration::from_secs(args.drain_seconds),
+                threads: args.threads,
+            }),
             _ => Err(ConfigError(mistakes)),
         }
     }
@@ -104,29 +113,55 @@ fn keep<T>(mistakes: &mut Vec<String>, parsed: Result<T, String>) -> Option<T> {
     parsed.map_err(|mistake| mistakes.push(mistake)).ok()
 }
 
-fn parse_inbound(text: &str) -> Result<(SocketAddr, SocketAddr), String> {
-    let mistake = || format!("--inbound {text}: not LISTEN=WORKLOAD, both IP:PORT");
-    let (listen, workload) = text.split_once('=').ok_or_else(mistake)?;
+fn parse_inbound(text: &str) -> Result<InboundConfig, String> {
+    let mistake = || format!("--inbound {text}: not [PORT@]LISTEN=WORKLOAD, the two IP:PORT");
+    let (port, rest) = match text.split_once('@') {
+        Some((port, rest)) => (Some(declared_port(port).ok_or_else(mistake)?), rest),
+        None => (None, text),
+    };
+    let (listen, workload) = rest.split_once('=').ok_or_else(mistake)?;
     let listen = listen.parse().map_err(|_| mistake())?;
     let workload: SocketAddr = workload.parse().map_err(|_| mistake())?;
     if !workload.ip().is_loopback() {
         // CAP-02: whoever reaches the workload beside its sidecar reaches it without a decision.
         return Err(format!("--inbound {text}: the workload must listen on loopback"));
     }
-    Ok((listen, workload))
+    Ok(InboundConfig { port, listen, workload, advertise: None })
+}
+
+fn declared_port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port > 0)
+}
+
+/// Several listeners are told apart by the ports that the policy declares.
+fn declared_ports(inbound: &[InboundConfig]) -> Result<(), String> {
+    let ports: BTreeSet<_> = inbound.iter().map(|one| one.port).collect();
+    if ports.len() < inbound.len() || inbound.len() > 1 && ports.contains(&None) {
+        return Err("--inbound: each of several needs a PORT@ of its own".to_owned());
+    }
+    Ok(())
+}
+
+fn advertise(inbound: &mut [InboundConfig], args: &Args) -> Result<(), String> {
+    if args.advertise.is_empty() {
+        return Ok(());
+    }
+    if args.advertise.len() != args.inbound.len() {
+        return Err("--advertise: once for each --inbound, or not at all".to_owned());
+    }
+    for (one, address) in inbound.iter_mut().zip(&args.advertise) {
+        one.advertise = Some(*address);
+    }
+    Ok(())
 }
 
 fn parse_outbound(text: &str) -> Result<OutboundConfig, String> {
-    let mistake = || format!("--outbound {text}: not PORT=[ENV/]WORKLOAD[@ADDR,...]");
+    let mistake = || format!("--outbound {text}: not PORT=[ENV/]WORKLOAD[:PORT][@ADDR,...]");
     let (port, rest) = text.split_once('=').ok_or_else(mistake)?;
     let port = port.parse().map_err(|_| mistake())?;
     let (destination, addresses) =
         rest.split_once('@').map_or((rest, None), |(name, addresses)| (name, Some(addresses)));
-    let named = destination.split('/').all(|part| {
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    });
-    if !named {
+    if !is_destination(destination) {
         return Err(mistake());
     }
     let addresses = addresses

@@ -62,6 +62,7 @@ impl Reply {
             | CloseReason::RequestAmbiguous
             | CloseReason::PolicyDenied
             | CloseReason::NoPolicy
+            | CloseReason::NotDeclared
             | CloseReason::NoRoute
             | CloseReason::NoEndpoint
             | CloseReason::ConnectFailed => (StatusCode::SERVICE_UNAVAILABLE, "no"),

@@ -9,7 +9,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, ServerConfig,
-    crypto::aws_lc_rs,
+    crypto::{SupportedKxGroup, aws_lc_rs},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -27,6 +27,8 @@ pub struct DangerousParty {
     certified: Option<Arc<CertifiedKey>>,
     alpn: Vec<Vec<u8>>,
     asks: ClientCertificate,
+    /// The one group of its key exchange; `None`: its provider's.
+    group: Option<&'static dyn SupportedKxGroup>,
 }
 
 /// What a party does about the client's certificate when it is the server.
@@ -43,7 +45,8 @@ pub enum ClientCertificate {
 impl DangerousParty {
     /// Presents no certificate. As a server it cannot complete a handshake.
     pub fn anonymous() -> Self {
-        Self { certified: None, alpn: Vec::new(), asks: ClientCertificate::Demanded }
+        let asks = ClientCertificate::Demanded;
+        Self { certified: None, alpn: Vec::new(), asks, group: None }
     }
 
     /// Presents this SVID.
@@ -76,9 +79,20 @@ impl DangerousParty {
         self
     }
 
+    /// Exchanges keys on X25519 alone, without the post-quantum half.
+    #[must_use]
+    pub fn on_x25519(mut self) -> Self {
+        self.group = Some(aws_lc_rs::kx_group::X25519);
+        self
+    }
+
     /// Its configuration as a client.
     pub fn client_config(&self) -> Arc<ClientConfig> {
-        let builder = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        let mut provider = aws_lc_rs::default_provider();
+        if let Some(group) = self.group {
+            provider.kx_groups = vec![group];
+        }
+        let builder = ClientConfig::builder_with_provider(provider.into())
             .with_safe_default_protocol_versions()
             .expect("aws-lc-rs has TLS 1.3")
             .dangerous()

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::random::Asked;
+
 /// The document as serde reads it.
 #[derive(Debug, Deserialize)]
 pub(super) struct Document {
@@ -16,15 +18,24 @@ pub(super) struct Document {
     #[serde(default)]
     rules: Vec<Rule>,
     #[serde(default)]
+    grants: Vec<Rule>,
+    #[serde(default)]
     guards: Vec<Guard>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Workload {
-    listens: BTreeMap<String, u16>,
+    listens: Listens,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Listens {
+    One(BTreeMap<String, u16>),
+    Several(Vec<BTreeMap<String, u16>>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +58,11 @@ struct Rule {
     to: Option<Selector>,
     #[serde(default)]
     allow: Vec<BTreeMap<String, Written>>,
+    when: Option<String>,
+    #[serde(default)]
+    across: Vec<String>,
+    starts: Option<String>,
+    expires: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +70,10 @@ struct Guard {
     name: String,
     deny: String,
     except: Option<Selector>,
+    #[serde(default)]
+    calls: Vec<BTreeMap<String, Written>>,
+    when: Option<String>,
+    mode: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,62 +96,111 @@ enum Written {
 pub(super) enum Request {
     Http(String, String),
     Grpc(String, String),
-    Tcp,
+    Tcp(u16),
 }
 
 /// A template and how specific it is, segment by segment: the lesser the more specific.
-struct Candidate {
-    rule: String,
+struct Candidate<'a> {
+    rule: &'a Rule,
     ranks: Vec<u8>,
-    /// Whether the caller may use this rule.
-    mine: bool,
 }
 
 impl Document {
     /// `VERDICT by BY`.
-    pub(super) fn decide(
-        &self,
-        caller_id: &str,
-        callee: &str,
-        callee_env: &str,
-        request: &Request,
-    ) -> String {
+    pub(super) fn decide(&self, caller_id: &str, callee: &str, asked: &Asked) -> String {
         let caller = self.who(caller_id);
         let name = caller.as_ref().map(|(name, _)| name.as_str());
+        let facts = self.facts(caller_id, callee, asked);
+        let mut watching = None;
         let mut guards: Vec<&Guard> = self.guards.iter().collect();
         guards.sort_by_key(|guard| &guard.name);
         for guard in guards {
             let (from, to) = guard.deny.split_once(" -> ").unwrap();
-            let excepted =
-                name.is_some_and(|it| guard.except.as_ref().is_some_and(|s| self.selects(s, it)));
-            let from_fits = from == "any" || name.is_some_and(|it| self.picks(from, it));
-            if self.picks(to, callee) && from_fits && !excepted {
-                return format!("deny by guard/{}", guard.name);
+            let means = |selector: &Selector| {
+                name.is_some_and(|it| self.selects(selector, it)) || lists(selector, caller_id)
+            };
+            let excepted = guard.except.as_ref().is_some_and(means);
+            let from_fits =
+                from == "any" || from == caller_id || name.is_some_and(|it| self.picks(from, it));
+            let called = guard.calls.is_empty()
+                || guard.calls.iter().flatten().any(|(protocol, written)| {
+                    matches(protocol, written, &asked.request).is_some()
+                });
+            // What cannot be said keeps a guard shut.
+            let holds = guard.when.as_ref().is_none_or(|it| truth(it, &facts) != Some(false));
+            if self.picks(to, callee) && from_fits && !excepted && called && holds {
+                if guard.mode.as_deref() != Some("audit") {
+                    return format!("deny by guard/{}", guard.name);
+                }
+                watching = watching.or(Some(&guard.name));
             }
         }
-        if self.environment(caller_id) != Some(callee_env.to_owned()) {
+        let audited = |otherwise: String| match watching {
+            Some(guard) => format!("audit by guard/{guard}"),
+            None => otherwise,
+        };
+        let crossed = self.environment(caller_id) != Some(asked.environment.to_owned());
+        for (kind, statements) in [("", &self.rules), ("grant/", &self.grants)] {
+            let mut allowing: Vec<&str> = self
+                .owners(callee, &asked.request, statements)
+                .into_iter()
+                .filter(|rule| {
+                    let mine = name.is_some_and(|it| self.selects(&rule.from, it))
+                        || lists(&rule.from, caller_id);
+                    let holds = rule.when.as_ref().is_none_or(|it| truth(it, &facts) == Some(true));
+                    let over = crossed && !rule.across.contains(&"env".to_owned());
+                    mine && holds && !over && in_force(rule, asked.now)
+                })
+                .map(|rule| rule.name.as_str())
+                .collect();
+            allowing.sort_unstable();
+            if let Some(rule) = allowing.first() {
+                return audited(format!("allow by {kind}{rule}"));
+            }
+        }
+        if crossed {
             return "deny by boundary/env".to_owned();
         }
-        let Some((name, _)) = caller else { return "deny by default".to_owned() };
-        if self.speaks(callee, request) {
-            if let Some(rule) = self.allowing(&name, callee, request) {
-                return format!("allow by {rule}");
-            }
+        if name.is_some() && self.speaks(callee, &asked.request) {
             let home = self.segments.values().find(|it| it.members.iter().any(|m| m == callee));
             if home.unwrap().mode == "audit" {
-                return "audit by default".to_owned();
+                return audited("audit by default".to_owned());
             }
         }
         "deny by default".to_owned()
     }
 
+    /// Every attribute that a condition may name, with its value.
+    fn facts(&self, caller_id: &str, callee: &str, asked: &Asked) -> BTreeMap<String, String> {
+        let mut facts = BTreeMap::from([
+            ("tls.version".to_owned(), "1.3".to_owned()),
+            ("tls.group".to_owned(), asked.group.to_owned()),
+            ("callee.env".to_owned(), asked.environment.to_owned()),
+        ]);
+        facts.extend(self.environment(caller_id).map(|it| ("caller.env".to_owned(), it)));
+        let caller = self.who(caller_id).map(|(name, _)| name);
+        for (side, name) in [("caller", caller), ("callee", Some(callee.to_owned()))] {
+            let Some(name) = name else { continue };
+            for (label, value) in &self.workloads[&name].labels {
+                facts.insert(format!("{side}.{label}"), value.clone());
+            }
+            let home = self.segments.iter().find(|(_, it)| it.members.contains(&name));
+            facts.insert(format!("{side}.segment"), home.unwrap().0.clone());
+            facts.insert(format!("{side}.workload"), name);
+        }
+        facts
+    }
+
     fn speaks(&self, callee: &str, request: &Request) -> bool {
-        let protocol = match request {
-            Request::Http(..) => "http",
-            Request::Grpc(..) => "grpc",
-            Request::Tcp => "tcp",
+        let listeners: Vec<_> = match &self.workloads[callee].listens {
+            Listens::One(one) => one.iter().collect(),
+            Listens::Several(several) => several.iter().flatten().collect(),
         };
-        self.workloads[callee].listens.contains_key(protocol)
+        listeners.into_iter().any(|(protocol, port)| match request {
+            Request::Http(..) => protocol == "http",
+            Request::Grpc(..) => protocol == "grpc",
+            Request::Tcp(asked) => protocol == "tcp" && port == asked,
+        })
     }
 
     /// Spells out every ID that any workload could have, and compares.
@@ -177,10 +246,10 @@ impl Document {
         }
     }
 
-    /// The rule that allows it: only rules that name the most specific template count.
-    fn allowing(&self, caller: &str, callee: &str, request: &Request) -> Option<String> {
+    /// Those of some statements that name the most specific template of all statements.
+    fn owners<'a>(&'a self, callee: &str, request: &Request, statements: &[Rule]) -> Vec<&'a Rule> {
         let mut candidates = Vec::new();
-        for rule in &self.rules {
+        for rule in self.rules.iter().chain(&self.grants) {
             let (to, calls) = match &rule.role {
                 Some(role) => (self.roles[role].to == callee, &self.roles[role].can),
                 None => (self.selects(rule.to.as_ref().unwrap(), callee), &rule.allow),
@@ -188,18 +257,101 @@ impl Document {
             for call in calls.iter().filter(|_| to) {
                 let (protocol, written) = call.iter().next().unwrap();
                 if let Some(ranks) = matches(protocol, written, request) {
-                    let mine = self.selects(&rule.from, caller);
-                    candidates.push(Candidate { rule: rule.name.clone(), ranks, mine });
+                    candidates.push(Candidate { rule, ranks });
                 }
             }
         }
-        let best = candidates.iter().map(|candidate| candidate.ranks.clone()).min()?;
+        let best = candidates.iter().map(|candidate| candidate.ranks.clone()).min();
         candidates
             .into_iter()
-            .filter(|candidate| candidate.mine && candidate.ranks == best)
+            .filter(|candidate| Some(&candidate.ranks) == best.as_ref())
             .map(|candidate| candidate.rule)
-            .min()
+            .filter(|rule| statements.iter().any(|it| std::ptr::eq(it, *rule)))
+            .collect()
     }
+}
+
+/// Whether a selector spells out this ID.
+fn lists(selector: &Selector, id: &str) -> bool {
+    match selector {
+        Selector::One(text) => text == id,
+        Selector::Many(texts) => texts.iter().any(|text| text == id),
+        Selector::Labels(_) => false,
+    }
+}
+
+/// RFC 3339 with `Z` sorts as text.
+fn in_force(rule: &Rule, now: u64) -> bool {
+    let now = format!("1970-01-01T{:02}:{:02}:{:02}Z", now / 3600, now / 60 % 60, now % 60);
+    rule.starts.as_ref().is_none_or(|it| *it <= now)
+        && rule.expires.as_ref().is_none_or(|it| now < *it)
+}
+
+/// A condition, by taking its text apart at the outermost signs. `None` where it cannot be said.
+fn truth(text: &str, facts: &BTreeMap<String, String>) -> Option<bool> {
+    let text = text.trim();
+    let (ors, ands) = (outermost(text, "||"), outermost(text, "&&"));
+    if ors.len() > 1 {
+        let parts: Vec<_> = ors.iter().map(|part| truth(part, facts)).collect();
+        return if parts.contains(&Some(true)) {
+            Some(true)
+        } else if parts.contains(&None) {
+            None
+        } else {
+            Some(false)
+        };
+    }
+    if ands.len() > 1 {
+        let parts: Vec<_> = ands.iter().map(|part| truth(part, facts)).collect();
+        return if parts.contains(&Some(false)) {
+            Some(false)
+        } else if parts.contains(&None) {
+            None
+        } else {
+            Some(true)
+        };
+    }
+    if let Some(inner) = text.strip_prefix("!(") {
+        return truth(inner.strip_suffix(')')?, facts).map(|holds| !holds);
+    }
+    if let Some(inner) = text.strip_prefix('(') {
+        return truth(inner.strip_suffix(')')?, facts);
+    }
+    let value = |term: &str| -> Option<String> {
+        let term = term.trim();
+        match term.strip_prefix(['"', '\'']) {
+            Some(literal) => Some(literal[..literal.len() - 1].to_owned()),
+            None => facts.get(term).cloned(),
+        }
+    };
+    if let Some((one, list)) = text.split_once(" in ") {
+        let list = list.trim_matches(['[', ']']);
+        let one = value(one)?;
+        return Some(list.split(',').any(|item| value(item).as_ref() == Some(&one)));
+    }
+    if let Some((one, other)) = text.split_once("!=") {
+        return Some(value(one)? != value(other)?);
+    }
+    let (one, other) = text.split_once("==").unwrap();
+    Some(value(one)? == value(other)?)
+}
+
+/// The parts of a text between signs that stand in no parentheses.
+fn outermost<'a>(text: &'a str, sign: &str) -> Vec<&'a str> {
+    let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0);
+    for (at, character) in text.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ if depth == 0 && text[at..].starts_with(sign) => {
+                parts.push(&text[start..at]);
+                start = at + sign.len();
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
 }
 
 fn matches(protocol: &str, written: &Written, request: &Request) -> Option<Vec<u8>> {
@@ -217,7 +369,7 @@ fn matches(protocol: &str, written: &Written, request: &Request) -> Option<Vec<u
                 (*text == format!("{service}/*")).then(|| vec![1])
             }
         }
-        ("tcp", Written::Port(port), Request::Tcp) => (*port > 0).then(|| vec![0]),
+        ("tcp", Written::Port(port), Request::Tcp(asked)) => (port == asked).then(|| vec![0]),
         _ => None,
     }
 }

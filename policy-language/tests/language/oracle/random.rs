@@ -6,15 +6,22 @@ use proptest::{prelude::*, sample::select};
 
 use super::naive::Request;
 
-/// Six workloads, two of each protocol. The last has an `id` of its own.
+/// Six workloads, two of each protocol; two have a second listener. The last has an `id` of its own.
 pub(super) const WORKLOADS: [(&str, &str); 6] = [
-    ("web-a", "http: 8080"),
-    ("web-b", "http: 8081"),
-    ("rpc-a", "grpc: 9090"),
-    ("rpc-b", "grpc: 9091"),
-    ("raw-a", "tcp: 5432"),
-    ("raw-b", "tcp: 5433"),
+    ("web-a", "{http: 8080}"),
+    ("web-b", "[{http: 8081}, {grpc: 9092}]"),
+    ("rpc-a", "{grpc: 9090}"),
+    ("rpc-b", "{grpc: 9091}"),
+    ("raw-a", "{tcp: 5432}"),
+    ("raw-b", "[{tcp: 5433}, {tcp: 5434}]"),
 ];
+
+/// A workload of another trust domain.
+pub(super) const PARTNER: &str = "spiffe://partner.example/settle";
+
+/// When the grants of a document begin and end, in seconds and as it says it.
+const GRANTED: [(u64, &str); 2] =
+    [(1_000, "1970-01-01T00:16:40Z"), (2_000, "1970-01-01T00:33:20Z")];
 
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
@@ -22,6 +29,10 @@ pub(super) struct Asked {
     pub(super) callee: usize,
     pub(super) environment: &'static str,
     pub(super) request: Request,
+    /// The group of the connection's key exchange.
+    pub(super) group: &'static str,
+    /// When, in Unix seconds.
+    pub(super) now: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -66,47 +77,125 @@ fn template() -> impl Strategy<Value = String> {
 
 /// Calls that the workload at this number can receive.
 fn calls(callee: usize) -> BoxedStrategy<Vec<String>> {
-    match WORKLOADS[callee].0.split('-').next() {
-        Some("web") => {
-            prop::collection::vec((select(vec!["GET", "PUT", "GET,PUT"]), template()), 1..4)
-                .prop_map(|calls| {
-                    calls
-                        .iter()
-                        .map(|(methods, path)| format!("http: \"{methods} {path}\""))
-                        .collect()
-                })
-                .boxed()
-        }
-        Some("rpc") => {
-            let call = select(vec!["a.A/Get", "a.A/Put", "a.A/*", "b.B/Get", "b.B/*"]);
-            prop::collection::vec(call, 1..4)
-                .prop_map(|calls| calls.iter().map(|call| format!("grpc: \"{call}\"")).collect())
-                .boxed()
-        }
-        _ => Just(vec![WORKLOADS[callee].1.to_owned()]).boxed(),
-    }
+    let http = (select(vec!["GET", "PUT", "GET,PUT"]), template())
+        .prop_map(|(methods, path)| format!("http: \"{methods} {path}\""));
+    let grpc = select(vec!["a.A/Get", "a.A/Put", "a.A/*", "b.B/Get", "b.B/*"])
+        .prop_map(|call| format!("grpc: \"{call}\""));
+    let call = match WORKLOADS[callee].0 {
+        "web-a" => http.boxed(),
+        "web-b" => prop_oneof![http, grpc].boxed(),
+        "rpc-a" | "rpc-b" => grpc.boxed(),
+        "raw-a" => Just("tcp: 5432".to_owned()).boxed(),
+        _ => select(vec!["tcp: 5433", "tcp: 5434"]).prop_map(str::to_owned).boxed(),
+    };
+    prop::collection::vec(call, 1..4).boxed()
+}
+
+/// `a == "x"`, `a != b`, `a in ["x"]`.
+fn comparison() -> impl Strategy<Value = String> {
+    let attributes: Vec<(&str, Vec<&str>)> = vec![
+        ("caller.env", vec!["prod", "staging"]),
+        ("callee.env", vec!["prod", "staging"]),
+        ("caller.workload", vec!["web-a", "rpc-b"]),
+        ("callee.workload", vec!["web-a", "rpc-b"]),
+        ("caller.segment", vec!["s0", "s1"]),
+        ("callee.segment", vec!["s0", "s1"]),
+        ("caller.tier", vec!["t0", "t1"]),
+        ("callee.tier", vec!["t0", "t1"]),
+        ("caller.pci", vec!["cde"]),
+        ("callee.pci", vec!["cde"]),
+        ("tls.group", vec!["X25519MLKEM768", "X25519"]),
+        ("tls.version", vec!["1.3"]),
+    ];
+    let literal = select(attributes).prop_flat_map(|(name, values)| {
+        (Just(name), select(values.clone()), select(values), 0..3usize)
+    });
+    let literal = literal.prop_map(|(name, one, other, form)| match form {
+        0 => format!("{name} == \"{one}\""),
+        1 => format!("'{one}' != {name}"),
+        _ => format!("{name} in [\"{one}\", '{other}']"),
+    });
+    let pairs = vec!["env", "workload", "segment", "tier", "pci"];
+    let pair = (select(pairs), select(vec!["==", "!="]))
+        .prop_map(|(name, sign)| format!("caller.{name} {sign} callee.{name}"));
+    prop_oneof![3 => literal, 1 => pair]
+}
+
+fn condition() -> impl Strategy<Value = String> {
+    comparison().prop_recursive(3, 8, 2, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|one| format!("!({one})")),
+            (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("{one} && {other}")),
+            (inner.clone(), inner.clone()).prop_map(|(one, other)| format!("{one} || {other}")),
+            (inner.clone(), inner).prop_map(|(one, other)| format!("({one} || {other}) && {one}")),
+        ]
+    })
+}
+
+/// `when:` on a line of its own, or nothing.
+fn when() -> impl Strategy<Value = String> {
+    let condition =
+        condition().prop_map(|text| format!("    when: '{}'\n", text.replace('\'', "''")));
+    prop_oneof![3 => Just(String::new()), 2 => condition]
 }
 
 fn rule() -> impl Strategy<Value = String> {
     (0..WORKLOADS.len()).prop_flat_map(|callee| {
-        (selector(), calls(callee), any::<bool>()).prop_map(move |(from, calls, list)| {
-            let to = WORKLOADS[callee].0;
-            let to = if list { format!("[{to}]") } else { to.to_owned() };
-            let mut text = format!("    from: {from}\n    to: {to}\n    allow:\n");
-            for call in calls {
-                let _ = writeln!(text, "      - {call}");
-            }
-            text
-        })
+        let across = select(vec!["", "", "", "[env]", "partner"]);
+        (selector(), calls(callee), any::<bool>(), when(), across).prop_map(
+            move |(from, calls, list, when, across)| {
+                let to = WORKLOADS[callee].0;
+                let to = if list { format!("[{to}]") } else { to.to_owned() };
+                // Who is of another trust domain has no environment.
+                let (from, across) = match across {
+                    "" => (from, ""),
+                    "partner" => (format!("[{PARTNER}, web-b]"), "    across: [env]\n"),
+                    _ => (from, "    across: [env]\n"),
+                };
+                let mut text = format!("    from: {from}\n    to: {to}\n    allow:\n");
+                for call in calls {
+                    let _ = writeln!(text, "      - {call}");
+                }
+                text + &when + across
+            },
+        )
+    })
+}
+
+fn grant() -> impl Strategy<Value = String> {
+    rule().prop_map(|rule| {
+        let [(_, starts), (_, expires)] = GRANTED;
+        format!(
+            "{rule}    starts: {starts}\n    expires: {expires}\n    approved_by: [ann@pay.example, bob@pay.example]\n"
+        )
     })
 }
 
 fn guard() -> impl Strategy<Value = String> {
-    let side = || select(vec!["any", "web-a", "rpc-b", "raw-b", "segment/s0", "segment/s1"]);
-    (side(), side(), prop::option::of(selector())).prop_map(|(from, to, except)| {
+    let from = select(vec!["any", "any", "web-a", "rpc-b", "raw-b", "segment/s0", PARTNER]);
+    let to = select(vec!["any", "web-a", "web-b", "rpc-b", "raw-b", "segment/s0", "segment/s1"]);
+    let except = prop::option::of(prop_oneof![4 => selector(), 1 => Just(PARTNER.to_owned())]);
+    let mode = select(vec!["", "", "    mode: enforce\n", "    mode: audit\n"]);
+    (from, to, except, mode, when()).prop_flat_map(|(from, to, except, mode, when)| {
         let except = except.filter(|text| text != "any");
         let except = except.map_or_else(String::new, |text| format!("    except: {text}\n"));
-        format!("    deny: {from} -> {to}\n{except}")
+        let head = format!("    deny: {from} -> {to}\n{except}{mode}{when}");
+        let callee = WORKLOADS.iter().position(|(name, _)| *name == to);
+        match callee {
+            None => Just(head).boxed(),
+            Some(callee) => prop::option::of(calls(callee))
+                .prop_map(move |calls| {
+                    let mut text = head.clone();
+                    if let Some(calls) = calls {
+                        text.push_str("    calls:\n");
+                        for call in calls {
+                            let _ = writeln!(text, "      - {call}");
+                        }
+                    }
+                    text
+                })
+                .boxed(),
+        }
     })
 }
 
@@ -116,11 +205,12 @@ pub(super) fn document() -> impl Strategy<Value = String> {
         prop::collection::vec(0..2usize, WORKLOADS.len()),
         prop::collection::vec(select(vec!["enforce", "audit"]), 2),
         prop::collection::vec(rule(), 1..9),
-        prop::collection::vec(guard(), 0..2),
+        prop::collection::vec(grant(), 0..3),
+        prop::collection::vec(guard(), 0..3),
         prop::option::of((selector(), calls(0))),
         select(vec!["{env}/{workload}", "x/{env}/{workload}", "{workload}/{env}"]),
     )
-        .prop_map(|(homes, modes, rules, guards, role, template)| {
+        .prop_map(|(homes, modes, rules, grants, guards, role, template)| {
             let mut text = format!(
                 "version: cellwall/v1\nidentity: \"spiffe://pay.example/{template}\"\nworkloads:\n"
             );
@@ -133,8 +223,9 @@ pub(super) fn document() -> impl Strategy<Value = String> {
                 };
                 let _ = writeln!(
                     text,
-                    "  {name}: {{listens: {{{listens}}}, labels: {{tier: t{}, kind: {kind}}}{id}}}",
-                    at % 2
+                    "  {name}: {{listens: {listens}, labels: {{tier: t{}, kind: {kind}{}}}{id}}}",
+                    at % 2,
+                    if at == 0 || at == 3 { ", pci: cde" } else { "" }
                 );
             }
             text.push_str("segments:\n");
@@ -157,6 +248,7 @@ pub(super) fn document() -> impl Strategy<Value = String> {
                 rules.push(format!("    from: {from}\n    role: helper\n"));
             }
             section(&mut text, "rules", &rules);
+            section(&mut text, "grants", &grants);
             section(&mut text, "guards", &guards);
             text
         })
@@ -206,20 +298,27 @@ fn request(callee: usize) -> impl Strategy<Value = Request> {
         }),
         weight("rpc") => (select(vec!["a.A", "b.B", "c.C"]), select(vec!["Get", "Put", "get"]))
             .prop_map(|(service, method)| Request::Grpc(service.to_owned(), method.to_owned())),
-        weight("raw") => Just(Request::Tcp),
+        weight("raw") => select(vec![5432, 5433, 5434]).prop_map(Request::Tcp),
     ]
 }
 
 pub(super) fn asked() -> impl Strategy<Value = Asked> {
     let environment = || prop_oneof![6 => Just("prod"), 1 => Just("staging")];
     let known = (0..WORKLOADS.len(), environment()).prop_map(|(at, env)| Caller::Workload(at, env));
-    let caller = prop_oneof![8 => known, 2 => caller().prop_map(Caller::Id)];
-    (caller, 0..WORKLOADS.len(), environment()).prop_flat_map(|(caller, callee, environment)| {
-        request(callee).prop_map(move |request| Asked {
-            caller: caller.clone(),
-            callee,
-            environment,
-            request,
-        })
-    })
+    let partner = Just(Caller::Id(PARTNER.to_owned()));
+    let caller = prop_oneof![8 => known, 2 => caller().prop_map(Caller::Id), 1 => partner];
+    let group = select(vec!["X25519MLKEM768", "X25519"]);
+    let now = select(vec![0, 999, 1_000, 1_999, 2_000]);
+    (caller, 0..WORKLOADS.len(), environment(), group, now).prop_flat_map(
+        |(caller, callee, environment, group, now)| {
+            request(callee).prop_map(move |request| Asked {
+                caller: caller.clone(),
+                callee,
+                environment,
+                request,
+                group,
+                now,
+            })
+        },
+    )
 }

@@ -1,0 +1,119 @@
+//! The other half of the hot path: what our workload sends to others. We make sure who answers;
+//! the callee's sidecar decides.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use cellwall_policy::Protocol;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::net::TcpStream;
+
+use crate::{
+    CloseReason, Proxy,
+    flow::{Direction, Kind},
+    http::{self as web, Body, Reply, SendError, Version},
+    metrics, relay,
+    route::{Destination, Route},
+};
+
+impl Proxy {
+    /// A connection from our workload to the workload that `destination` stands for.
+    pub async fn outbound(
+        self: Arc<Self>,
+        app: TcpStream,
+        from: SocketAddr,
+        destination: Arc<Destination>,
+    ) {
+        let _open = metrics::Open::count(Direction::Outbound);
+        match self.route(&destination) {
+            Ok(route) if route.protocol == Protocol::Tcp => {
+                Box::pin(self.send(app, from, &destination, &route)).await;
+            }
+            Ok(route) => self.pass((app, from), destination, route.protocol).await,
+            Err(reason) => {
+                let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
+                let snapshot = self.authz.snapshot();
+                flow.identify_callee(&destination.name, None, snapshot.as_deref());
+                flow.close(reason);
+            }
+        }
+    }
+
+    fn route(&self, destination: &Destination) -> Result<Route, CloseReason> {
+        destination.route(self.authz.snapshot().as_deref(), &self.directory)
+    }
+
+    /// TCP: a session of its own.
+    async fn send(
+        &self,
+        mut app: TcpStream,
+        from: SocketAddr,
+        destination: &Destination,
+        route: &Route,
+    ) {
+        let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
+        flow.record.protocol = Some(Protocol::Tcp);
+        let snapshot = self.authz.snapshot();
+        flow.identify_callee(&destination.name, Some(&route.expected), snapshot.as_deref());
+        let drain = self.drain.watch();
+        let relayed = async {
+            let (mut stream, mut renewal) = self.peers.connect(destination, route).await?;
+            let authority = renewal.authority.clone();
+            tokio::select! {
+                end = relay::both_ways(&mut app, &mut stream, &flow.bytes) => end,
+                never = renewal.keep() => match never {},
+                reason = authority.ended() => Err(reason),
+            }
+        };
+        let close = tokio::select! {
+            end = relayed => end.err().unwrap_or(CloseReason::Done),
+            () = drain.cut() => CloseReason::Drained,
+        };
+        flow.close(close);
+    }
+
+    /// HTTP and gRPC: each request finds its own way.
+    async fn pass(
+        self: Arc<Self>,
+        (app, from): (TcpStream, SocketAddr),
+        destination: Arc<Destination>,
+        protocol: Protocol,
+    ) {
+        let version = if protocol == Protocol::Grpc { Version::Http2 } else { Version::Http1 };
+        let calls = |request| self.clone().request(destination.clone(), protocol, from, request);
+        web::serve(app, version, (&self.drain, None), calls).await;
+    }
+
+    /// One request of our workload. The callee's sidecar decides; we make sure who it is.
+    async fn request(
+        self: Arc<Self>,
+        destination: Arc<Destination>,
+        protocol: Protocol,
+        from: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let started = Instant::now();
+        let mut flow = self.flows.open(Kind::Call, Direction::Outbound, from);
+        let (snapshot, route) = (self.authz.snapshot(), self.route(&destination));
+        let expected = route.as_ref().ok().map(|route| &route.expected);
+        flow.identify_callee(&destination.name, expected, snapshot.as_deref());
+        let canonical = match web::read(&mut flow, protocol, &request) {
+            Ok(canonical) => canonical,
+            Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
+        };
+        let request = request.map(|body| Body::request(body, flow.bytes.clone(), None));
+        let sent = Instant::now();
+        let response = match (route, web::to_peer(request, &canonical)) {
+            (Ok(route), Ok(request)) => self.peers.send(&destination, &route, request).await,
+            (Err(reason), _) => Err(SendError(reason)),
+            (_, Err(ambiguous)) => Err(ambiguous),
+        };
+        flow.record.upstream = Some(sent.elapsed());
+        match response {
+            Ok(response) => web::delivered(flow, started, response),
+            Err(SendError(reason)) => {
+                web::refused(flow, Reply(protocol).unavailable(reason), reason)
+            }
+        }
+    }
+}
