@@ -44,13 +44,15 @@ impl Server for Embedded {
 
     async fn sign(&self, order: Order) -> Result<Issued, Refused> {
         // The server decides, at each signature anew (CA-02).
-        if !self.book.edition().earned(&order.process.selectors).contains(&order.id) {
+        let edition = self.book.edition();
+        if !edition.earned(&order.process.selectors).contains(&order.id) {
             return Err(Refused::NotEntitled);
         }
         let Process { pid, uid, .. } = order.process;
         let subject = Subject {
             actor: format!("uid:{uid} pid:{pid}"),
             process: particulars(&order.process, order.executable),
+            ttl_max: edition.policy.as_ref().and_then(|policy| policy.set.svid_ttl()),
         };
         let issued = self.authority.issue(&order.id, &order.csr, subject, SystemTime::now()).await;
         issued.map_err(|error| Refused::Unavailable(chain(&error)))

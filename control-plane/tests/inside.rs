@@ -78,7 +78,7 @@ async fn a_stream_ends_with_the_svid_that_opened_it_and_goes_on_with_the_next() 
 async fn issue(authority: &Authority, anchor: &CertificateDer<'static>) -> Svid {
     let FreshKey { key, csr } = FreshKey::generate().unwrap();
     let id = SpiffeId::new("spiffe://pay.example/prod/web").unwrap();
-    let subject = Subject { actor: "test".into(), process: serde_json::Value::Null };
+    let subject = Subject { actor: "test".into(), process: serde_json::Value::Null, ttl_max: None };
     let issued = authority.issue(&id, &csr, subject, SystemTime::now()).await.unwrap();
     let (leaf, anchor, key) = (issued.chain.into(), anchor.clone(), key.to_vec());
     Svid { id: id.to_string(), leaf, key, anchor }

@@ -1,6 +1,6 @@
 //! What a policy set says about itself.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use spiffe::{SpiffeId, TrustDomain};
 
@@ -28,6 +28,11 @@ impl PolicySet {
     /// The names of all workloads.
     pub fn workloads(&self) -> impl Iterator<Item = &str> {
         self.workloads.iter().map(|workload| workload.name.as_str())
+    }
+
+    /// The longest life of an SVID that `limits.svid_ttl` allows.
+    pub fn svid_ttl(&self) -> Option<Duration> {
+        self.governance.svid_ttl.map(Duration::from_secs)
     }
 
     /// Which process earns which identity.
@@ -58,12 +63,17 @@ impl fmt::Display for Summary {
         };
         write!(
             f,
-            "{} ({}, {}, {}, {}, {})",
+            "{} ({}, {}, {}, {}{}, {})",
             count(self.files, "file"),
             count(self.workloads, "workload"),
             count(self.segments, "segment"),
             count(self.rules, "rule"),
             count(self.guards, "guard"),
+            if self.grants > 0 {
+                format!(", {}", count(self.grants, "grant"))
+            } else {
+                String::new()
+            },
             count(self.tests, "test"),
         )
     }

@@ -39,6 +39,8 @@ pub struct Subject {
     pub actor: String,
     /// What the agent saw.
     pub process: Value,
+    /// The longest life that the policy allows it; the authority's own holds besides.
+    pub ttl_max: Option<Duration>,
 }
 
 /// Why no certificate was issued.
@@ -95,7 +97,7 @@ impl Authority {
 
     /// Whether it would issue now (CA-07).
     pub fn is_able(&self, now: SystemTime) -> bool {
-        self.validity(now).is_ok()
+        self.validity(now, None).is_ok()
     }
 
     /// Issues a certificate for `id` with the public key of `csr`. That the subject is entitled
@@ -127,7 +129,7 @@ impl Authority {
         subject: Subject,
         now: SystemTime,
     ) -> Result<Issued, IssueError> {
-        let validity = self.validity(now)?;
+        let validity = self.validity(now, subject.ttl_max)?;
         let key = PublicKey::from_csr(csr).map_err(IssueError::Csr)?;
         let (leaf, serial) = sign(&self.ca.issuer, id, &key, validity).map_err(IssueError::Sign)?;
         let expected = Expected { ca: &self.ca, id, key: &key, validity };
@@ -150,13 +152,13 @@ impl Authority {
     }
 
     /// CA-07
-    fn validity(&self, now: SystemTime) -> Result<Validity, IssueError> {
+    fn validity(&self, now: SystemTime, ttl_max: Option<Duration>) -> Result<Validity, IssueError> {
         let newest = u64::try_from(self.newest.load(Ordering::Relaxed)).unwrap_or_default();
         let newest = UNIX_EPOCH + Duration::from_millis(newest);
         if now < self.ca.not_before || now + CLOCK_TOLERANCE < newest {
             return Err(IssueError::Clock);
         }
-        let validity = Validity::starting(now, self.ttl);
+        let validity = Validity::starting(now, self.ttl.min(ttl_max.unwrap_or(self.ttl)));
         if validity.not_after > self.ca.not_after {
             return Err(IssueError::AuthorityEnds);
         }

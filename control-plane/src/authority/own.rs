@@ -107,7 +107,7 @@ async fn issue(
     generation: u64,
 ) -> Result<(TlsMaterial, Renewal), OwnSvidError> {
     let FreshKey { key, csr } = FreshKey::generate().map_err(OwnSvidError::Key)?;
-    let subject = Subject { actor: "cellwalld".into(), process: Value::Null };
+    let subject = Subject { actor: "cellwalld".into(), process: Value::Null, ttl_max: None };
     let issued =
         authority.issue(id, &csr, subject, SystemTime::now()).await.map_err(OwnSvidError::Issue)?;
     let renewal = Renewal::planned(issued.issued_at, issued.not_after, jitter());

@@ -45,9 +45,23 @@ fn authority(dir: &Path, now: SystemTime, newest: i64) -> Authority {
 }
 
 async fn issue(authority: &Authority, now: SystemTime) -> Result<Issued, IssueError> {
-    let subject = Subject { actor: "uid:1 pid:2".into(), process: Value::Null };
+    let subject = Subject { actor: "uid:1 pid:2".into(), process: Value::Null, ttl_max: None };
     let csr = FreshKey::generate().unwrap().csr;
     authority.issue(&id("spiffe://pay.example/prod/web"), &csr, subject, now).await
+}
+
+#[tokio::test]
+async fn a_certificate_lives_as_long_as_the_policy_and_the_authority_both_allow() {
+    let dir = tempfile::tempdir().unwrap();
+    let now = SystemTime::now();
+    let authority = authority(dir.path(), now, 0);
+    for (ttl_max, expected) in [(None, HOUR), (Some(HOUR / 6), HOUR / 6), (Some(HOUR * 2), HOUR)] {
+        let subject = Subject { actor: "x".into(), process: Value::Null, ttl_max };
+        let csr = FreshKey::generate().unwrap().csr;
+        let id = id("spiffe://pay.example/prod/web");
+        let issued = authority.issue(&id, &csr, subject, now).await.unwrap();
+        assert_eq!(issued.not_after.duration_since(issued.issued_at).unwrap(), expected);
+    }
 }
 
 #[test]
@@ -321,7 +335,7 @@ async fn a_certificate_that_fails_the_second_look_does_not_leave() {
     let now = SystemTime::now();
     let authority = authority(dir.path(), now, 0);
     for text in ["spiffe://other.example/web", "spiffe://pay.example"] {
-        let subject = Subject { actor: "x".into(), process: Value::Null };
+        let subject = Subject { actor: "x".into(), process: Value::Null, ttl_max: None };
         let csr = FreshKey::generate().unwrap().csr;
         let refused = authority.issue(&id(text), &csr, subject, now).await;
         assert!(matches!(refused, Err(IssueError::Defect(Defect::Id))), "{text}");
@@ -340,7 +354,7 @@ async fn a_key_that_was_certified_before_is_refused() {
     let csr = FreshKey::generate().unwrap().csr;
     let mut outcomes = Vec::new();
     for name in ["web", "db"] {
-        let subject = Subject { actor: "x".into(), process: Value::Null };
+        let subject = Subject { actor: "x".into(), process: Value::Null, ttl_max: None };
         let id = id(&format!("spiffe://pay.example/prod/{name}"));
         outcomes.push(authority.issue(&id, &csr, subject, now).await.map(|_| ()));
     }
