@@ -213,6 +213,37 @@ impl<'a> Files<'a> {
         text.get(place.start..place.start.checked_add(place.length)?)
     }
 
+    /// What stands from a place on.
+    pub(crate) fn rest(&self, place: Place) -> Option<&'a str> {
+        self.all(place.file)?.get(place.start..)
+    }
+
+    /// A whole file.
+    pub(crate) fn all(&self, file: FileNumber) -> Option<&'a str> {
+        self.0.get(file.0).map(|(_, text)| *text)
+    }
+
+    /// Where the line of the list's item begins that has a value at `place`, and its indentation;
+    /// `None` for a list on one line.
+    pub(crate) fn item(&self, place: Place) -> Option<(usize, &'a str)> {
+        let mut before = self.all(place.file)?.get(..place.start)?;
+        let mut inner = usize::MAX;
+        // The first key may stand on a line above.
+        loop {
+            let start = before.rfind('\n').map_or(0, |at| at + 1);
+            let line = before.get(start..)?;
+            let indent = line.len() - line.trim_start_matches(' ').len();
+            let rest = line.get(indent..)?;
+            if rest.starts_with("- ") && indent < inner {
+                return Some((start, line.get(..indent)?));
+            }
+            if !rest.is_empty() && !rest.starts_with('#') {
+                inner = inner.min(indent);
+            }
+            before = before.get(..start.checked_sub(1)?)?;
+        }
+    }
+
     pub(crate) fn name(&self, file: FileNumber) -> &'a str {
         self.0.get(file.0).map_or("", |(name, _)| *name)
     }

@@ -29,7 +29,7 @@ pub use codes::{CODE_PAGES, CodePage, code_page};
 pub use compile::CompileError;
 pub use explain::{
     Clauses, DecidedCall, ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement,
-    Explanation, PastCall,
+    Explanation, Fix, PastCall,
 };
 pub use finding::{Finding, Findings, Related, Severity};
 pub use instant::parse_instant;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use cellwall_policy::{RequestPath, is_grpc_name, is_http_method};
+use cellwall_policy::{Protocol, RequestPath, is_grpc_name, is_http_method};
 
 /// A question, not yet looked up.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,6 +32,17 @@ pub(crate) enum Asked {
     Http { method: String, path: String },
     Grpc { service: String, method: String },
     Tcp { port: u16 },
+}
+
+impl Asked {
+    /// What it is spoken in.
+    pub(crate) const fn protocol(&self) -> Protocol {
+        match self {
+            Self::Http { .. } => Protocol::Http,
+            Self::Grpc { .. } => Protocol::Grpc,
+            Self::Tcp { .. } => Protocol::Tcp,
+        }
+    }
 }
 
 /// Why a text is no question.

@@ -1,14 +1,19 @@
 //! Runs the tests that stand in the documents.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    time::SystemTime,
+};
 
-use cellwall_policy::{By, Call, Callers, Decision, RequestPath, Snapshot, Tls};
+use cellwall_policy::{
+    By, Call, CallDocument, Callers, Decision, RequestPath, Snapshot, Tls, Verdict,
+};
 use serde::{Deserialize, Serialize};
 use spiffe::SpiffeId;
 
 use crate::{
     CompileError, PolicySet,
-    model::{Test, WorkloadNumber},
+    model::{Rule, Test, WorkloadNumber},
     question::{Asked, Question, Side},
 };
 
@@ -21,6 +26,10 @@ pub struct TestReport {
     failed: usize,
     /// Rules that no passed test was allowed by.
     pub untested_rules: Vec<String>,
+    /// Rules without a deny neighbour: a passed test of their callee, with one of their callers or
+    /// one of their calls, that was not allowed.
+    #[serde(default)]
+    pub unbounded_rules: Vec<String>,
     /// How many rules there are.
     pub rules: usize,
 }
@@ -66,28 +75,72 @@ pub(crate) struct Answer {
     pub(crate) callee: WorkloadNumber,
 }
 
+impl Answer {
+    /// Whether a rule about this callee has this caller, or this call.
+    fn is_beside(&self, rule: &Rule, asked: &Asked) -> bool {
+        let route = self.decision.route.as_deref();
+        let is_call = |call: &CallDocument| match (call, asked) {
+            (CallDocument::Http { methods, path }, Asked::Http { method, .. }) => {
+                methods.contains(method) && Some(path.as_str()) == route
+            }
+            (CallDocument::Grpc { service, method }, Asked::Grpc { .. }) => {
+                Some(format!("{service}/{method}").as_str()) == route
+            }
+            (CallDocument::Tcp { port }, Asked::Tcp { port: asked }) => port == asked,
+            _ => false,
+        };
+        rule.from.members.contain(self.caller) || rule.calls.iter().any(|item| is_call(&item.call))
+    }
+}
+
+/// The policies that were asked so far, each compiled once.
+#[derive(Debug, Default)]
+struct Compiled(BTreeMap<(WorkloadNumber, String, Grants), Snapshot>);
+
+/// Whether grants count.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Grants {
+    Counted,
+    LeftOut,
+}
+
 impl PolicySet {
     /// Runs the tests of all files. The policies of the callees are compiled as they would be sent,
     /// and asked as a proxy asks.
     pub fn run_tests(&self) -> TestReport {
         let mut report = TestReport { rules: self.rules.len(), ..TestReport::default() };
-        let mut tested = BTreeSet::new();
+        let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        let mut compiled = Compiled::default();
         for test in &self.tests {
-            let (result, rule) = self.run(test);
+            let (result, answer) = self.run(test, &mut compiled);
             if result.passed {
                 report.passed += 1;
-                tested.extend(rule);
             } else {
                 report.failed += 1;
             }
+            match answer.filter(|_| result.passed) {
+                Some(Answer { decision: Decision { by: By::Rule(name), .. }, .. }) => {
+                    allowed.insert(name.to_string());
+                }
+                Some(answer) if answer.decision.verdict != Verdict::Allow => {
+                    let near = self.index.rules(answer.callee).filter_map(|at| self.rules.get(at));
+                    let near = near.filter(|rule| answer.is_beside(rule, &test.question.call));
+                    refused.extend(near.map(|rule| rule.name.clone()));
+                }
+                _ => {}
+            }
             report.results.push(result);
         }
-        let names = self.rules.iter().map(|rule| rule.name.clone());
-        report.untested_rules = names.filter(|name| !tested.contains(name)).collect();
+        let missing = |known: &BTreeSet<String>| {
+            let names = self.rules.iter().map(|rule| rule.name.clone());
+            names.filter(|name| !known.contains(name)).collect()
+        };
+        report.untested_rules = missing(&allowed);
+        report.unbounded_rules = missing(&refused);
         report
     }
 
-    fn run(&self, test: &Test) -> (TestResult, Option<String>) {
+    fn run(&self, test: &Test, compiled: &mut Compiled) -> (TestResult, Option<Answer>) {
         let mut result = TestResult {
             file: test.file.clone(),
             line: test.line,
@@ -98,23 +151,19 @@ impl PolicySet {
             by: String::new(),
             passed: false,
         };
-        let answer = match self.answer(&test.question, test.at) {
+        let answer = match self.ask(&test.question, test.at, compiled) {
             Ok(answer) => answer,
             Err(error) => {
                 result.by = error.to_string();
                 return (result, None);
             }
         };
-        let Decision { verdict, by, .. } = answer.decision;
+        let Decision { verdict, by, .. } = &answer.decision;
         result.verdict = verdict.as_str().to_owned();
         result.by = by.to_string();
         let by_fits = test.by.as_ref().is_none_or(|expected| *expected == result.by);
-        result.passed = verdict == test.expect && by_fits;
-        let rule = match by {
-            By::Rule(name) => Some(name.to_string()),
-            By::Grant(_) | By::Guard(_) | By::Boundary(_) | By::Default => None,
-        };
-        (result, rule)
+        result.passed = *verdict == test.expect && by_fits;
+        (result, Some(answer))
     }
 
     /// Asks the callee's policy, at a time or as if there were no grants.
@@ -123,19 +172,43 @@ impl PolicySet {
         question: &Question,
         at: Option<SystemTime>,
     ) -> Result<Answer, CompileError> {
+        self.ask(question, at, &mut Compiled::default())
+    }
+
+    fn ask(
+        &self,
+        question: &Question,
+        at: Option<SystemTime>,
+        compiled: &mut Compiled,
+    ) -> Result<Answer, CompileError> {
         let (caller, caller_id) = self.side(&question.caller)?;
         let (callee, _) = self.side(&question.callee)?;
-        let mut document = self.compiler().compile(callee, &question.callee.environment)?;
+        let grants = if at.is_some() { Grants::Counted } else { Grants::LeftOut };
+        let environment = &question.callee.environment;
+        let snapshot = match compiled.0.entry((callee, environment.clone(), grants)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(self.snapshot(callee, environment, grants)?),
+        };
+        let unread = || CompileError::UnknownCallee(question.call_text.clone());
         let now = at.unwrap_or(SystemTime::UNIX_EPOCH);
-        if at.is_none() {
+        let decision = ask(snapshot, &caller_id, &question.call, now).ok_or_else(unread)?;
+        Ok(Answer { decision, caller, callee })
+    }
+
+    fn snapshot(
+        &self,
+        callee: WorkloadNumber,
+        environment: &str,
+        grants: Grants,
+    ) -> Result<Snapshot, CompileError> {
+        let mut document = self.compiler().compile(callee, environment)?;
+        if grants == Grants::LeftOut {
+            // They go on declaring their calls.
             for grant in &mut document.grants {
                 grant.rule.from = Callers::default();
             }
         }
-        let snapshot = Snapshot::new(document)?;
-        let unread = || CompileError::UnknownCallee(question.call_text.clone());
-        let decision = ask(&snapshot, &caller_id, &question.call, now).ok_or_else(unread)?;
-        Ok(Answer { decision, caller, callee })
+        Ok(Snapshot::new(document)?)
     }
 
     pub(crate) fn side(&self, side: &Side) -> Result<(WorkloadNumber, SpiffeId), CompileError> {

@@ -73,7 +73,13 @@ pub(crate) fn explain_offline(
         }
     };
     match set.explain(question, SystemTime::now()) {
-        Ok(explanation) => show(&explanation, output),
+        Ok(mut explanation) => {
+            explanation.fix = set.fix(&folder.sources, &explanation);
+            if let Some(fix) = &mut explanation.fix {
+                fix.file = folder.path(&fix.file);
+            }
+            show(&explanation, output)
+        }
         Err(ExplainError::Compile(error)) => {
             output.error(&anyhow::Error::new(error));
             Ok(Outcome::Usage)

@@ -141,7 +141,11 @@ async fn then(operators: &Operators, version: PolicyVersion, past: &PastCall) ->
 
 fn verdict(edition: &Edition, past: &PastCall, explain: Explain) -> Verdict {
     let policy = edition.policy.as_ref();
-    let explained = policy.map(|policy| explain(&policy.set, past));
+    let explained = policy.map(|policy| {
+        let mut explanation = explain(&policy.set, past)?;
+        explanation.fix = policy.set.fix(&policy.sources, &explanation);
+        Ok::<_, ExplainError>(explanation)
+    });
     let (explanation, unexplained) = match explained {
         Some(Ok(explanation)) => (Some(explanation), None),
         Some(Err(error)) => (None, Some(chain(&error))),

@@ -109,7 +109,10 @@ pub(super) async fn explain(
         return Ok(no_policy(StatusCode::UNPROCESSABLE_ENTITY));
     };
     match policy.set.explain(&call, SystemTime::now()) {
-        Ok(explanation) => Ok(document(&explanation)),
+        Ok(mut explanation) => {
+            explanation.fix = policy.set.fix(&policy.sources, &explanation);
+            Ok(document(&explanation))
+        }
         Err(error) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             Err(Problem::new(status, "not a call", chain(&error)))

@@ -125,9 +125,14 @@ impl Compiler<'_> {
         // `any` in a rule, and `audit`, hold for workloads that are listed, and for nobody else.
         let rules = document.rules.iter().chain(document.grants.iter().map(|grant| &grant.rule));
         if document.mode == Mode::Audit || rules.into_iter().any(|rule| rule.from == Callers::Any) {
-            document.callers = self.workloads.iter().map(caller).collect();
+            document.callers = self.everybody();
         }
         Ok(document)
+    }
+
+    /// Every workload, as callers.
+    pub(crate) fn everybody(&self) -> Vec<CallerDocument> {
+        self.workloads.iter().map(caller).collect()
     }
 
     /// The same with only those callers that statements name.

@@ -183,7 +183,7 @@ fn answered(
 }
 
 /// A path of the template.
-fn example(template: &str) -> String {
+pub(super) fn example(template: &str) -> String {
     let segments = template.split('/').map(|it| if it.starts_with('{') { ANY } else { it });
     segments.collect::<Vec<_>>().join("/")
 }

@@ -1,6 +1,8 @@
 //! Why a call is decided as it is: each guard, boundary and rule of the callee, with its reason.
 
+mod conditions;
 mod decided;
+mod fix;
 mod reasons;
 mod show;
 
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use decided::{DecidedCall, PastCall};
+pub use fix::Fix;
 pub use show::Clauses;
 
 use crate::{CompileError, PolicySet, model::WorkloadNumber, question, question::Asked};
@@ -22,10 +25,13 @@ pub struct Explanation {
     pub schema_version: u32,
     /// `allow`, `deny` or `audit`.
     pub verdict: String,
-    /// What decided: a rule's name, `guard/NAME`, `boundary/VARIABLE` or `default`.
+    /// What decided: a rule's name, `grant/NAME`, `guard/NAME`, `boundary/VARIABLE` or `default`.
     pub by: String,
     /// The `why` of the rule or guard that decided.
     pub why: Option<String>,
+    /// Whoever answers for it.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// What is called.
     pub call: String,
     /// The declared template that the call belongs to.
@@ -42,10 +48,13 @@ pub struct Explanation {
     pub guards: Vec<ExplainedStatement>,
     /// The variables that must be equal on both sides.
     pub boundaries: Vec<ExplainedBoundary>,
-    /// The rules about this callee.
+    /// The rules about this callee, and the grants: `grant/NAME`.
     pub rules: Vec<ExplainedStatement>,
     /// The outcome in a few words.
     pub so: String,
+    /// The smallest change of the documents that would allow it, where that was looked for.
+    #[serde(default)]
+    pub fix: Option<Fix>,
 }
 
 /// One side of a call. A caller that the policy does not know has no name.
@@ -181,6 +190,7 @@ impl PolicySet {
             verdict: decision.verdict.as_str().to_owned(),
             by: decision.by.to_string(),
             why: self.why(&decision.by),
+            owner: self.owner(&decision.by),
             call: case.call_text.to_owned(),
             route: decision.route.as_deref().map(str::to_owned),
             boundaries: self.boundaries(&caller_side, &callee_side),
@@ -188,9 +198,10 @@ impl PolicySet {
             callee: callee_side,
             segment: segment.map_or_else(String::new, |segment| segment.name.clone()),
             mode: mode.as_str().to_owned(),
-            guards: guards.map(|guard| self.guard_line(guard, case.caller)).collect(),
+            guards: guards.map(|guard| self.guard_line(guard, case)).collect::<Result<_, _>>()?,
             rules: self.rule_lines(case)?,
             so: String::new(),
+            fix: None,
         };
         explanation.so = reasons::so(&explanation, decision);
         Ok(explanation)

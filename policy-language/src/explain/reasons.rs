@@ -3,17 +3,20 @@
 use std::time::SystemTime;
 
 use cellwall_policy::{
-    By, CallDocument, CallerDocument, Callers, Decision, Snapshot, SnapshotDocument, Verdict,
+    By, CallDocument, CallerDocument, Callers, Decision, Mode, Snapshot, SnapshotDocument, Truth,
+    Verdict,
 };
 
 use super::{
     Case, ExplainError, ExplainedBoundary, ExplainedSide, ExplainedStatement, Explanation,
+    conditions::term,
 };
 use crate::{
     CompileError, PolicySet,
     model::{Guard, Members, Rule, WorkloadNumber},
     question::{Asked, Question, Side},
     suggest::nearest,
+    syntax::CallItem,
     trial::ask,
 };
 
@@ -73,6 +76,19 @@ impl PolicySet {
         })
     }
 
+    /// Whoever answers for what decided.
+    pub(super) fn owner(&self, by: &By) -> Option<String> {
+        let stewardship = match by {
+            By::Rule(name) => &self.rules.iter().find(|rule| *rule.name == **name)?.stewardship,
+            By::Grant(name) => {
+                &self.grants.iter().find(|grant| *grant.rule.name == **name)?.rule.stewardship
+            }
+            By::Guard(name) => &self.guards.iter().find(|it| *it.name == **name)?.stewardship,
+            By::Boundary(_) | By::Default => return None,
+        };
+        stewardship.owner.clone()
+    }
+
     pub(super) fn why(&self, by: &By) -> Option<String> {
         match by {
             By::Rule(name) => {
@@ -94,18 +110,52 @@ impl PolicySet {
     pub(super) fn guard_line(
         &self,
         guard: &Guard,
-        caller: Option<WorkloadNumber>,
-    ) -> ExplainedStatement {
-        let known = caller.and_then(|caller| self.workload(caller));
-        let name = known.map_or("", |workload| workload.name.as_str());
-        let (applies, because) = if caller.is_some_and(|caller| guard.except.contains(&caller)) {
-            (false, format!("{name} is an exception"))
-        } else if among(&guard.from.members, caller) {
-            (true, format!("denies {} -> {}", guard.from.text, guard.to.text))
-        } else {
-            (false, format!("caller is not {}", guard.from.text))
-        };
-        ExplainedStatement { name: guard.name.clone(), applies, because, nearest: false }
+        case: &Case<'_>,
+    ) -> Result<ExplainedStatement, CompileError> {
+        let (applies, because) = self.guard_says(guard, case)?;
+        Ok(ExplainedStatement { name: guard.name.clone(), applies, because, nearest: false })
+    }
+
+    fn guard_says(&self, guard: &Guard, case: &Case<'_>) -> Result<(bool, String), CompileError> {
+        let ExplainedSide { workload, spiffe_id, .. } = &case.sides.0;
+        if case.caller.is_some_and(|caller| guard.except.contains(&caller))
+            || guard.except_foreign.contains(spiffe_id)
+        {
+            return Ok((false, format!("{workload} is an exception")));
+        }
+        if !among(&guard.from.members, case.caller) && !guard.from.foreign.contains(spiffe_id) {
+            return Ok((false, format!("caller is not {}", guard.from.text)));
+        }
+        if !guard.calls.is_empty() && !self.guards_call(guard, case)? {
+            return Ok((false, format!("call is not {}", calls(&guard.calls))));
+        }
+        let mut because = format!("denies {} -> {}", guard.from.text, guard.to.text);
+        if let Some(when) = &guard.when {
+            match self.truth(when, case) {
+                Truth::Fails => return Ok((false, format!("`{}` does not hold", when.text))),
+                Truth::Holds => because.push_str(&format!(" when `{}`", when.text)),
+                Truth::Unknown => because
+                    .push_str(&format!(", and `{}` cannot be said of this caller", when.text)),
+            }
+        }
+        if !guard.mode.is_enforce() {
+            because.push_str(", in audit: recorded only");
+        }
+        Ok((true, because))
+    }
+
+    /// Asks the callee's policy whether this guard alone, for everyone, denies the call.
+    fn guards_call(&self, guard: &Guard, case: &Case<'_>) -> Result<bool, CompileError> {
+        let mut document = self.compiler().compile(case.callee, &case.sides.1.environment)?;
+        document.guards.retain(|other| other.name == guard.name);
+        document.guards.truncate(1);
+        for guard in &mut document.guards {
+            (guard.from, guard.when, guard.mode) = (Callers::Any, None, Mode::Enforce);
+            guard.except.clear();
+        }
+        let snapshot = Snapshot::new(document)?;
+        let decision = ask(&snapshot, snapshot.callee(), case.call, case.now);
+        Ok(decision.is_some_and(|decision| matches!(decision.by, By::Guard(_))))
     }
 
     pub(super) fn boundaries(
@@ -137,12 +187,22 @@ impl PolicySet {
         // Only the calls are of interest here.
         document.guards.clear();
         let (mut lines, mut fits) = (Vec::new(), Vec::new());
-        for rule in self.rules.iter().filter(|rule| rule.to.contains(&case.callee)) {
+        let rules = self.rules.iter().map(|rule| (rule, None));
+        let grants = self.grants.iter().map(|grant| (&grant.rule, Some(grant)));
+        for (rule, grant) in rules.chain(grants).filter(|(it, _)| it.to.contains(&case.callee)) {
             // `any` means every workload of the policy, and nobody else.
-            let caller_fits = case.caller.is_some_and(|caller| rule.from.members.contain(caller));
-            let fit = self.fit(&document, &rule.name, case.call, case.now)?;
-            lines.push(rule_line(rule, caller_fits, fit, case.decision));
-            fits.push((caller_fits, fit == Fit::Named));
+            let caller_fits = case.caller.is_some_and(|caller| rule.from.members.contain(caller))
+                || rule.from.foreign.contains(&case.sides.0.spiffe_id);
+            let fit = self.fit(&document, (&rule.name, grant.is_some()), case.call)?;
+            let mut obstacles = self.obstacles(rule, case);
+            obstacles.extend(grant.and_then(|grant| term(grant, case.now)));
+            let is_open = obstacles.is_empty() && grant.is_none();
+            let mut line = rule_line(rule, caller_fits, (fit, obstacles), case.decision);
+            if grant.is_some() {
+                line.name = format!("grant/{}", line.name);
+            }
+            lines.push(line);
+            fits.push((is_open && caller_fits, is_open && fit == Fit::Named));
         }
         if case.decision.by == By::Default {
             let near = |wanted| fits.iter().position(|fit| *fit == wanted);
@@ -158,15 +218,22 @@ impl PolicySet {
     fn fit(
         &self,
         document: &SnapshotDocument,
-        rule: &str,
+        (rule, is_grant): (&str, bool),
         call: &Asked,
-        now: SystemTime,
     ) -> Result<Fit, CompileError> {
+        let now = SystemTime::UNIX_EPOCH;
         let opened = |from: Callers| {
             let mut document = document.clone();
-            for other in &mut document.rules {
-                let open = other.name == rule;
+            // Grants become rules, for as long as this is asked.
+            let grants = document.grants.drain(..).map(|grant| (grant.rule, true));
+            let rules = document.rules.drain(..).map(|rule| (rule, false));
+            let statements: Vec<_> = rules.chain(grants).collect();
+            for (mut other, granted) in statements {
+                let open = other.name == rule && granted == is_grant;
                 other.from = if open { from.clone() } else { Callers::Named(Vec::new()) };
+                other.name = if open { "open".to_owned() } else { "shut".to_owned() };
+                other.when = None;
+                document.rules.push(other);
             }
             document.callers = vec![CallerDocument {
                 name: document.workload.clone(),
@@ -176,7 +243,7 @@ impl PolicySet {
         };
         let among = opened(Callers::Any);
         let mut alone = among.clone();
-        alone.rules.retain(|other| other.name == rule);
+        alone.rules.retain(|other| other.name == "open");
         if allowed(among, call, now)? {
             Ok(Fit::Named)
         } else if allowed(alone, call, now)? {
@@ -211,7 +278,12 @@ fn allowed(
     Ok(decision.is_some_and(|decision| decision.verdict == Verdict::Allow))
 }
 
-fn rule_line(rule: &Rule, caller_fits: bool, fit: Fit, decision: &Decision) -> ExplainedStatement {
+fn rule_line(
+    rule: &Rule,
+    caller_fits: bool,
+    (fit, obstacles): (Fit, Vec<String>),
+    decision: &Decision,
+) -> ExplainedStatement {
     let mut reasons = Vec::new();
     if !caller_fits {
         reasons.push(format!("caller is not {}", rule.from.text));
@@ -222,29 +294,27 @@ fn rule_line(rule: &Rule, caller_fits: bool, fit: Fit, decision: &Decision) -> E
             let route = decision.route.as_deref().unwrap_or("another template");
             reasons.push(format!("the call belongs to {route}, which is more specific"));
         }
-        Fit::No => reasons.push(format!("call is not {}", calls(rule))),
+        Fit::No => reasons.push(format!("call is not {}", calls(&rule.calls))),
     }
+    reasons.extend(obstacles);
     let applies = reasons.is_empty();
     let because = match (applies, &decision.by) {
         (false, _) => reasons.join(", "),
-        (true, By::Rule(_)) => "allows it".to_owned(),
-        (true, By::Grant(_) | By::Guard(_) | By::Boundary(_) | By::Default) => {
-            "would allow it".to_owned()
-        }
+        (true, By::Rule(_) | By::Grant(_)) => "allows it".to_owned(),
+        (true, By::Guard(_) | By::Boundary(_) | By::Default) => "would allow it".to_owned(),
     };
     ExplainedStatement { name: rule.name.clone(), applies, because, nearest: false }
 }
 
-fn calls(rule: &Rule) -> String {
+fn calls(items: &[CallItem]) -> String {
     let text = |call: &CallDocument| match call {
         CallDocument::Http { methods, path } => format!("{} {path}", methods.join(",")),
         CallDocument::Grpc { service, method } => format!("{service}/{method}"),
         CallDocument::Tcp { port } => format!("tcp:{port}"),
     };
-    let mut shown: Vec<_> =
-        rule.calls.iter().take(SHOWN_CALLS).map(|item| text(&item.call)).collect();
-    if rule.calls.len() > SHOWN_CALLS {
-        shown.push(format!("{} more", rule.calls.len() - SHOWN_CALLS));
+    let mut shown: Vec<_> = items.iter().take(SHOWN_CALLS).map(|item| text(&item.call)).collect();
+    if items.len() > SHOWN_CALLS {
+        shown.push(format!("{} more", items.len() - SHOWN_CALLS));
     }
     shown.join(" or ")
 }

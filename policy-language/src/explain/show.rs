@@ -62,16 +62,35 @@ impl fmt::Display for Clauses<'_> {
         if explanation.rules.is_empty() {
             writeln!(f, "  rules    none is about {}", explanation.callee.workload)?;
         }
-        write!(f, "  so       {}", explanation.so)
+        write!(f, "  so       {}", explanation.so)?;
+        if let Some(owner) = &explanation.owner {
+            write!(f, "  (owner: {owner})")?;
+        }
+        let Some(fix) = &explanation.fix else { return Ok(()) };
+        write!(f, "\n\n  fix      {}   {}:{}", fix.summary, fix.file, fix.line)?;
+        if fix.text.contains('\n') {
+            let lines = fix.text.lines().map(|line| format!("\n           {line}"));
+            f.write_str(&lines.collect::<String>())?;
+        }
+        write!(f, "\n           tried: it allows exactly this call")
+    }
+}
+
+impl ExplainedSide {
+    /// `ENV/WORKLOAD`, as questions spell it.
+    pub(super) fn name(&self) -> String {
+        match self.environment.as_str() {
+            "" => self.workload.clone(),
+            environment => format!("{environment}/{}", self.workload),
+        }
     }
 }
 
 impl Explanation {
     fn side(&self, f: &mut fmt::Formatter<'_>, head: &str, side: &ExplainedSide) -> fmt::Result {
-        let name = match side.environment.as_str() {
-            _ if side.workload.is_empty() => "not in the policy".to_owned(),
-            "" => side.workload.clone(),
-            environment => format!("{environment}/{}", side.workload),
+        let name = match side.workload.as_str() {
+            "" => "not in the policy".to_owned(),
+            _ => side.name(),
         };
         writeln!(f, "  {head:<8} {name:<22} {}", side.spiffe_id)
     }

@@ -167,7 +167,10 @@ fn offline(dir: &Path, past: &PastCall) -> anyhow::Result<Verdict> {
     let set = load(&folder.sources)
         .map_err(|findings| anyhow::anyhow!("{}: {findings}", dir.display()))?;
     Ok(match set.explain_past(past) {
-        Ok(explanation) => Verdict { explanation: Some(explanation), ..Verdict::of_files() },
+        Ok(mut explanation) => {
+            explanation.fix = set.fix(&folder.sources, &explanation);
+            Verdict { explanation: Some(explanation), ..Verdict::of_files() }
+        }
         Err(error) => Verdict {
             unexplained: Some(format!("{:#}", anyhow::Error::new(error))),
             ..Verdict::of_files()
