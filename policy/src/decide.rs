@@ -168,8 +168,6 @@ impl Snapshot {
 
     /// Whether the node may ask this without an identity: only what the policy lists.
     pub fn is_probe(&self, method: &str, path: &RequestPath<'_>) -> bool {
-        self.probes
-            .get(path.as_str())
-            .is_some_and(|methods| methods.iter().any(|it| **it == *method))
+        self.probes.contain(method, path.as_str())
     }
 }

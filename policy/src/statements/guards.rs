@@ -58,7 +58,8 @@ impl Guards {
         let mut calls = MatchingBuilder::default();
         let mut sets: HashMap<String, u32> = HashMap::new();
         let too_many = || SnapshotError::TooMany("guards");
-        for (name, guard) in by_name(guards, |guard| &guard.name)? {
+        for guard in by_name(guards, |guard| &guard.name)? {
+            let name = guard.name.as_str();
             let set = match guard.calls.as_slice() {
                 [] => None,
                 some => Some(match sets.get(&format!("{some:?}")) {

@@ -39,12 +39,12 @@ impl Known<'_> {
 fn by_name<'a, T>(
     items: &'a [T],
     name: impl Fn(&'a T) -> &'a String,
-) -> Result<Vec<(&'a str, &'a T)>, SnapshotError> {
-    let mut sorted = Vec::with_capacity(items.len());
+) -> Result<Vec<&'a T>, SnapshotError> {
     for item in items {
-        sorted.push((check_name(name(item))?, item));
+        check_name(name(item))?;
     }
-    sorted.sort_by_key(|(name, _)| *name);
+    let mut sorted: Vec<_> = items.iter().collect();
+    sorted.sort_by_key(|item| name(item));
     Ok(sorted)
 }
 

@@ -81,8 +81,8 @@ impl Rules {
         let rules_built = Self { first_foreign: known.callers.len(), ..Self::default() };
         let chains = ChainBuilder::new();
         let mut builder = Builder { known, identities, calls, chains, rules: rules_built };
-        for (name, rule) in by_name(rules, |rule| &rule.name)? {
-            builder.add(rule, By::Rule(Arc::from(name)), None)?;
+        for rule in by_name(rules, |rule| &rule.name)? {
+            builder.add(rule, By::Rule(Arc::from(rule.name.as_str())), None)?;
         }
         let mut sorted: Vec<_> = grants.iter().collect();
         sorted.sort_by_key(|grant| &grant.rule.name);

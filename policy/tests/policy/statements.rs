@@ -89,7 +89,7 @@ fn a_rule_allows_only_where_its_condition_holds() {
         when: Some(group_is("X25519MLKEM768")),
         ..tokens("strict", named("checkout"))
     };
-    document.rules = vec![strict.clone(), tokens("wide", named("payments"))];
+    document.rules = vec![strict, tokens("wide", named("payments"))];
     assert_eq!(at(&document, CHECKOUT, Tls::default(), 0), "allow by strict");
     assert_eq!(at(&document, CHECKOUT, OLD_GROUP, 0), "deny by default");
     // The next rule by name counts where the first one's condition fails, and not before.

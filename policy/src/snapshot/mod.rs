@@ -1,5 +1,7 @@
 //! What one callee enforces: whole, immutable, indexed.
 
+mod error;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -7,17 +9,17 @@ use std::{
 };
 
 use spiffe::{SpiffeId, TrustDomain};
-use thiserror::Error;
 
 use crate::{
-    CallError, ConditionError, IdentityError, IdentityTemplate, ListensDocument, Mode, NotADigest,
-    PolicyVersion, ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
+    IdentityError, IdentityTemplate, ListensDocument, Mode, PolicyVersion, ProbeDocument, Protocol,
+    Publication, RequestPath, SCHEMA, SnapshotDocument,
     calls::{CallBuilder, CallIndex},
     canonical_id,
     identity::{CallerIndex, IdentityIndex},
     is_destination, is_grant_name, is_http_method, is_name, is_reserved,
     statements::{Guards, Known, Rules},
 };
+pub use error::SnapshotError;
 
 /// The most callers of one snapshot (AZ-07).
 const MAX_CALLERS: usize = 100_000;
@@ -33,8 +35,7 @@ pub struct Snapshot {
     pub(crate) calls: CallIndex,
     pub(crate) rules: Rules,
     pub(crate) guards: Guards,
-    /// The methods by path.
-    pub(crate) probes: HashMap<Box<str>, Vec<Box<str>>>,
+    pub(crate) probes: Probes,
     callee: SpiffeId,
     workload: Arc<str>,
     environment: String,
@@ -42,6 +43,10 @@ pub struct Snapshot {
     max_age: Duration,
     destinations: HashMap<Box<str>, Destination>,
 }
+
+/// What the node may ask without an identity: the methods by path.
+#[derive(Debug, Default)]
+pub(crate) struct Probes(HashMap<Box<str>, Vec<Box<str>>>);
 
 /// A workload that the callee itself calls.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,74 +57,6 @@ pub struct Destination {
     pub id: SpiffeId,
     /// What is spoken there.
     pub protocol: Protocol,
-}
-
-/// Why a document is no policy. Nothing of it is used.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum SnapshotError {
-    /// The schema is not this release's.
-    #[error("schema {0} is not known, this release reads schema {SCHEMA}")]
-    Schema(u32),
-    /// A text that must be a name is none.
-    #[error("`{0}` is not a name")]
-    Name(String),
-    /// Two callers, rules, guards or destinations have one name.
-    #[error("`{0}` stands twice")]
-    Duplicate(String),
-    /// The trust domain is not the identity template's.
-    #[error("the identity template is not of trust domain `{0}`")]
-    TrustDomain(String),
-    /// The template, or the identity of a caller, is not legal.
-    #[error("identity of `{name}`")]
-    Identity {
-        /// Whose: a caller's name, or `identity`.
-        name: String,
-        /// What is wrong.
-        source: IdentityError,
-    },
-    /// A SPIFFE ID is not canonical, of another trust domain, reserved or without environment.
-    #[error("`{0}` is not an ID of this policy")]
-    Id(String),
-    /// Two callers would have one ID.
-    #[error("`{0}` has the IDs of another caller")]
-    SameId(String),
-    /// A rule or guard names a caller that is not listed.
-    #[error("`{by}` names the unknown caller `{caller}`")]
-    UnknownCaller {
-        /// The rule or guard.
-        by: String,
-        /// The name.
-        caller: String,
-    },
-    /// A condition is not legal here.
-    #[error("condition of `{by}`")]
-    Condition {
-        /// The rule or guard.
-        by: String,
-        /// What is wrong.
-        source: ConditionError,
-    },
-    /// A rule names a variable that the identity template does not have.
-    #[error("`{0}` goes across a variable that the identity template does not have")]
-    Across(String),
-    /// A probe is not a method and a canonical path.
-    #[error("`{0}` is not a probe")]
-    Probe(String),
-    /// A call is not legal for this callee.
-    #[error("calls of this callee")]
-    Call(#[from] CallError),
-    /// The digest is none.
-    #[error("digest")]
-    Digest(#[from] NotADigest),
-    /// The date is beyond what this machine can count to.
-    #[error("{0} is not a date")]
-    Date(u64),
-    /// There is no listener, a port is 0, or one stands twice.
-    #[error("a callee listens on at least one port, each from 1 to 65535 and once")]
-    Listeners,
-    /// There is more than one snapshot may hold.
-    #[error("more {0} than one snapshot may hold")]
-    TooMany(&'static str),
 }
 
 impl Snapshot {
@@ -160,7 +97,7 @@ impl Snapshot {
             calls: calls.finish()?,
             rules,
             guards,
-            probes: index_probes(&document.probes)?,
+            probes: Probes::index(&document.probes)?,
             callee,
             workload: Arc::from(document.workload.as_str()),
             destinations: index_destinations(&document, template.trust_domain())?,
@@ -274,19 +211,24 @@ fn index_foreign<'a>(
     Ok(foreign)
 }
 
-fn index_probes(
-    probes: &[ProbeDocument],
-) -> Result<HashMap<Box<str>, Vec<Box<str>>>, SnapshotError> {
-    let mut index: HashMap<Box<str>, Vec<Box<str>>> = HashMap::new();
-    for ProbeDocument { method, path } in probes {
-        let is_canonical =
-            RequestPath::parse(path).is_ok_and(|canonical| canonical.as_str() == path);
-        if !is_http_method(method) || !is_canonical {
-            return Err(SnapshotError::Probe(format!("{method} {path}")));
+impl Probes {
+    fn index(probes: &[ProbeDocument]) -> Result<Self, SnapshotError> {
+        let mut index = Self::default();
+        for ProbeDocument { method, path } in probes {
+            let is_canonical =
+                RequestPath::parse(path).is_ok_and(|canonical| canonical.as_str() == path);
+            if !is_http_method(method) || !is_canonical {
+                return Err(SnapshotError::Probe(format!("{method} {path}")));
+            }
+            let methods = index.0.entry(Box::from(path.as_str())).or_default();
+            methods.push(Box::from(method.as_str()));
         }
-        index.entry(Box::from(path.as_str())).or_default().push(Box::from(method.as_str()));
+        Ok(index)
     }
-    Ok(index)
+
+    pub(crate) fn contain(&self, method: &str, path: &str) -> bool {
+        self.0.get(path).is_some_and(|methods| methods.iter().any(|known| **known == *method))
+    }
 }
 
 fn index_destinations(
