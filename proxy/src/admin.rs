@@ -37,6 +37,8 @@ pub struct Configured {
     pub workload: SocketAddr,
     /// Every inbound listener by its declared port; `""` for the only one.
     pub listeners: BTreeMap<String, SocketAddr>,
+    /// Where health checks come to.
+    pub probes: Option<SocketAddr>,
     /// The local listener of each destination.
     pub outbound: BTreeMap<String, SocketAddr>,
     /// This listener.

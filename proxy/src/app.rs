@@ -13,13 +13,17 @@ use tokio::{
 
 use crate::{
     AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, FlowFeed, Flows,
-    Identities, Live, PolicyFeed, PolicyIntake, PolicyStore, Proxy, Served, Standing, Workload,
+    Identities, Live, PolicyFeed, PolicyIntake, PolicyStore, Probes, Proxy, Served, Standing,
+    Workload,
     args::Args,
     config::{Config, InboundConfig},
     hardening, listen, logging, metrics,
     reproof::Register,
     upstream::Peers,
 };
+
+/// Health checks at once.
+const PROBES: usize = 32;
 
 /// Runs the proxy until SIGTERM or SIGINT, and a drain after it.
 ///
@@ -95,6 +99,12 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         drain: drain.clone(),
     });
     accept_calls(&proxy, (listeners.inbound, listeners.outbound), config.max_connections);
+    if let Some((probed, listener)) = listeners.probes {
+        let (authz, from, drain) = (proxy.authz.clone(), config.probes_from, drain.clone());
+        let workload = Workload::new(probed.workload, drain.clone());
+        let probes = Arc::new(Probes { authz, workload, from, drain });
+        accept_probes(&probes, listener);
+    }
 
     stopped().await?;
     tracing::info!(tasks = drain.tasks(), "draining");
@@ -146,10 +156,19 @@ fn accept_calls(
     }
 }
 
+/// Few at once: a node asks every few seconds.
+fn accept_probes(probes: &Arc<Probes>, listener: TcpListener) {
+    let (probes, drain) = (probes.clone(), &probes.drain);
+    drain.spawn(listen(listener, PROBES, drain.clone(), move |tcp, from| {
+        probes.clone().serve(tcp, from)
+    }));
+}
+
 /// The listeners, bound before anything else starts: a mistake ends the process at once.
 struct Listeners {
     inbound: Vec<(InboundConfig, TcpListener)>,
     outbound: Vec<(Arc<Destination>, TcpListener)>,
+    probes: Option<(InboundConfig, TcpListener)>,
     admin: TcpListener,
 }
 
@@ -160,13 +179,17 @@ impl Listeners {
             inbound.push((*one, bind("--inbound", one.listen).await?));
         }
         let admin = bind("--admin", config.admin).await?;
+        let probes = match config.probes {
+            Some(one) => Some((one, bind("--probes", one.listen).await?)),
+            None => None,
+        };
         let mut outbound = Vec::new();
         for one in &config.outbound {
             let listener = bind("--outbound", SocketAddr::from(([127, 0, 0, 1], one.port))).await?;
             let destination = Destination::new(&one.destination, one.addresses.clone());
             outbound.push((Arc::new(destination), listener));
         }
-        Ok(Self { inbound, outbound, admin })
+        Ok(Self { inbound, outbound, probes, admin })
     }
 
     fn describe(&self, config: &Config) -> anyhow::Result<Configured> {
@@ -184,6 +207,7 @@ impl Listeners {
             inbound: listener.local_addr()?,
             workload: first.workload,
             listeners,
+            probes: self.probes.as_ref().map(|(_, it)| it.local_addr()).transpose()?,
             outbound,
             admin: self.admin.local_addr()?,
             control: config.control.clone(),
@@ -213,8 +237,9 @@ async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 fn announce(configured: &Configured) -> anyhow::Result<()> {
     let outbound = serde_json::to_string(&configured.outbound)?;
     let listeners = serde_json::to_string(&configured.listeners)?;
+    let probes = configured.probes.map(|probes| probes.to_string());
     tracing::info!(
-        inbound = %configured.inbound, listeners, outbound, admin = %configured.admin,
+        inbound = %configured.inbound, listeners, outbound, probes, admin = %configured.admin,
         tls = cellwall_mtls::describe_provider(), version = env!("CARGO_PKG_VERSION"), "listening"
     );
     Ok(())

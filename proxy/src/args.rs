@@ -1,6 +1,9 @@
 //! What the operator typed. The only place that reads flags and the environment.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -34,6 +37,17 @@ pub struct Args {
     /// takes a free one. May be repeated.
     #[arg(long, value_name = "PORT=DESTINATION")]
     pub outbound: Vec<String>,
+
+    /// LISTEN=WORKLOAD: where the node may ask for what the policy lists under `probes`, in plain
+    /// HTTP and without an identity, and the workload's HTTP port on loopback. Only the status is
+    /// handed on. Off by default.
+    #[arg(long, value_name = "LISTEN=WORKLOAD")]
+    pub probes: Option<String>,
+
+    /// Who may ask there besides this host itself: the node's address, as Kubernetes gives it in
+    /// `status.hostIP`. May be repeated.
+    #[arg(long, value_name = "IP", requires = "probes")]
+    pub probes_from: Vec<IpAddr>,
 
     /// Health, metrics and configuration; loopback only.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:15020")]

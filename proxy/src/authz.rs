@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use cellwall_mtls::Peer;
-use cellwall_policy::{Call, Decision, Snapshot, Tls, Verdict};
+use cellwall_policy::{Call, Decision, RequestPath, Snapshot, Tls, Verdict};
+use http::Method;
 
 use crate::{Live, decision_id::DecisionId, live::Watch};
 
@@ -67,9 +68,35 @@ impl Authz {
         Some(snapshot.decide(peer.id(), tls, call, SystemTime::now()))
     }
 
+    /// What the policy of this moment lets anybody on the node ask; `None` for everything else.
+    pub(crate) fn probe(&self, method: &Method, path: &RequestPath<'_>) -> Option<Probe> {
+        let snapshot = self.policy.load()?;
+        let probe = || Probe { method: method.clone(), path: path.as_str().into() };
+        snapshot.is_probe(method.as_str(), path).then(probe)
+    }
+
     /// Resolves after each new policy.
     pub(crate) fn watch(&self) -> Watch {
         self.policy.watch()
+    }
+}
+
+/// Proof that the policy lists this among its `probes`.
+#[derive(Debug)]
+pub struct Probe {
+    method: Method,
+    path: Box<str>,
+}
+
+impl Probe {
+    /// The method.
+    pub(crate) const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The path, canonical.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 }
 

@@ -9,6 +9,7 @@ pub mod hot_path;
 pub mod logging;
 pub mod metrics;
 mod outbound;
+mod probes;
 
 mod admin;
 mod authority;
@@ -38,7 +39,7 @@ mod standing;
 mod upstream;
 
 pub use admin::{Admin, Configured};
-pub use authz::{Authz, Denied, Permit};
+pub use authz::{Authz, Denied, Permit, Probe};
 pub use close::CloseReason;
 pub use decision_id::DecisionId;
 pub use decisions::{DecisionRecord, Decisions};
@@ -54,6 +55,7 @@ pub use logging::AccessLog;
 pub use policy_feed::PolicyFeed;
 pub use policy_intake::PolicyIntake;
 pub use policy_store::{FolderError, PolicyStore};
+pub use probes::Probes;
 pub use reproof::Register;
 pub use route::Destination;
 pub use standing::Standing;

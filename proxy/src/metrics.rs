@@ -48,6 +48,7 @@ fn describe() {
         ("cellwall_connection_bytes_total", "Bytes inside TCP connections."),
         ("cellwall_tls_handshakes_total", "Handshakes, and why those that failed were refused."),
         ("cellwall_reproofs_total", "Connections proved anew by newer certificates, or not."),
+        ("cellwall_probes_total", "Health checks of the node, answered, refused or failed."),
         ("cellwall_svid_rotations_total", "New identity material, accepted or refused."),
         ("cellwall_policy_updates_total", "Policy snapshots, accepted (ack) or refused (nack)."),
         ("cellwall_policy_restores_total", "What a start found on the disk."),
@@ -161,6 +162,11 @@ pub(crate) fn handshake(direction: Direction, took: Duration, result: Result<(),
 pub(crate) fn reproof(direction: Direction, result: &'static str) {
     counter!("cellwall_reproofs_total", "direction" => direction.as_str(), "result" => result)
         .increment(1);
+}
+
+/// Counts a health check.
+pub(crate) fn probe(result: &'static str) {
+    counter!("cellwall_probes_total", "result" => result).increment(1);
 }
 
 /// Counts a connection while it is open.

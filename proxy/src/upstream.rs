@@ -8,7 +8,7 @@ use std::{
 
 use cellwall_mtls::{Alpn, HandshakeError, Refusal, Session};
 use cellwall_policy::Protocol;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::{
     Authz, CloseReason, Drain, Permit,
     authority::Authority,
-    authz::tls,
+    authz::{Probe, tls},
     flow::Direction,
     heard::Heard,
     http::{Body, Conn, Multiplexed, Recycled, SendError, handshake_h1, handshake_h2},
@@ -78,6 +78,22 @@ impl Workload {
             }
             Protocol::Tcp => Err(SendError(CloseReason::RequestAmbiguous)), // AZ-03
         }
+    }
+}
+
+impl Workload {
+    /// Asks for a health check in our own words.
+    pub(crate) async fn probe(&self, probe: &Probe) -> Result<StatusCode, SendError> {
+        let mut request = Request::new(Body::ours(""));
+        *request.method_mut() = probe.method().clone();
+        let path = probe.path().parse().map_err(|_| SendError(CloseReason::PathAmbiguous))?;
+        *request.uri_mut() = path;
+        let agent = HeaderValue::from_static("cellwall-probe");
+        request.headers_mut().insert(header::USER_AGENT, agent);
+        let host = HeaderValue::from_static("localhost");
+        request.headers_mut().insert(header::HOST, host);
+        let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
+        Ok(self.http1.send(request, open).await?.status())
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cellwall_policy::{
     CallDocument, Callers, Condition, GrantDocument, GuardDocument, ListensDocument, Mode, Operand,
-    Protocol, RuleDocument, SnapshotDocument, TlsFact,
+    ProbeDocument, Protocol, RuleDocument, SnapshotDocument, TlsFact,
 };
 use cellwall_testkit::tls::DangerousParty;
 use tokio::{
@@ -214,4 +214,50 @@ async fn each_of_several_listeners_speaks_and_allows_what_is_declared_for_it() {
     town.publish(policy);
     let read = tokio::time::timeout(DEADLINE, stream.read(&mut octet)).await.unwrap();
     assert!(!matches!(read, Ok(1..)), "{read:?}");
+}
+
+#[tokio::test]
+async fn the_node_may_ask_what_the_policy_lists_as_probes_and_nothing_else() {
+    let town = Town::new().await;
+    let (plan, mut policy) = payments();
+    let web = town.bare(plan).await;
+    let workload = web.workload;
+    drop(web.process);
+    let probe =
+        |method: &str, path: &str| ProbeDocument { method: method.into(), path: path.into() };
+    policy.probes = vec![probe("GET", "/livez")];
+    let flags =
+        [format!("--inbound=127.0.0.1:0={workload}"), format!("--probes=127.0.0.1:0={workload}")];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let bare = town.told(payments().0, workload, &flags).await;
+    let probes: std::net::SocketAddr =
+        bare.config().await["probes"].as_str().unwrap().parse().unwrap();
+    let ask = async |call: &str| {
+        let response = cellwall_testkit::client::request(probes, call).await.unwrap();
+        (response.status().as_u16(), response.body().to_vec())
+    };
+    // AZ-01: without a policy there are no probes.
+    assert_eq!(ask("GET /livez").await, (404, Vec::new()));
+    let callee = town.made_ready(bare, "payments", policy).await;
+    assert_eq!(ask("GET /livez").await, (200, Vec::new()));
+    for call in
+        ["POST /livez", "GET /livez?x=1", "GET /livez/", "GET /%6civez/..", "GET /v1/payments/p_1"]
+    {
+        assert_eq!(ask(call).await, (404, Vec::new()), "{call}");
+    }
+    // What reached the workload is the sidecar's own request.
+    let tcp = TcpStream::connect(probes).await.unwrap();
+    let mut connection = cellwall_testkit::client::HttpConnection::over(tcp).await.unwrap();
+    let request = cellwall_testkit::client::build("GET /livez").unwrap();
+    let request =
+        request.header("x-spiffe-id", "spiffe://pay.example/prod/root").header("x-a", "b");
+    let response = connection.send(request.body(Default::default()).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let seen = callee.seen();
+    assert_eq!(seen.len(), 2);
+    let said = format!("{seen:?}");
+    assert!(!said.contains("root") && !said.contains("x-a"), "{said}");
+    let metrics = callee.metrics().await;
+    assert_eq!(metrics.sum("cellwall_probes_total", &[("result", "answered")]), 2.0);
+    assert_eq!(metrics.sum("cellwall_probes_total", &[("result", "refused")]), 6.0);
 }

@@ -1,8 +1,12 @@
 //! What the proxy runs with: [`Args`] checked once, all mistakes reported at once.
 
 use std::{
-    collections::BTreeSet, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
-    sync::Arc, time::Duration,
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
 };
 
 use cellwall_policy::{PolicyKey, is_destination};
@@ -15,6 +19,10 @@ use crate::args::Args;
 pub struct Config {
     /// Where other sidecars connect, and what stands behind.
     pub inbound: Vec<InboundConfig>,
+    /// Where health checks come to, and what stands behind.
+    pub probes: Option<InboundConfig>,
+    /// Who may ask there besides this host.
+    pub probes_from: Vec<IpAddr>,
     /// A local listener for each destination.
     pub outbound: Vec<OutboundConfig>,
     /// The admin listener, on loopback.
@@ -75,6 +83,8 @@ impl TryFrom<Args> for Config {
         for text in &args.inbound {
             inbound.extend(keep(&mut mistakes, parse_inbound(text)));
         }
+        let probes = args.probes.as_deref().map(parse_probes).transpose();
+        let probes = keep(&mut mistakes, probes).flatten();
         keep(&mut mistakes, declared_ports(&inbound));
         keep(&mut mistakes, advertise(&mut inbound, &args));
         let mut outbound = Vec::new();
@@ -93,6 +103,8 @@ impl TryFrom<Args> for Config {
         match (policy_key, spiffe_id) {
             (Some(policy_key), Some(spiffe_id)) if mistakes.is_empty() => Ok(Self {
                 inbound,
+                probes,
+                probes_from: args.probes_from,
                 outbound,
                 admin: args.admin,
                 control: args.control,
@@ -127,6 +139,14 @@ fn parse_inbound(text: &str) -> Result<InboundConfig, String> {
         return Err(format!("--inbound {text}: the workload must listen on loopback"));
     }
     Ok(InboundConfig { port, listen, workload, advertise: None })
+}
+
+fn parse_probes(text: &str) -> Result<InboundConfig, String> {
+    match parse_inbound(text) {
+        Ok(config) if config.port.is_none() => Ok(config),
+        Ok(_) => Err(format!("--probes {text}: not LISTEN=WORKLOAD, both IP:PORT")),
+        Err(mistake) => Err(mistake.replace("--inbound", "--probes")),
+    }
 }
 
 fn declared_port(text: &str) -> Option<u16> {
