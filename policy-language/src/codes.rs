@@ -28,15 +28,24 @@ pub(crate) enum Code {
     WideEntry,
     SameSelectors,
     UnknownDecider,
+    BadForeignIdentity,
     BadCall,
     BadQuestion,
     ProtocolMismatch,
     BadListener,
+    BadCondition,
     AmbiguousTemplates,
     Shadowed,
     DuplicateRule,
+    GrantTooLong,
+    Isolated,
     GuardsNobody,
+    ConstantCondition,
     NoReason,
+    ReviewPassed,
+    NoOwner,
+    NotApproved,
+    GrantOver,
 }
 
 /// What there is to know about a code.
@@ -79,15 +88,24 @@ impl Code {
             Self::WideEntry => "CW0113",
             Self::SameSelectors => "CW0114",
             Self::UnknownDecider => "CW0115",
+            Self::BadForeignIdentity => "CW0116",
             Self::BadCall => "CW0201",
             Self::BadQuestion => "CW0202",
             Self::ProtocolMismatch => "CW0203",
             Self::BadListener => "CW0204",
+            Self::BadCondition => "CW0206",
             Self::AmbiguousTemplates => "CW0207",
             Self::Shadowed => "CW0301",
             Self::DuplicateRule => "CW0302",
-            Self::GuardsNobody => "CW0303",
+            Self::GrantTooLong => "CW0303",
+            Self::Isolated => "CW0304",
+            Self::GuardsNobody => "CW0305",
+            Self::ConstantCondition => "CW0307",
             Self::NoReason => "CW0401",
+            Self::ReviewPassed => "CW0402",
+            Self::NoOwner => "CW0403",
+            Self::NotApproved => "CW0404",
+            Self::GrantOver => "CW0405",
         }
     }
 }
@@ -133,11 +151,9 @@ pub const CODE_PAGES: &[CodePage] = &[
     CodePage {
         code: "CW0006",
         title: "a key that this release does not know yet",
-        text: "The language has this key, but this release cannot enforce what it says: `when`, \
-               `grants`, `probes`, `approvals`, `operators`, `limits`, `owner`, `review_by`, \
-               `across`, `never`, `rate`, `factors`, `idempotent`, `external`, `headers`, `at`, and \
-               `calls` and `mode` of a guard. A condition that is not enforced must not be written \
-               down as if it were, so the file is refused.",
+        text: "The language has this key, but this release cannot enforce what it says: `external`, \
+               `factors`, `headers`, `idempotent` and `rate`. A condition that is not enforced must \
+               not be written down as if it were, so the file is refused.",
     },
     CodePage {
         code: "CW0007",
@@ -154,27 +170,32 @@ pub const CODE_PAGES: &[CodePage] = &[
     CodePage {
         code: "CW0009",
         title: "a key at the wrong place",
-        text: "`identity` and `include` belong in cellwall.yaml only. A rule has either `role`, or `to` \
-               and `allow`, never both.",
+        text: "`identity`, `include`, `probes`, `limits`, `approvals`, `operators` and `never` hold \
+               for the whole policy and belong in cellwall.yaml only. A rule has either `role`, or \
+               `to` and `allow`, never both. `starts`, `expires` and `approved_by` belong to a \
+               grant, `except` and `mode` to a guard, `across` to a rule or a grant.",
     },
     CodePage {
         code: "CW0010",
         title: "more than a policy may hold",
-        text: "Limits keep a policy quick to load everywhere: 1 MiB a file, 512 files, 10,000 rules \
-               and as many guards, 100,000 identities, 1,024 path templates for one callee.",
+        text: "Limits keep a policy quick to load everywhere: 1 MiB a file, 512 files, 100,000 \
+               rules and grants, 10,000 guards, 100,000 workloads and as many identities; for one \
+               callee 10,000 rules and grants, as many guards, and 1,024 path templates.",
     },
     CodePage {
         code: "CW0101",
         title: "a name is used twice",
-        text: "Workloads, segments, roles, rules and guards each have one name in all files: logs, \
-               metrics and tests refer to them by it.",
+        text: "Workloads, segments, roles, rules, grants, guards and invariants each have one name \
+               in all files: logs, metrics and tests refer to them by it. A rule and a grant may \
+               share one, since a grant is called `grant/NAME`.",
     },
     CodePage {
         code: "CW0102",
         title: "not a name",
-        text: "A name is 1 to 63 characters of `a-z`, `0-9` and `-`, neither beginning nor ending with \
-               `-`. `any` is a selector and so no workload's name. Names become SPIFFE path segments \
-               and metric labels as they are.",
+        text: "A name is 1 to 63 characters of `a-z`, `0-9` and `-`, neither beginning nor ending \
+               with `-`; a grant's may have `A-Z` too, as tickets do. `any` is a selector and so no \
+               workload's name. Names become SPIFFE path segments and metric labels as they are. \
+               People are named by their mail address, groups of operators as `group/NAME`.",
     },
     CodePage {
         code: "CW0103",
@@ -194,9 +215,13 @@ pub const CODE_PAGES: &[CodePage] = &[
     },
     CodePage {
         code: "CW0106",
-        title: "unknown label",
-        text: "A selector `{label: value}` needs at least one workload that declares this label with \
-               this value, so that a typing error cannot select nobody without a word.",
+        title: "unknown label, attribute or variable",
+        text: "A selector `{label: value}` needs at least one workload that declares this label \
+               with this value, so that a typing error cannot select nobody without a word. So does \
+               a condition: `caller.NAME` and `callee.NAME` are `workload`, `segment`, a variable \
+               of `identity` or a label that some workload has, `tls.NAME` is `version` or `group`, \
+               and a text beside one must be a value that it can have. `across` names variables of \
+               `identity`.",
     },
     CodePage {
         code: "CW0107",
@@ -257,12 +282,21 @@ pub const CODE_PAGES: &[CodePage] = &[
         text: "`by` is the name of a rule, `guard/NAME`, `boundary/VARIABLE` or `default`.",
     },
     CodePage {
+        code: "CW0116",
+        title: "an ID of another trust domain that cannot stand here",
+        text: "A whole `spiffe://` ID names a caller of another trust domain. It has none of our \
+               environments, so a rule or grant lets it in only with `across` for every variable of \
+               `identity`. Guards may name one left of the arrow and in `except`. It is never \
+               called, and an ID of our own trust domain is written as the workload's name.",
+    },
+    CodePage {
         code: "CW0201",
         title: "not a call",
-        text: "A call is exactly one of `http: METHOD[,METHOD] /path/{id}`, `grpc: pkg.Service/Method` \
-               (or `pkg.Service/*`) and `tcp: PORT`. In a path, `{name}` is one whole segment and \
-               `{name...}`, last, is one or more. Templates are canonical: no escapes of unreserved \
-               characters, no dot segments, no `;`. `/a/` is not `/a`.",
+        text: "A call is exactly one of `http: METHOD[,METHOD] /path/{id}`, `grpc: \
+               pkg.Service/Method` (or `pkg.Service/*`) and `tcp: PORT`. In a path, `{name}` is one \
+               whole segment and `{name...}`, last, is one or more. Templates are canonical: no \
+               escapes of unreserved characters, no dot segments, no `;`. `/a/` is not `/a`. A \
+               probe is one method and one path without parameters.",
     },
     CodePage {
         code: "CW0202",
@@ -274,14 +308,23 @@ pub const CODE_PAGES: &[CodePage] = &[
     CodePage {
         code: "CW0203",
         title: "a call in another protocol, or to another port, than the callee listens",
-        text: "Protocols are declared under `listens`, never guessed. A call that the callee can never \
-               receive is a mistake in the rule, the role or the listener.",
+        text: "Protocols are declared under `listens`, never guessed. A call that the callee can \
+               never receive is a mistake in the rule, the role or the listener. Every callee of a \
+               rule must be able to receive each of its calls; of a guard's callees at least one.",
     },
     CodePage {
         code: "CW0204",
         title: "not a listener",
-        text: "`listens` is exactly one of `{http: PORT}`, `{grpc: PORT}` and `{tcp: PORT}` with a port \
-               from 1 to 65535. This release knows one listener per workload.",
+        text: "`listens` is `{http: PORT}`, `{grpc: PORT}` or `{tcp: PORT}` with a port from 1 to \
+               65535, or a list of these, each port once.",
+    },
+    CodePage {
+        code: "CW0206",
+        title: "not a condition",
+        text: "`when` compares attributes with texts in quotes or with each other: `==`, `!=`, `in \
+               [...]`, joined by `&&`, `||`, `!(...)` and parentheses. There are no numbers, no \
+               patterns and no functions. Facts of the connection (`tls.*`) are compared with texts \
+               only. A condition has at most 4,096 bytes, 1,024 parts and 32 levels.",
     },
     CodePage {
         code: "CW0207",
@@ -296,25 +339,70 @@ pub const CODE_PAGES: &[CodePage] = &[
     CodePage {
         code: "CW0301",
         title: "a rule that guards deny whole",
-        text: "Every caller of the rule is denied by a guard first, so it allows nothing. Remove the \
-               rule, or make the callers an `except` of the guard.",
+        text: "Every call that the rule or grant allows is denied by a guard first, so it allows \
+               nothing. Remove the rule, or make its callers an `except` of the guard. Guards with \
+               `when` and guards in `audit` do not count.",
     },
     CodePage {
         code: "CW0302",
         title: "a rule that says what another says",
-        text: "Both rules allow the same callers the same calls. Decisions name the first by name; \
-               remove one, or tests and logs will surprise.",
+        text: "Both rules allow the same callers the same calls under the same condition. Decisions \
+               name the first by name; remove one, or tests and logs will surprise.",
     },
     CodePage {
         code: "CW0303",
+        title: "a grant that lasts too long, or not at all",
+        text: "A grant lasts from `starts` to `expires`, at most `limits.grant_max`, which is 8h if \
+               not given. What is needed longer is a rule, and reviewed as one.",
+    },
+    CodePage {
+        code: "CW0304",
+        title: "a segment that nothing leads to or from",
+        text: "Nobody may call the members of the segment, and they may call nobody. Either a rule \
+               is missing, or the workloads are no longer used.",
+    },
+    CodePage {
+        code: "CW0305",
         title: "a guard that denies nobody",
-        text: "Everyone whom the guard names is also an exception of it.",
+        text: "Everyone whom the guard names is also an exception of it, or it points at nobody.",
+    },
+    CodePage {
+        code: "CW0307",
+        title: "a condition that makes no difference",
+        text: "The condition holds for everybody whom the statement is about, or for nobody: it \
+               compares two texts, or labels that all of them share. Leave `when` out, or write \
+               what was meant.",
     },
     CodePage {
         code: "CW0401",
         title: "no reason",
         text: "Rules and guards have a `why`: PCI DSS 1.2.5 asks for the business need of each \
                connection, and the next reader does too.",
+    },
+    CodePage {
+        code: "CW0402",
+        title: "the day of review has passed",
+        text: "`review_by` is the last day on which the statements count as looked at (PCI DSS \
+               1.2.7: every six months). Look at them and write a new day. Nothing closes by \
+               itself.",
+    },
+    CodePage {
+        code: "CW0403",
+        title: "nobody owns it",
+        text: "Other statements of this policy have an `owner`, and this one has none: neither its \
+               own nor its file's. Somebody must answer when it is reviewed.",
+    },
+    CodePage {
+        code: "CW0404",
+        title: "a grant without two approvals",
+        text: "`approved_by` of a grant lists at least two different people. One person in two \
+               spellings is one person.",
+    },
+    CodePage {
+        code: "CW0405",
+        title: "a grant that is over",
+        text: "The grant allows nothing any more: the sidecars ended it by their own clocks. Remove \
+               it; the history of the files keeps it.",
     },
 ];
 
@@ -330,7 +418,7 @@ mod tests {
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(pages, sorted);
-        assert_eq!(pages.len(), 34);
+        assert_eq!(pages.len(), 43);
         for code in [Code::Syntax, Code::UnknownWorkload, Code::NoReason] {
             assert_eq!(code_page(code.as_str()).map(|page| page.code), Some(code.as_str()));
         }

@@ -4,11 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Sources,
-    codes::Code,
-    place::{FileNumber, Place},
-};
+pub(crate) use crate::place::Files;
+use crate::{codes::Code, place::Place};
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -83,10 +80,6 @@ pub(crate) struct Problem {
 #[derive(Debug, Default)]
 pub(crate) struct Problems(Vec<Problem>);
 
-/// The texts of all files, by number.
-#[derive(Debug)]
-pub(crate) struct Files<'a>(pub(crate) Vec<(&'a str, &'a str)>);
-
 impl Findings {
     /// How many are errors.
     pub fn errors(&self) -> usize {
@@ -153,8 +146,8 @@ impl Problems {
         self.0.push(problem);
     }
 
-    pub(crate) fn errors(&self) -> usize {
-        self.0.iter().filter(|problem| problem.severity == Severity::Error).count()
+    pub(crate) fn has_errors(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -187,80 +180,5 @@ impl Problem {
             help: self.help,
             related: related.collect(),
         }
-    }
-}
-
-/// A place as people count.
-struct Position {
-    file: String,
-    line: usize,
-    column: usize,
-    end: usize,
-}
-
-impl<'a> Files<'a> {
-    /// The files of `sources`, the root first.
-    pub(crate) fn of(sources: &'a Sources) -> Self {
-        let pair = |(name, text): (&'a String, &'a String)| (name.as_str(), text.as_str());
-        let root = sources.files.get_key_value(&sources.root).map(pair);
-        let rest = sources.files.iter().filter(|(name, _)| **name != sources.root).map(pair);
-        Self(root.into_iter().chain(rest).collect())
-    }
-
-    /// The text of a place.
-    pub(crate) fn text(&self, place: Place) -> Option<&'a str> {
-        let (_, text) = self.0.get(place.file.0)?;
-        text.get(place.start..place.start.checked_add(place.length)?)
-    }
-
-    /// What stands from a place on.
-    pub(crate) fn rest(&self, place: Place) -> Option<&'a str> {
-        self.all(place.file)?.get(place.start..)
-    }
-
-    /// A whole file.
-    pub(crate) fn all(&self, file: FileNumber) -> Option<&'a str> {
-        self.0.get(file.0).map(|(_, text)| *text)
-    }
-
-    /// Where the line of the list's item begins that has a value at `place`, and its indentation;
-    /// `None` for a list on one line.
-    pub(crate) fn item(&self, place: Place) -> Option<(usize, &'a str)> {
-        let mut before = self.all(place.file)?.get(..place.start)?;
-        let mut inner = usize::MAX;
-        // The first key may stand on a line above.
-        loop {
-            let start = before.rfind('\n').map_or(0, |at| at + 1);
-            let line = before.get(start..)?;
-            let indent = line.len() - line.trim_start_matches(' ').len();
-            let rest = line.get(indent..)?;
-            if rest.starts_with("- ") && indent < inner {
-                return Some((start, line.get(..indent)?));
-            }
-            if !rest.is_empty() && !rest.starts_with('#') {
-                inner = inner.min(indent);
-            }
-            before = before.get(..start.checked_sub(1)?)?;
-        }
-    }
-
-    pub(crate) fn name(&self, file: FileNumber) -> &'a str {
-        self.0.get(file.0).map_or("", |(name, _)| *name)
-    }
-
-    /// The file and line of a place.
-    pub(crate) fn line(&self, place: Place) -> (String, usize) {
-        let position = self.position(place);
-        (position.file, position.line)
-    }
-
-    fn position(&self, place: Place) -> Position {
-        let (name, text) = self.0.get(place.file.0).copied().unwrap_or(("", ""));
-        let before = text.get(..place.start).unwrap_or(text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.chars().rev().take_while(|char| *char != '\n').count() + 1;
-        let meant = self.text(place).unwrap_or_default();
-        let length = meant.split('\n').next().map_or(0, |line| line.trim_end().chars().count());
-        Position { file: name.to_owned(), line, column, end: column + length.max(1) }
     }
 }

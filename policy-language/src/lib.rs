@@ -9,6 +9,7 @@ mod check;
 mod codes;
 mod compile;
 mod condition;
+mod due;
 mod explain;
 mod finding;
 mod instant;

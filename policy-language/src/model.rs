@@ -13,6 +13,7 @@ use crate::{
     Findings,
     compile::Index,
     condition::Condition,
+    due::Deadline,
     place::Place,
     question::Question,
     syntax::{CallItem, Listener},
@@ -39,6 +40,7 @@ pub struct PolicySet {
     pub(crate) index: Index,
     pub(crate) tests: Vec<Test>,
     pub(crate) entries: Vec<Entry>,
+    pub(crate) deadlines: Vec<Deadline>,
     pub(crate) warnings: Findings,
     pub(crate) summary: Summary,
 }
@@ -57,6 +59,15 @@ pub(crate) struct Workload {
     pub(crate) labels: BTreeMap<String, String>,
     /// The segment's number; 0 after a mistake.
     pub(crate) segment: usize,
+}
+
+/// A label, and who has it.
+#[derive(Debug)]
+pub(crate) struct Label {
+    /// Where it is declared first.
+    pub(crate) place: Place,
+    /// The workloads by value.
+    pub(crate) values: BTreeMap<String, BTreeSet<WorkloadNumber>>,
 }
 
 /// A segment.
@@ -251,18 +262,6 @@ impl Members {
             Self::Any => true,
             Self::Some(members) => members.contains(&workload),
         }
-    }
-}
-
-impl Guard {
-    /// Whether it keeps `caller` out of `callee` whatever is called, and on whatever condition.
-    pub(crate) fn always_denies(&self, caller: WorkloadNumber, callee: WorkloadNumber) -> bool {
-        self.calls.is_empty()
-            && self.when.is_none()
-            && self.mode.is_enforce()
-            && self.to.members.contain(callee)
-            && self.from.members.contain(caller)
-            && !self.except.contains(&caller)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use cellwall_policy::{CallDocument, Mode, ProbeDocument, Protocol, Verdict};
 
 use crate::{
-    model::{Governance, Stewardship, Through},
+    model::{Approval, Governance, Stewardship, Through},
     place::Place,
 };
 
@@ -29,7 +29,9 @@ pub(crate) struct Documents {
     pub(crate) guards: Vec<GuardItem>,
     pub(crate) never: Vec<NeverItem>,
     pub(crate) probes: Vec<(Place, ProbeDocument)>,
+    /// Without its approvals.
     pub(crate) governance: Governance,
+    pub(crate) approvals: Vec<(Text, Approval)>,
     pub(crate) tests: Vec<TestItem>,
 }
 

@@ -8,7 +8,7 @@ use super::Checker;
 use crate::{
     codes::Code,
     finding::Problem,
-    model::{Workload, WorkloadNumber},
+    model::{Label, Workload, WorkloadNumber},
     place::Place,
     syntax::{Text, WorkloadItem},
 };
@@ -38,6 +38,14 @@ impl Checker<'_> {
                 && let Some(other) = self.parts.by_shape.insert(shape.clone(), number)
             {
                 self.same_identity(item, other);
+            }
+            for (label, value) in &item.labels {
+                let label = self
+                    .parts
+                    .labels
+                    .entry(label.value.clone())
+                    .or_insert_with(|| Label { place: label.place, values: BTreeMap::new() });
+                label.values.entry(value.value.clone()).or_default().insert(number);
             }
             let text = |text: &Text| text.value.clone();
             self.parts.workloads.push(Workload {

@@ -1,9 +1,16 @@
 //! From what the files say to a policy set: names looked up, contradictions found.
 
+mod alike;
+mod calls;
+mod compiles;
+mod conditions;
 mod entries;
+mod governance;
+mod guards;
 mod identities;
 mod logic;
 mod names;
+mod outsiders;
 mod questions;
 mod rules;
 mod templates;
@@ -16,19 +23,27 @@ use crate::{
     Findings, PolicySet, Sources,
     codes::Code,
     compile::Index,
+    due::Deadline,
     finding::{Files, Problem, Problems},
     model::{
-        Entry, Governance, Grant, Guard, Never, Rule, Segment, Summary, Test, Workload,
+        Entry, Governance, Grant, Guard, Label, Never, Rule, Segment, Summary, Test, Workload,
         WorkloadNumber,
     },
     place::{FileNumber, Place},
     read,
     sources::{MAX_FILES, is_pattern, matches_pattern},
-    syntax::{Documents, RoleItem},
+    suggest::nearest,
+    syntax::{Documents, RoleItem, Text},
 };
 
-/// The most rules, and the most guards, of one set (AZ-07).
-const MAX_RULES: usize = 10_000;
+/// The most rules and grants of one set (AZ-07).
+const MAX_RULES: usize = 100_000;
+/// The most guards of one set (AZ-07).
+const MAX_GUARDS: usize = 10_000;
+/// The most workloads of one set (AZ-07).
+const MAX_WORKLOADS: usize = 100_000;
+/// How many misspelt names are compared with all others.
+const MAX_SUGGESTIONS: usize = 200;
 
 /// What one run found out about a set of documents.
 #[derive(Debug)]
@@ -58,7 +73,8 @@ pub fn check(sources: &Sources) -> Checked {
     checker.all(&documents);
     let parts = checker.parts;
     let findings = problems.into_findings(&files);
-    let set = (findings.errors() == 0).then(|| parts.into_set(&findings, summary)).flatten();
+    let set = (findings.errors() == 0).then(|| parts.into_set(&files, &findings, summary));
+    let set = set.flatten();
     Checked { summary, findings, set }
 }
 
@@ -74,7 +90,7 @@ pub fn load(sources: &Sources) -> Result<PolicySet, Findings> {
 
 fn summary(documents: &Documents, files: &Files<'_>) -> Summary {
     Summary {
-        files: files.0.len(),
+        files: files.len(),
         workloads: documents.workloads.len(),
         segments: documents.segments.len(),
         rules: documents.rules.len(),
@@ -89,6 +105,7 @@ fn summary(documents: &Documents, files: &Files<'_>) -> Summary {
 struct Parts {
     template: Option<IdentityTemplate>,
     workloads: Vec<Workload>,
+    labels: BTreeMap<String, Label>,
     by_name: BTreeMap<String, WorkloadNumber>,
     by_shape: BTreeMap<Shape, WorkloadNumber>,
     segments: Vec<Segment>,
@@ -99,6 +116,7 @@ struct Parts {
     never: Vec<Never>,
     probes: Vec<ProbeDocument>,
     governance: Governance,
+    index: Index,
     tests: Vec<Test>,
     entries: Vec<Entry>,
 }
@@ -107,11 +125,13 @@ struct Checker<'a> {
     files: &'a Files<'a>,
     problems: &'a mut Problems,
     parts: Parts,
+    /// How many misspelt names have been compared with all others.
+    suggestions: usize,
 }
 
 impl<'a> Checker<'a> {
     fn new(files: &'a Files<'a>, problems: &'a mut Problems) -> Self {
-        Self { files, problems, parts: Parts::default() }
+        Self { files, problems, parts: Parts::default(), suggestions: 0 }
     }
 
     fn all(&mut self, documents: &Documents) {
@@ -122,21 +142,26 @@ impl<'a> Checker<'a> {
         self.entries(&documents.workloads);
         let roles = self.roles(&documents.roles);
         self.rules(&documents.rules, &roles);
+        self.grants(documents, &roles);
         self.guards(&documents.guards);
+        self.governance(documents);
+        let Parts { rules, grants, guards, .. } = &self.parts;
+        self.parts.index = Index::new(rules, grants, guards);
         self.templates();
         // What could not be read must not look like a contradiction.
         if unread == 0 {
             self.logic();
+            self.owners(documents);
             self.tests(documents);
         }
-        if self.problems.errors() == 0 {
+        if !self.problems.has_errors() {
             self.compiles();
         }
     }
 
     /// `include` and the files must fit each other.
     fn files(&mut self, documents: &Documents) {
-        let names: Vec<_> = self.files.0.iter().skip(1).map(|(name, _)| *name).collect();
+        let names: Vec<_> = self.files.iter().skip(1).map(|(_, file)| file.name).collect();
         if names.len() >= MAX_FILES {
             let place = Place::new(FileNumber(0), 0, 0);
             self.problems.push(Problem::error(Code::TooMuch, place, "too many files"));
@@ -159,21 +184,55 @@ impl<'a> Checker<'a> {
                 self.problems.push(Problem::error(Code::Include, place, message));
             }
         }
-        for (count, what) in [(documents.rules.len(), "rules"), (documents.guards.len(), "guards")]
-        {
-            if count > MAX_RULES {
-                let place = Place::new(FileNumber(0), 0, 0);
-                let message = format!("more than {MAX_RULES} {what}");
-                self.problems.push(Problem::error(Code::TooMuch, place, message));
+        self.counts(documents);
+    }
+
+    /// AZ-07
+    fn counts(&mut self, documents: &Documents) {
+        let Documents { workloads, rules, grants, guards, .. } = documents;
+        let allows = rules.iter().chain(grants.iter().map(|grant| &grant.rule));
+        for (most, what, beyond) in [
+            (MAX_WORKLOADS, "workloads", workloads.get(MAX_WORKLOADS).map(|item| &item.name)),
+            (MAX_RULES, "rules and grants", allows.map(|item| &item.name).nth(MAX_RULES)),
+            (MAX_GUARDS, "guards", guards.get(MAX_GUARDS).map(|item| &item.name)),
+        ] {
+            if let Some(name) = beyond {
+                let message = format!("more than {most} {what}");
+                let problem = Problem::error(Code::TooMuch, name.place, message)
+                    .label("the first one too many");
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    /// Notes each name that two things of one kind have.
+    fn unique<'t>(&mut self, kind: &str, names: impl Iterator<Item = &'t Text>) {
+        let mut places: BTreeMap<&str, Place> = BTreeMap::new();
+        for name in names.filter(|name| !name.value.is_empty()) {
+            match places.get(name.value.as_str()) {
+                Some(first) => self.twice(kind, name, *first),
+                None => {
+                    places.insert(&name.value, name.place);
+                }
             }
         }
     }
 
     /// Notes a name that two things of one kind have.
-    fn twice(&mut self, kind: &str, name: &crate::syntax::Text, first: Place) {
+    fn twice(&mut self, kind: &str, name: &Text, first: Place) {
         let message = format!("two {kind}s are called `{}`", name.value);
         let problem = Problem::error(Code::DuplicateName, name.place, message);
         self.problems.push(problem.related(first, "the other one"));
+    }
+
+    /// The name that was probably meant. Where very many are misspelt, only for the first ones.
+    fn meant<'n>(
+        suggestions: &mut usize,
+        misspelt: &str,
+        names: impl Iterator<Item = &'n String>,
+    ) -> Option<&'n str> {
+        *suggestions += 1;
+        (*suggestions <= MAX_SUGGESTIONS).then(|| nearest(misspelt, names.map(String::as_str)))?
     }
 
     fn roles<'d>(&mut self, items: &'d [RoleItem]) -> BTreeMap<&'d str, &'d RoleItem> {
@@ -188,7 +247,7 @@ impl<'a> Checker<'a> {
             if let Some(to) = &item.to
                 && let Some(callee) = self.workload(to)
             {
-                self.protocols(&[callee].into(), &item.can);
+                self.receivable(&[callee].into(), &item.can);
             }
         }
         roles
@@ -196,10 +255,16 @@ impl<'a> Checker<'a> {
 }
 
 impl Parts {
-    fn into_set(self, findings: &Findings, summary: Summary) -> Option<PolicySet> {
+    fn into_set(
+        self,
+        files: &Files<'_>,
+        findings: &Findings,
+        summary: Summary,
+    ) -> Option<PolicySet> {
         Some(PolicySet {
+            deadlines: Deadline::all(files, &self.rules, &self.grants, &self.guards),
             template: self.template?,
-            index: Index::new(&self.rules, &self.grants, &self.guards),
+            index: self.index,
             workloads: self.workloads,
             by_name: self.by_name,
             by_shape: self.by_shape,

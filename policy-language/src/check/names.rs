@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Checker;
+use super::{Checker, outsiders::Outsiders};
 use crate::{
     codes::Code,
     finding::Problem,
     model::{Members, Segment, Who, WorkloadNumber},
     read::describe,
-    suggest::nearest,
     syntax::{Pick, SegmentItem, Selector, SelectorKind, Text},
 };
 
@@ -55,27 +54,38 @@ impl Checker<'_> {
         if let Some(number) = self.parts.by_name.get(&name.value) {
             return Some(*number);
         }
-        let names = self.parts.by_name.keys().map(String::as_str);
+        let names = self.parts.by_name.keys();
         let message = format!("unknown workload `{}`", name.value);
         let problem = Problem::error(Code::UnknownWorkload, name.place, message)
             .label("not in `workloads`")
-            .suggest(nearest(&name.value, names));
+            .suggest(Self::meant(&mut self.suggestions, &name.value, names));
         self.problems.push(problem);
         None
     }
 
     /// Looks a selector up. `None` after a mistake in it.
-    pub(super) fn who(&mut self, selector: &Selector) -> Option<Who> {
+    pub(super) fn who(&mut self, selector: &Selector, outsiders: Outsiders) -> Option<Who> {
+        let mut foreign = BTreeSet::new();
         let members = match &selector.kind {
             SelectorKind::Any => Members::Any,
             SelectorKind::List(picks) => {
                 let mut members = BTreeSet::new();
                 let mut whole = true;
                 for pick in picks {
-                    match self.pick(pick) {
-                        Some(picked) => members.extend(picked),
-                        None => whole = false,
-                    }
+                    whole &= match pick {
+                        Pick::Workload(name) => {
+                            let number = self.workload(name);
+                            members.extend(number);
+                            number.is_some()
+                        }
+                        Pick::Segment(name) => self.segment(name, &mut members).is_some(),
+                        Pick::Foreign(text) => {
+                            let id = self.outsider(text, outsiders);
+                            let known = id.is_some();
+                            foreign.extend(id);
+                            known
+                        }
+                    };
                 }
                 if !whole {
                     return None;
@@ -84,7 +94,7 @@ impl Checker<'_> {
             }
             SelectorKind::Labels(labels) => Members::Some(self.labelled(labels)?),
         };
-        Some(Who { members, foreign: BTreeSet::new(), text: describe(selector) })
+        Some(Who { members, foreign, text: describe(selector) })
     }
 
     /// The members of a selector, `any` spelled out.
@@ -95,20 +105,21 @@ impl Checker<'_> {
         }
     }
 
-    fn pick(&mut self, pick: &Pick) -> Option<BTreeSet<WorkloadNumber>> {
-        let name = match pick {
-            Pick::Workload(name) => return self.workload(name).map(|number| [number].into()),
-            Pick::Segment(name) => name,
-            Pick::Foreign(_) => return Some(BTreeSet::new()),
-        };
-        if let Some(members) = self.parts.members.get(&name.value) {
-            return Some(members.clone());
+    /// Adds the members of a segment.
+    pub(super) fn segment(
+        &mut self,
+        name: &Text,
+        members: &mut BTreeSet<WorkloadNumber>,
+    ) -> Option<()> {
+        if let Some(more) = self.parts.members.get(&name.value) {
+            members.extend(more);
+            return Some(());
         }
-        let names = self.parts.members.keys().map(String::as_str);
+        let names = self.parts.members.keys();
         let message = format!("unknown segment `{}`", name.value);
         let problem =
             Problem::error(Code::UnknownSegment, name.place, message).label("not in `segments`");
-        let problem = match nearest(&name.value, names) {
+        let problem = match Self::meant(&mut self.suggestions, &name.value, names) {
             Some(near) => problem.help(format!("did you mean `segment/{near}`?")),
             None => problem,
         };
@@ -118,45 +129,37 @@ impl Checker<'_> {
 
     /// The workloads that have all of these labels.
     fn labelled(&mut self, wanted: &[(Text, Text)]) -> Option<BTreeSet<WorkloadNumber>> {
-        let mut known = true;
+        let mut problems = Vec::new();
+        let mut members: Option<BTreeSet<WorkloadNumber>> = None;
         for (label, value) in wanted {
-            let declared = self.parts.workloads.iter().flat_map(|workload| &workload.labels);
-            let names: Vec<&str> = declared.clone().map(|(name, _)| name.as_str()).collect();
-            let values: Vec<&str> = declared
-                .filter(|(name, _)| **name == label.value)
-                .map(|(_, value)| value.as_str())
-                .collect();
-            let problem = if values.is_empty() {
+            let Some(known) = self.parts.labels.get(&label.value) else {
+                let names = self.parts.labels.keys();
                 let message = format!("no workload has a label `{}`", label.value);
-                Problem::error(Code::UnknownLabel, label.place, message)
-                    .suggest(nearest(&label.value, names))
-            } else if values.contains(&value.value.as_str()) {
+                let near = Self::meant(&mut self.suggestions, &label.value, names);
+                let problem = Problem::error(Code::UnknownLabel, label.place, message);
+                problems.push(problem.suggest(near));
                 continue;
-            } else {
-                let message = format!("no workload has `{}: {}`", label.value, value.value);
-                Problem::error(Code::UnknownLabel, value.place, message)
-                    .suggest(nearest(&value.value, values))
             };
-            self.problems.push(problem);
-            known = false;
+            let Some(having) = known.values.get(&value.value) else {
+                let names = known.values.keys();
+                let message = format!("no workload has `{}: {}`", label.value, value.value);
+                let near = Self::meant(&mut self.suggestions, &value.value, names);
+                let problem = Problem::error(Code::UnknownLabel, value.place, message);
+                problems.push(problem.suggest(near));
+                continue;
+            };
+            members = Some(match members {
+                Some(members) => members.intersection(having).copied().collect(),
+                None => having.clone(),
+            });
         }
-        let has = |labels: &BTreeMap<String, String>| {
-            wanted.iter().all(|(label, value)| labels.get(&label.value) == Some(&value.value))
-        };
-        let members: BTreeSet<_> = self
-            .parts
-            .workloads
-            .iter()
-            .enumerate()
-            .filter(|(_, workload)| has(&workload.labels))
-            .map(|(number, _)| WorkloadNumber(number))
-            .collect();
-        if known && members.is_empty() {
+        if problems.is_empty() && members.as_ref().is_none_or(BTreeSet::is_empty) {
             let place = wanted.first().map(|(label, _)| label.place)?;
             let message = "no workload has all of these labels";
-            self.problems.push(Problem::error(Code::UnknownLabel, place, message));
-            return None;
+            problems.push(Problem::error(Code::UnknownLabel, place, message));
         }
-        known.then_some(members)
+        let whole = problems.is_empty();
+        problems.into_iter().for_each(|problem| self.problems.push(problem));
+        members.filter(|_| whole)
     }
 }

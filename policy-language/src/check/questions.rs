@@ -2,17 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use cellwall_policy::{Protocol, Snapshot};
+use cellwall_policy::Protocol;
 
-use super::{Checker, Parts};
+use super::Checker;
 use crate::{
     codes::Code,
-    compile::{Compiler, Index},
     finding::Problem,
     model::{Test, WorkloadNumber},
-    place::Place,
     question::{self, Asked, Question, Side},
-    suggest::nearest,
     syntax::{Documents, Text},
 };
 
@@ -38,10 +35,10 @@ impl Checker<'_> {
                 self.decider(by, &deciders);
             }
             if self.problems.len() == before {
-                let (file, line) = self.files.line(item.call.place);
+                let at = self.files.position(item.call.place);
                 self.parts.tests.push(Test {
-                    file,
-                    line,
+                    file: at.file,
+                    line: at.line,
                     expect: item.expect,
                     text: item.call.value.clone(),
                     question,
@@ -71,81 +68,38 @@ impl Checker<'_> {
 
     /// A connection to another port never reaches this workload's sidecar.
     fn port(&mut self, call: &Text, question: &Question, callee: WorkloadNumber) {
-        let listens =
-            self.parts.workloads.get(callee.0).and_then(|workload| workload.listens.first());
-        if let (Asked::Tcp { port }, Some(listens)) = (&question.call, listens)
-            && listens.protocol == Protocol::Tcp
-            && listens.port != *port
-        {
-            let place = self.inside(call, &question.call_range);
-            let message = format!("port {port} is not the declared port");
-            let problem = Problem::error(Code::ProtocolMismatch, place, message)
-                .help(format!("use `tcp:{}`", listens.port))
-                .related(listens.place, "declared here");
-            self.problems.push(problem);
-        }
+        let Asked::Tcp { port } = question.call else { return };
+        let Some(callee) = self.parts.workloads.get(callee.0) else { return };
+        let tcp: Vec<_> = callee.listens.iter().filter(|it| it.protocol == Protocol::Tcp).collect();
+        let Some(first) = tcp.first().filter(|_| tcp.iter().all(|it| it.port != port)) else {
+            return;
+        };
+        let place = self.inside(call, &question.call_range);
+        let which = if tcp.len() == 1 { "the declared port" } else { "a declared port" };
+        let ports: Vec<_> = tcp.iter().map(|it| format!("`tcp:{}`", it.port)).collect();
+        let problem =
+            Problem::error(Code::ProtocolMismatch, place, format!("port {port} is not {which}"))
+                .help(format!("use {}", ports.join(" or ")))
+                .related(first.place, "declared here");
+        self.problems.push(problem);
     }
 
     /// Whatever can decide a call, also rules and guards with a mistake in them.
     fn deciders(&self, documents: &Documents) -> BTreeSet<String> {
         let rules = documents.rules.iter().map(|rule| rule.name.value.clone());
         let guards = documents.guards.iter().map(|guard| format!("guard/{}", guard.name.value));
+        let grants = documents.grants.iter();
+        let grants = grants.map(|grant| format!("grant/{}", grant.rule.name.value));
         let variables = self.parts.template.iter().flat_map(|template| template.variables());
         let boundaries = variables.map(|name| format!("boundary/{name}"));
-        rules.chain(guards).chain(boundaries).chain(["default".to_owned()]).collect()
+        rules.chain(guards).chain(grants).chain(boundaries).chain(["default".to_owned()]).collect()
     }
 
     fn decider(&mut self, by: &Text, known: &BTreeSet<String>) {
         if !known.contains(&by.value) {
             let message = format!("nothing is called `{}`", by.value);
-            let problem = Problem::error(Code::UnknownDecider, by.place, message)
-                .suggest(nearest(&by.value, known.iter().map(String::as_str)));
-            self.problems.push(problem);
-        }
-    }
-
-    /// A part of a text, where the file has the text as it is; else the whole.
-    fn inside(&self, text: &Text, range: &std::ops::Range<usize>) -> Place {
-        if self.files.text(text.place) == Some(text.value.as_str()) {
-            Place::new(text.place.file, text.place.start + range.start, range.len())
-        } else {
-            text.place
-        }
-    }
-
-    /// Compiles each callee once, so that no later compilation can fail for what the files say.
-    pub(super) fn compiles(&mut self) {
-        let Some(template) = &self.parts.template else { return };
-        let Parts { rules, grants, guards, .. } = &self.parts;
-        let index = Index::new(rules, grants, guards);
-        let compiler = Compiler {
-            template,
-            workloads: &self.parts.workloads,
-            segments: &self.parts.segments,
-            rules,
-            grants,
-            guards,
-            probes: &self.parts.probes,
-            index: &index,
-        };
-        // Any values will do: what is compiled differs in nothing else.
-        let environment = vec!["x"; template.variables().count()].join("/");
-        let mut problems = Vec::new();
-        for (number, workload) in self.parts.workloads.iter().enumerate() {
-            let compiled = compiler
-                .compile_named(WorkloadNumber(number), &environment)
-                .and_then(|document| Ok(Snapshot::new(document)?));
-            if let Err(error) = compiled {
-                let mut message = format!("the policy of `{}` does not compile", workload.name);
-                let mut cause: Option<&dyn std::error::Error> = Some(&error);
-                while let Some(error) = cause {
-                    message.push_str(&format!(": {error}"));
-                    cause = error.source();
-                }
-                problems.push(Problem::error(Code::TooMuch, workload.place, message));
-            }
-        }
-        for problem in problems {
+            let near = Self::meant(&mut self.suggestions, &by.value, known.iter());
+            let problem = Problem::error(Code::UnknownDecider, by.place, message).suggest(near);
             self.problems.push(problem);
         }
     }

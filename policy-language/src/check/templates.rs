@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cellwall_policy::{CallDocument, Conflict, MAX_HTTP_TEMPLATES, PathTemplate};
 
-use super::Checker;
+use super::{Checker, Parts};
 use crate::{codes::Code, finding::Problem, model::WorkloadNumber, place::Place};
 
 /// A template of one callee, with all its methods.
@@ -17,7 +17,8 @@ struct Declared<'a> {
 impl Checker<'_> {
     pub(super) fn templates(&mut self) {
         let mut by_callee: BTreeMap<WorkloadNumber, BTreeMap<&str, Declared<'_>>> = BTreeMap::new();
-        for rule in &self.parts.rules {
+        let Parts { rules, grants, .. } = &self.parts;
+        for rule in rules.iter().chain(grants.iter().map(|grant| &grant.rule)) {
             for call in &rule.calls {
                 let CallDocument::Http { methods, path } = &call.call else { continue };
                 let Ok(template) = PathTemplate::parse(path) else { continue };

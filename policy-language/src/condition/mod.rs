@@ -1,8 +1,16 @@
 //! `when:`: a subset of CEL over what is known of both sides of a call and of its connection.
 
 mod fold;
+mod parse;
+mod refusals;
+mod scope;
+mod tokens;
+mod types;
 
 pub(crate) use fold::{Decided, Folded, Known};
+pub(crate) use parse::parse;
+pub(crate) use scope::{Everybody, Facts, Outcomes, Profile};
+pub(crate) use types::{Constant, Scope};
 
 use cellwall_policy::TlsFact;
 

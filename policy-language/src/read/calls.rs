@@ -10,15 +10,18 @@ use crate::{
     yaml::{Node, Value},
 };
 
-const CALL_KEYS: Keys =
-    Keys { known: &["http", "grpc", "tcp"], later: &["headers", "idempotent", "rate"] };
+const CALL_KEYS: Keys = Keys {
+    known: &["http", "grpc", "tcp"],
+    later: &["headers", "idempotent", "rate"],
+    elsewhere: &[],
+};
 
 impl Reader<'_> {
     /// A list of calls.
     pub(super) fn calls(&mut self, node: &Node) -> Vec<CallItem> {
         let items = self.list(node, "a list of calls");
         if items.is_empty() && matches!(node.value, Value::List(_)) {
-            let message = "a list of calls that allows nothing";
+            let message = "a list of calls that names none";
             self.problems.push(Problem::error(Code::WrongType, node.place, message));
         }
         items.iter().filter_map(|item| self.call(item)).collect()

@@ -1,4 +1,6 @@
-//! The keys of a mapping: known, known later, unknown, missing, double.
+//! The keys of a mapping: known, known later, elsewhere, unknown, missing, double.
+
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::Reader;
 use crate::{
@@ -15,6 +17,8 @@ pub(super) struct Keys {
     pub(super) known: &'static [&'static str],
     /// Keys of the language that this release cannot enforce.
     pub(super) later: &'static [&'static str],
+    /// Keys that stand somewhere else, and where.
+    pub(super) elsewhere: &'static [(&'static str, &'static str)],
 }
 
 /// The entries of a mapping whose keys are known.
@@ -47,22 +51,14 @@ impl Reader<'_> {
         what: &str,
         keys: &Keys,
     ) -> Option<Fields<'n>> {
-        let entries = self.entries(node, what)?;
         let mut known = Vec::new();
-        for (key, value) in entries {
-            if keys.known.contains(&key.value.as_str()) {
-                let key = keys.known.iter().find(|known| **known == key.value);
-                known.extend(key.map(|key| (*key, value)));
-                continue;
+        for (key, value) in self.entries(node, what)? {
+            match keys.known.iter().find(|known| **known == key.value) {
+                Some(name) => known.push((*name, key.place, value)),
+                None => self.unknown(&key, what, keys),
             }
-            self.unknown(&key, what, keys);
         }
-        let place_of = |wanted: &str| place_of_key(node, wanted);
-        let entries = known
-            .into_iter()
-            .map(|(key, value)| (key, place_of(key).unwrap_or(value.place), value))
-            .collect();
-        Some(Fields { entries, place: start(node) })
+        Some(Fields { entries: known, place: start(node) })
     }
 
     /// A mapping from names to things: `workloads`, `segments`, `roles`.
@@ -90,16 +86,20 @@ impl Reader<'_> {
             return None;
         };
         let mut entries: Vec<(Text, &Node)> = Vec::new();
+        let mut first: BTreeMap<String, Place> = BTreeMap::new();
         for (key, value) in pairs {
             let Some(key) = self.text(key, "a key") else { continue };
-            match entries.iter().find(|(known, _)| known.value == key.value) {
-                Some((first, _)) => {
+            match first.entry(key.value.clone()) {
+                Entry::Occupied(first) => {
                     let message = format!("`{}` stands twice", key.value);
                     let problem = Problem::error(Code::DuplicateKey, key.place, message)
-                        .related(first.place, "first here");
+                        .related(*first.get(), "first here");
                     self.problems.push(problem);
                 }
-                None => entries.push((key, value)),
+                Entry::Vacant(free) => {
+                    free.insert(key.place);
+                    entries.push((key, value));
+                }
             }
         }
         Some(entries)
@@ -132,6 +132,11 @@ impl Reader<'_> {
                 .help("what is not enforced is refused; leave it out until a release knows it");
             return self.problems.push(problem);
         }
+        if let Some((_, help)) = keys.elsewhere.iter().find(|(name, _)| *name == key.value) {
+            let message = format!("`{}` does not stand in {what}", key.value);
+            let problem = Problem::error(Code::Misplaced, key.place, message).help(*help);
+            return self.problems.push(problem);
+        }
         let problem = Problem::error(
             Code::UnknownKey,
             key.place,
@@ -142,14 +147,6 @@ impl Reader<'_> {
             None => problem.help(format!("known are {}", keys.known.join(", "))),
         });
     }
-}
-
-fn place_of_key(node: &Node, wanted: &str) -> Option<Place> {
-    let Value::Map(pairs) = &node.value else { return None };
-    pairs
-        .iter()
-        .find(|(key, _)| matches!(&key.value, Value::Text(text) if text == wanted))
-        .map(|(key, _)| key.place)
 }
 
 /// The first key of a mapping, or its brace.

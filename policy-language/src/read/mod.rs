@@ -2,14 +2,18 @@
 
 mod calls;
 mod fields;
+mod governance;
 mod people;
+mod questions;
 mod selectors;
 mod statements;
+mod times;
 
 use crate::{
     codes::Code,
-    finding::{Files, Problem, Problems},
-    place::{FileNumber, Place},
+    finding::{Problem, Problems},
+    model::Stewardship,
+    place::{FileNumber, Files, Place},
     sources::MAX_FILE_BYTES,
     syntax::{Documents, Text},
     yaml::{self, Node, Value},
@@ -18,32 +22,36 @@ use fields::{Fields, Keys};
 pub(crate) use selectors::describe;
 
 const VERSION: &str = "cellwall/v1";
-const ROOT_KEYS: Keys = Keys {
+const FILE_KEYS: Keys = Keys {
     known: &[
         "version",
         "identity",
         "include",
+        "owner",
+        "review_by",
+        "probes",
+        "limits",
+        "approvals",
+        "operators",
         "workloads",
         "segments",
         "roles",
         "rules",
+        "grants",
         "guards",
+        "never",
         "tests",
     ],
-    later: &[
-        "approvals",
-        "external",
-        "factors",
-        "grants",
-        "limits",
-        "never",
-        "operators",
-        "owner",
-        "probes",
-        "rate",
-        "review_by",
+    later: &["external", "factors", "headers", "idempotent", "rate"],
+    elsewhere: &[
+        ("when", "`when` is a key of a rule, a grant or a guard"),
+        ("across", "`across` is a key of a rule or a grant"),
+        ("attest", "`attest` is a key of a workload"),
     ],
 };
+/// Keys that hold for the whole policy, and so stand in the root file.
+const ROOT_KEYS: [&str; 7] =
+    ["identity", "include", "probes", "limits", "approvals", "operators", "never"];
 
 /// Reads one file after the other.
 #[derive(Debug)]
@@ -51,13 +59,16 @@ pub(crate) struct Reader<'a> {
     files: &'a Files<'a>,
     problems: &'a mut Problems,
     documents: Documents,
+    /// What the file that is read says for all its statements.
+    stewardship: Stewardship,
 }
 
 /// Reads all files. What could not be read is in `problems` and left out.
 pub(crate) fn read(files: &Files<'_>, problems: &mut Problems) -> Documents {
-    let mut reader = Reader { files, problems, documents: Documents::default() };
-    for (number, (_, text)) in files.0.iter().enumerate() {
-        reader.file(FileNumber(number), text);
+    let documents = Documents::default();
+    let mut reader = Reader { files, problems, documents, stewardship: Stewardship::default() };
+    for (number, file) in files.iter() {
+        reader.file(number, file.text);
     }
     reader.documents
 }
@@ -102,13 +113,16 @@ impl Reader<'_> {
                 ));
             }
         };
-        let Some(fields) = self.fields(&node, "a policy file", &ROOT_KEYS) else { return };
+        let Some(fields) = self.fields(&node, "a policy file", &FILE_KEYS) else { return };
         self.version(&fields, start);
         self.root_only(&fields, file);
+        self.stewardship = Stewardship::default();
+        self.stewardship = self.stewardship(&fields);
         self.workloads(&fields);
         self.segments(&fields);
         self.roles(&fields);
         self.rules(&fields);
+        self.grants(&fields);
         self.guards(&fields);
         self.tests(&fields);
     }
@@ -134,12 +148,12 @@ impl Reader<'_> {
 
     fn root_only(&mut self, fields: &Fields<'_>, file: FileNumber) {
         if file != FileNumber(0) {
-            for key in ["identity", "include"] {
-                if let Some(place) = fields.place_of(key) {
-                    let root = self.files.name(FileNumber(0));
-                    let message = format!("`{key}` belongs in {root}");
-                    self.problems.push(Problem::error(Code::Misplaced, place, message));
-                }
+            for (key, place, _) in fields.iter().filter(|(key, ..)| ROOT_KEYS.contains(key)) {
+                let root = self.files.name(FileNumber(0));
+                let message = format!("`{key}` belongs in {root}");
+                let problem = Problem::error(Code::Misplaced, place, message)
+                    .help("it holds for the whole policy, so it stands in one place");
+                self.problems.push(problem);
             }
             return;
         }
@@ -148,12 +162,13 @@ impl Reader<'_> {
             None => self.missing(fields, "identity", "cellwall.yaml"),
         }
         if let Some(node) = fields.get("include") {
-            for item in self.list(node, "a list of paths") {
-                if let Some(text) = self.text(item, "a path") {
-                    self.documents.include.push(text);
-                }
-            }
+            self.documents.include = self.texts(node, "a list of paths", "a path");
         }
+        self.probes(fields);
+        self.limits(fields);
+        self.approvals(fields);
+        self.operators(fields);
+        self.never(fields);
     }
 
     /// A text as it is.
@@ -184,6 +199,11 @@ impl Reader<'_> {
                 .help("a name is `a-z`, `0-9` and inner `-`, at most 63 characters");
         self.problems.push(problem);
         None
+    }
+
+    /// The texts of a list.
+    fn texts(&mut self, node: &Node, what: &str, item: &str) -> Vec<Text> {
+        self.list(node, what).iter().filter_map(|node| self.text(node, item)).collect()
     }
 
     /// The items of a list; none, with a problem, for anything else.

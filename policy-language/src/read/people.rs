@@ -15,10 +15,14 @@ use crate::{
 
 const WORKLOAD_KEYS: Keys = Keys {
     known: &["listens", "labels", "id", "attest"],
-    later: &["external", "factors", "limits", "owner", "rate"],
+    later: &["external", "factors", "headers", "idempotent", "rate"],
+    elsewhere: &[],
 };
-const SEGMENT_KEYS: Keys = Keys { known: &["members", "mode"], later: &["factors", "owner"] };
-const LISTENER_KEYS: Keys = Keys { known: &["http", "grpc", "tcp"], later: &[] };
+const SEGMENT_KEYS: Keys =
+    Keys { known: &["members", "mode"], later: &["factors", "rate"], elsewhere: &[] };
+const LISTENER_KEYS: Keys = Keys { known: &["http", "grpc", "tcp"], later: &[], elsewhere: &[] };
+/// The most listeners of one workload.
+const MAX_LISTENERS: usize = 16;
 
 impl Reader<'_> {
     pub(super) fn workloads(&mut self, file: &Fields<'_>) {
@@ -32,7 +36,7 @@ impl Reader<'_> {
             let Some(fields) = self.fields(value, "a workload", &WORKLOAD_KEYS) else { continue };
             let listens = self.required(&fields, "listens", "a workload");
             let item = WorkloadItem {
-                listens: listens.and_then(|node| self.listener(node)).into_iter().collect(),
+                listens: listens.map_or_else(Vec::new, |node| self.listeners(node)),
                 labels: fields.get("labels").map_or_else(Vec::new, |node| self.labels(node)),
                 id: fields.get("id").and_then(|node| self.text(node, "a path")),
                 attest: fields.get("attest").map_or_else(Vec::new, |node| self.attest(node)),
@@ -42,12 +46,33 @@ impl Reader<'_> {
         }
     }
 
-    fn listener(&mut self, node: &Node) -> Option<Listener> {
-        if let Value::List(_) = node.value {
-            let message = "this release knows one listener per workload";
-            self.problems.push(Problem::error(Code::BadListener, node.place, message));
-            return None;
+    /// One listener, or a list of some on different ports.
+    fn listeners(&mut self, node: &Node) -> Vec<Listener> {
+        let Value::List(items) = &node.value else {
+            return self.listener(node).into_iter().collect();
+        };
+        let mut listeners: Vec<Listener> = Vec::new();
+        for item in items {
+            let Some(listener) = self.listener(item) else { continue };
+            match listeners.iter().find(|known| known.port == listener.port) {
+                Some(first) => {
+                    let message = format!("port {} stands twice", listener.port);
+                    let problem = Problem::error(Code::BadListener, listener.place, message)
+                        .help("what is spoken on a port is declared once")
+                        .related(first.place, "first here");
+                    self.problems.push(problem);
+                }
+                None => listeners.push(listener),
+            }
         }
+        if items.is_empty() || items.len() > MAX_LISTENERS {
+            let message = format!("a workload has 1 to {MAX_LISTENERS} listeners");
+            self.problems.push(Problem::error(Code::BadListener, node.place, message));
+        }
+        listeners
+    }
+
+    fn listener(&mut self, node: &Node) -> Option<Listener> {
         let before = self.problems.len();
         let fields = self.fields(node, "a listener", &LISTENER_KEYS)?;
         let mut entries = fields.iter();
@@ -121,7 +146,7 @@ impl Reader<'_> {
         }
     }
 
-    fn mode(&mut self, node: &Node) -> Option<Mode> {
+    pub(super) fn mode(&mut self, node: &Node) -> Option<Mode> {
         let text = self.text(node, "`enforce` or `audit`")?;
         match text.value.as_str() {
             "enforce" => Some(Mode::Enforce),
@@ -129,7 +154,7 @@ impl Reader<'_> {
             other => {
                 let message = format!("`{other}` is not a mode");
                 let problem = Problem::error(Code::WrongType, text.place, message)
-                    .help("a segment's mode is `enforce` or `audit`");
+                    .help("a mode is `enforce` or `audit`");
                 self.problems.push(problem);
                 None
             }

@@ -1,4 +1,4 @@
-//! Selectors: `NAME`, `[A, B]`, `segment/NAME`, `{label: value}`, `any`.
+//! Selectors: `NAME`, `[A, B]`, `segment/NAME`, `{label: value}`, `any`, `spiffe://...`.
 
 use super::Reader;
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
     yaml::{Node, Value},
 };
 
-const FORMS: &str = "a selector is `NAME`, `[A, B]`, `segment/NAME`, `{label: value}` or `any`";
+const FORMS: &str = "a selector is `NAME`, `[A, B]`, `segment/NAME`, `{label: value}`, `any`, or a \
+                     `spiffe://` ID of another trust domain";
 
 impl Reader<'_> {
     pub(super) fn selector(&mut self, node: &Node) -> Option<Selector> {
@@ -71,6 +72,10 @@ impl Reader<'_> {
     }
 
     fn pick(&mut self, text: &Text) -> Option<Pick> {
+        // Which ID it is, and whether one may stand here, is looked up with the trust domain.
+        if text.value.starts_with("spiffe://") {
+            return Some(Pick::Foreign(text.clone()));
+        }
         let part = |value: &str| Text { value: value.to_owned(), place: text.place };
         let (name, pick) = match text.value.strip_prefix("segment/") {
             Some(name) => (name, Pick::Segment(part(name))),

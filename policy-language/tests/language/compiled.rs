@@ -45,6 +45,9 @@ fn a_callee_gets_what_it_needs_and_nothing_else() {
             name: "vault-callers".to_owned(),
             from: Callers::Any,
             except: vec!["checkout".to_owned(), "payments".to_owned()],
+            calls: Vec::new(),
+            when: None,
+            mode: Mode::Enforce,
         }]
     );
     assert_eq!((vault.issued_at, vault.mode), (1_790_000_000, Mode::Enforce));
@@ -158,6 +161,6 @@ fn no_way_of_writing_yields_an_id_below_cellwall() {
         let found = lines(&checked(&text));
         assert!(found.iter().any(|line| line.starts_with("CW0109 ")), "{found:?}");
     }
-    let document = set(BASE).explain("cellwall/web -> prod/rpc a.v1.A/Get", std::time::UNIX_EPOCH);
+    let document = set(BASE).explain("cellwall/web -> prod/rpc a.v1.A/Get", UNIX_EPOCH);
     assert!(document.is_err());
 }

@@ -1,22 +1,41 @@
-//! The payments example of the manual.
+//! The payments example: of the manual, and the same without conditions and grants.
 
-use std::path::Path;
+use std::{path::Path, time::UNIX_EPOCH};
 
-use cellwall_policy_language::{Paint, PolicySet, Sources, check};
+use cellwall_policy_language::{Paint, PolicySet, Sources, Summary, check};
 
-fn folder() -> Sources {
-    Sources::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/example")).unwrap()
+fn folder(name: &str) -> Sources {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    Sources::from_dir(&tests.join(name)).unwrap()
 }
 
+/// Without conditions and grants.
 pub(crate) fn example() -> PolicySet {
-    let sources = folder();
+    let sources = folder("plain");
     let checked = check(&sources);
     assert!(checked.findings.0.is_empty(), "{}", checked.findings.render(&sources, Paint::Plain));
     checked.set.unwrap()
 }
 
 #[test]
-fn the_example_loads_and_all_its_tests_pass() {
+fn the_manuals_example_loads_and_all_its_tests_pass() {
+    let sources = folder("example");
+    let checked = check(&sources);
+    // Its root file does not say who owns the guards.
+    let found: Vec<_> = checked.findings.0.iter().map(|it| it.code.as_str()).collect();
+    assert_eq!(found, ["CW0403"], "{}", checked.findings.render(&sources, Paint::Plain));
+    let set = checked.set.unwrap();
+    let Summary { files, workloads, segments, rules, guards, grants, tests } = set.summary();
+    assert_eq!([files, workloads, segments, rules], [2, 7, 4, 8]);
+    assert_eq!([guards, grants, tests], [2, 1, 13]);
+    let report = set.run_tests();
+    let failed: Vec<_> = report.results.iter().filter(|result| !result.passed).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!((report.passed(), report.failed()), (13, 0));
+}
+
+#[test]
+fn the_plain_example_loads_and_all_its_tests_pass() {
     let set = example();
     assert_eq!(
         set.summary().to_string(),
@@ -28,7 +47,9 @@ fn the_example_loads_and_all_its_tests_pass() {
 
 #[test]
 fn another_environment_is_denied_by_the_boundary() {
-    let text = example().explain("staging/checkout -> prod/payments POST /v1/payments").unwrap();
+    let text = example()
+        .explain("staging/checkout -> prod/payments POST /v1/payments", UNIX_EPOCH)
+        .unwrap();
     assert_eq!((text.verdict.as_str(), text.by.as_str()), ("deny", "boundary/env"));
 }
 
@@ -41,7 +62,7 @@ fn rules_that_no_test_allows_are_named() {
 }
 
 fn explained(question: &str) -> String {
-    example().explain(question).unwrap().to_string()
+    example().explain(question, UNIX_EPOCH).unwrap().to_string()
 }
 
 #[test]
@@ -96,7 +117,7 @@ fn an_explanation_says_what_opens_a_call_and_what_audit_lets_pass() {
 
 #[test]
 fn an_explanation_names_a_more_specific_template() {
-    let mut sources = folder();
+    let mut sources = folder("plain");
     let file = sources.files.get_mut("segments/payments.yaml").unwrap();
     *file = file.replace(
         "  - name: core-notifies",
@@ -104,7 +125,8 @@ fn an_explanation_names_a_more_specific_template() {
          - http: GET /v1/payments/search\n    why: fraud looks around\n  - name: core-notifies",
     );
     let set = cellwall_policy_language::load(&sources).unwrap();
-    let text = set.explain("prod/checkout -> prod/payments GET /v1/payments/search").unwrap();
+    let text =
+        set.explain("prod/checkout -> prod/payments GET /v1/payments/search", UNIX_EPOCH).unwrap();
     assert_eq!((text.verdict.as_str(), text.by.as_str()), ("deny", "default"));
     assert_eq!(
         text.rules[0].because,
@@ -122,14 +144,14 @@ fn a_question_that_cannot_be_asked_says_why() {
             "prod/checkot -> prod/payments POST /v1/payments",
             "unknown workload `checkot`, did you mean `checkout`?",
         ),
-        ("prod/ledger -> prod/ledger-db tcp:1", "`ledger-db` listens on port 5432, not 1"),
+        ("prod/ledger -> prod/ledger-db tcp:1", "`ledger-db` listens on tcp: 5432, not on port 1"),
         (
             "prod/checkout -> prod/payments POST /a//b",
             "answered 400 before any rule: the path has an empty segment",
         ),
         ("checkout -> prod/payments POST /a", "cannot be asked"),
     ] {
-        let error = example().explain(question).unwrap_err();
+        let error = example().explain(question, UNIX_EPOCH).unwrap_err();
         assert_eq!(error.to_string(), reason, "{question}");
     }
 }

@@ -7,6 +7,7 @@
 
 mod compiled;
 mod demo;
+mod due;
 mod example;
 mod files;
 mod findings;

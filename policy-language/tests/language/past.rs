@@ -1,5 +1,7 @@
 //! Why a call was decided as it was, from what is recorded of it.
 
+use std::time::UNIX_EPOCH;
+
 use cellwall_policy_language::{DecidedCall, PastCall};
 
 use crate::{example::example, sample};
@@ -13,7 +15,7 @@ fn http(method: &str, route: Option<&str>) -> DecidedCall {
 }
 
 fn past(caller: &str, callee: &str, call: DecidedCall) -> PastCall {
-    PastCall { caller: id(caller), callee: id(callee), call }
+    PastCall { caller: id(caller), callee: id(callee), call, at: UNIX_EPOCH }
 }
 
 /// Verdict, what decided, and the nearest rule.
@@ -27,7 +29,8 @@ fn explained(past: &PastCall) -> (String, String, Option<String>) {
 fn a_recorded_call_has_the_reasons_of_the_same_question() {
     let call = DecidedCall::Grpc("ledger.v1.Ledger/Post".to_owned());
     let past = past("/prod/fraud", "/prod/ledger", call);
-    let asked = example().explain("prod/fraud -> prod/ledger ledger.v1.Ledger/Post").unwrap();
+    let asked =
+        example().explain("prod/fraud -> prod/ledger ledger.v1.Ledger/Post", UNIX_EPOCH).unwrap();
     assert_eq!(example().explain_past(&past).unwrap(), asked);
     let (verdict, by, nearest) = explained(&past);
     assert_eq!((verdict.as_str(), by.as_str()), ("deny", "default"));
@@ -83,7 +86,7 @@ fn a_caller_that_the_policy_does_not_know_is_nobody_and_no_exception() {
     let tokens = past("/prod/stranger", "/prod/card-vault", http("POST", Some("/v1/tokens")));
     let guard = &example().explain_past(&tokens).unwrap().guards[0];
     assert_eq!((guard.applies, guard.because.as_str()), (true, "denies any -> card-vault"));
-    let past = past("/prod/stranger", "/prod/vm/ledger-db", DecidedCall::Tcp);
+    let past = past("/prod/stranger", "/prod/vm/ledger-db", DecidedCall::Tcp(None));
     let explanation = example().explain_past(&past).unwrap();
     assert_eq!((explanation.by.as_str(), explanation.caller.workload.as_str()), ("default", ""));
     assert_eq!(explanation.caller.environment, "prod");
@@ -108,9 +111,9 @@ fn any_in_a_rule_is_every_workload_of_the_policy_and_nobody_else() {
 #[test]
 fn what_cannot_be_explained_says_why() {
     let error = |past: &PastCall| example().explain_past(past).unwrap_err().to_string();
-    let nowhere = past("/prod/fraud", "/prod/nowhere", DecidedCall::Tcp);
+    let nowhere = past("/prod/fraud", "/prod/nowhere", DecidedCall::Tcp(None));
     assert_eq!(error(&nowhere), "cannot be asked");
-    let other = past("/prod/fraud", "/prod/ledger", DecidedCall::Tcp);
+    let other = past("/prod/fraud", "/prod/ledger", DecidedCall::Tcp(None));
     assert_eq!(error(&other), "`ledger` does not speak tcp in this policy");
     let strange = past("/prod/fraud", "/prod/ledger", DecidedCall::Grpc("x".to_owned()));
     assert_eq!(error(&strange), "not `pkg.Service/Method`: no rule can name it");

@@ -23,11 +23,7 @@ pub(super) const CASES: &[Case] = &[
         to: "{http: 1, grpc: 2}",
         findings: &["CW0204 4:19-23 a listener has exactly one of `http`, `grpc` and `tcp`"],
     },
-    Case {
-        from: "{http: 8443}",
-        to: "[{http: 1}, {http: 2}]",
-        findings: &["CW0204 4:18-19 this release knows one listener per workload"],
-    },
+    Case { from: "{http: 8443}", to: "[{http: 1}, {tcp: 2}, {http: 3}]", findings: &[] },
     Case {
         from: "{tcp: 5432}]",
         to: "{tcp: 5433}]",
@@ -114,6 +110,6 @@ pub(super) const CASES: &[Case] = &[
     Case {
         from: "prod/web -> prod/rpc a.v1.A/Get",
         to: "\"prod/rpc -> prod/db tcp:1\"",
-        findings: &["CW0203 34:27-54 port 1 is not the declared port"],
+        findings: &["CW0203 34:48-53 port 1 is not the declared port"],
     },
 ];

@@ -6,7 +6,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         from: "    except: [rpc]",
         to: "    except: any",
-        findings: &["CW0303 29:11-16 guard `no-db` denies nobody"],
+        findings: &["CW0305 29:11-16 guard `no-db` denies nobody"],
     },
     Case { from: "    why: to show\n", to: "", findings: &["CW0401 13:5-9 a rule without `why`"] },
     Case {

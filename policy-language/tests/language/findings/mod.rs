@@ -1,11 +1,13 @@
 //! Every code, with the line and columns that it points to.
 
 mod calls;
+mod conditions;
+mod governance;
 mod logic;
 mod names;
 mod syntax;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write};
 
 use cellwall_policy_language::{CODE_PAGES, Paint, Sources, check};
 use proptest::prelude::*;
@@ -21,7 +23,9 @@ pub(crate) struct Case {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    [syntax::CASES, names::CASES, calls::CASES, logic::CASES].into_iter().flatten()
+    [syntax::CASES, names::CASES, calls::CASES, conditions::CASES, logic::CASES, governance::CASES]
+        .into_iter()
+        .flatten()
 }
 
 #[test]
@@ -31,10 +35,18 @@ fn the_base_policy_has_no_findings() {
 
 #[test]
 fn each_mistake_is_found_with_its_code_and_place() {
+    let mut wrong = String::new();
     for case in all() {
         let found = lines(&checked(&bent(case.from, case.to)));
-        assert_eq!(found, case.findings, "{:?} -> {:?}", case.from, case.to);
+        if found != case.findings {
+            let _ = writeln!(
+                wrong,
+                "{:?}\n  found    {found:?}\n  expected {:?}",
+                case.to, case.findings
+            );
+        }
     }
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[test]
@@ -43,8 +55,8 @@ fn every_code_is_found_somewhere() {
         .flat_map(|case| checked(&bent(case.from, case.to)).findings.0)
         .map(|finding| finding.code)
         .collect();
-    // These two have tests of their own: not_yet.rs, and the limits below.
-    found.extend(["CW0006".to_owned(), "CW0010".to_owned()]);
+    // These have tests of their own: not_yet.rs, the limits below, segments, and due.rs.
+    found.extend(["CW0006", "CW0010", "CW0304", "CW0402", "CW0405"].map(str::to_owned));
     let pages: BTreeSet<String> = CODE_PAGES.iter().map(|page| page.code.to_owned()).collect();
     assert_eq!(found, pages);
 }
@@ -98,7 +110,7 @@ fn mistakes_of_all_kinds_in_all_files_are_found_in_one_run() {
             "CW0104 cellwall.yaml:32",
             "CW0001 more/a.yaml:2",
             "CW0009 more/b.yaml:2",
-            "CW0005 more/b.yaml:3",
+            "CW0009 more/b.yaml:3",
             "CW0104 more/b.yaml:4",
             "CW0004 more/b.yaml:4",
             "CW0008 stray.yaml:1",
@@ -116,6 +128,29 @@ fn a_policy_beyond_the_limits_is_refused() {
     assert_eq!(lines(&checked(&many)), [expected]);
     let deep = format!("version: {}1{}\n", "[".repeat(40), "]".repeat(40));
     assert_eq!(lines(&checked(&deep)), ["CW0001 1:41-42 nested too deeply"]);
+}
+
+#[test]
+fn a_segment_that_nothing_leads_to_or_from_is_isolated() {
+    let lonely = bent("    from: any\n", "    from: rpc\n").replace(
+        "segments:\n",
+        "  old: {listens: {http: 1}}\nsegments:\n  gone: {members: [old], mode: enforce}\n",
+    );
+    let expected = ["warning CW0304 9:3-7 segment `gone` is isolated"];
+    assert_eq!(lines(&checked(&lonely)), expected);
+    // Who is called by anybody, calls somebody, or lets everybody pass is not.
+    for (from, to) in [
+        (
+            "    from: rpc\n    to: db\n    allow: [{tcp: 5432}]\n",
+            "    from: [rpc, old]\n    to: db\n    allow: [{tcp: 5432}]\n",
+        ),
+        ("    from: rpc\n    to: web\n", "    from: rpc\n    to: [web, old]\n"),
+        ("members: [old], mode: enforce", "members: [old], mode: audit"),
+        ("    from: rpc\n    to: web\n", "    from: any\n    to: web\n"),
+    ] {
+        assert!(lonely.contains(from), "{from}");
+        assert_eq!(lines(&checked(&lonely.replace(from, to))), Vec::<String>::new(), "{to}");
+    }
 }
 
 #[test]

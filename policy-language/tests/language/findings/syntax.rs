@@ -125,7 +125,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         from: "[{tcp: 5432}]",
         to: "[]",
-        findings: &["CW0004 20:12-13 a list of calls that allows nothing"],
+        findings: &["CW0004 20:12-13 a list of calls that names none"],
     },
     Case {
         from: "    deny: any -> db",

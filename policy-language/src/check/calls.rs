@@ -1,0 +1,147 @@
+//! Calls against the listeners of those who are called, and calls within calls.
+
+use std::collections::BTreeSet;
+
+use cellwall_policy::CallDocument;
+
+use super::Checker;
+use crate::{
+    codes::Code,
+    finding::Problem,
+    model::{Members, WorkloadNumber},
+    place::Place,
+    syntax::{CallItem, Listener},
+};
+
+/// Why no listener receives a call.
+struct Mismatch {
+    message: String,
+    help: String,
+    /// The listener that is nearest.
+    nearest: Place,
+}
+
+impl Checker<'_> {
+    /// Each callee must be able to receive each call (AZ-03). A call is reported once.
+    pub(super) fn receivable(&mut self, callees: &BTreeSet<WorkloadNumber>, calls: &[CallItem]) {
+        for call in calls {
+            let mut deaf = callees.iter().filter_map(|callee| {
+                let callee = self.parts.workloads.get(callee.0)?;
+                Some((callee.name.clone(), mismatch(&call.call, &callee.listens)?))
+            });
+            let Some((callee, Mismatch { message, help, nearest })) = deaf.next() else { continue };
+            let label = match deaf.count() {
+                0 => format!("can never match on `{callee}`"),
+                more => format!("can never match on `{callee}` and {more} more"),
+            };
+            let problem = Problem::error(Code::ProtocolMismatch, call.place, message)
+                .label(label)
+                .help(help)
+                .related(nearest, "declared here");
+            self.problems.push(problem);
+        }
+    }
+
+    /// At least one callee must be able to receive each call of a guard.
+    pub(super) fn receivable_by_some(&mut self, callees: &Members, calls: &[CallItem]) {
+        let mut problems = Vec::new();
+        for call in calls {
+            let all = self.parts.workloads.iter().enumerate();
+            let mut named =
+                all.filter(|(number, _)| callees.contain(WorkloadNumber(*number))).peekable();
+            let Some((_, first)) = named.peek().copied() else { continue };
+            if named.any(|(_, callee)| mismatch(&call.call, &callee.listens).is_none()) {
+                continue;
+            }
+            let Some(Mismatch { message, help, nearest }) = mismatch(&call.call, &first.listens)
+            else {
+                continue;
+            };
+            let problem = Problem::error(Code::ProtocolMismatch, call.place, message)
+                .label("no callee of this guard can receive it")
+                .help(help)
+                .related(nearest, format!("`{}` declares this", first.name));
+            problems.push(problem);
+        }
+        problems.into_iter().for_each(|problem| self.problems.push(problem));
+    }
+}
+
+/// Why listeners can never receive a call; `None` if one does, or if nothing is known of them.
+fn mismatch(call: &CallDocument, listens: &[Listener]) -> Option<Mismatch> {
+    let want = call.protocol();
+    let receives = |it: &Listener| match call {
+        CallDocument::Tcp { port } => it.protocol == want && it.port == *port,
+        CallDocument::Http { .. } | CallDocument::Grpc { .. } => it.protocol == want,
+    };
+    let first = listens.first().filter(|_| !listens.iter().any(receives))?;
+    let same: Vec<_> = listens.iter().filter(|it| it.protocol == want).collect();
+    let nearest = same.first().map_or(first.place, |it| it.place);
+    let want = want.as_str();
+    let (message, help) = match (call, same.as_slice(), listens.len()) {
+        (CallDocument::Tcp { port }, [only], _) => {
+            (format!("port {port} is not the declared port"), format!("use `tcp: {}`", only.port))
+        }
+        (CallDocument::Tcp { port }, [_, ..], _) => {
+            let ports: Vec<_> = same.iter().map(|it| format!("`tcp: {}`", it.port)).collect();
+            (format!("port {port} is not a declared port"), format!("use {}", ports.join(" or ")))
+        }
+        (_, _, 1) => {
+            let (have, port) = (first.protocol.as_str(), first.port);
+            (
+                format!("`{want}` call on a `{have}` port"),
+                format!("write a `{have}` call, or declare `listens: {{{want}: {port}}}`"),
+            )
+        }
+        _ => (
+            format!("`{want}` call, and no `{want}` port"),
+            format!("add a `{want}` listener, on a port of its own"),
+        ),
+    };
+    Some(Mismatch { message, help, nearest })
+}
+
+/// Whether every request of `inner` is one that `outer` matches too. Never yes where it is not so;
+/// where only several together match all of them it is no.
+pub(super) fn contains(outer: &[CallItem], inner: &CallDocument) -> bool {
+    match inner {
+        CallDocument::Http { methods, path } => methods.iter().all(|method| {
+            outer.iter().any(|it| match &it.call {
+                CallDocument::Http { methods, path: wide } => {
+                    methods.contains(method) && matches_all(wide, path)
+                }
+                CallDocument::Grpc { .. } | CallDocument::Tcp { .. } => false,
+            })
+        }),
+        CallDocument::Grpc { service, method } => outer.iter().any(|it| match &it.call {
+            CallDocument::Grpc { service: wide, method: any } => {
+                wide == service && (any == "*" || any == method)
+            }
+            CallDocument::Http { .. } | CallDocument::Tcp { .. } => false,
+        }),
+        CallDocument::Tcp { .. } => outer.iter().any(|it| it.call == *inner),
+    }
+}
+
+/// Whether a path template matches every path that another one matches.
+fn matches_all(wide: &str, narrow: &str) -> bool {
+    if wide.ends_with('/') != narrow.ends_with('/') {
+        return false;
+    }
+    let mut wide = wide.split('/');
+    let mut narrow = narrow.split('/');
+    loop {
+        match (wide.next(), narrow.next()) {
+            (None, None) => return true,
+            // The last part: it takes all that is left, which is at least one segment.
+            (Some(part), Some(_)) if part.ends_with("...}") => return true,
+            (Some(part), Some(other)) => {
+                let is_any = part.starts_with('{') && !other.ends_with("...}") && !other.is_empty();
+                if !is_any && part != other {
+                    return false;
+                }
+            }
+            (None, Some(_)) | (Some(_), None) => return false,
+        }
+    }
+}
