@@ -117,6 +117,12 @@ impl<'a> Files<'a> {
         self.0.get(file.0).map_or("", |file| file.name)
     }
 
+    /// The file and line of a place.
+    pub(crate) fn line(&self, place: Place) -> (String, usize) {
+        let position = self.position(place);
+        (position.file, position.line)
+    }
+
     /// A place as people count.
     pub(crate) fn position(&self, place: Place) -> Position {
         let Some(file) = self.0.get(place.file.0) else {

@@ -35,10 +35,10 @@ impl Checker<'_> {
                 self.decider(by, &deciders);
             }
             if self.problems.len() == before {
-                let at = self.files.position(item.call.place);
+                let (file, line) = self.files.line(item.call.place);
                 self.parts.tests.push(Test {
-                    file: at.file,
-                    line: at.line,
+                    file,
+                    line,
                     expect: item.expect,
                     text: item.call.value.clone(),
                     question,

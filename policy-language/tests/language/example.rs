@@ -92,9 +92,9 @@ DENY  by guard/vault-callers  (PCI 1.3.1, PAN is reachable from two workloads on
 
   guards   vault-callers          yes  denies any -> card-vault
   boundary env                    yes  staging != prod
-  rules    checkout-tokenises     no   caller is not checkout
+  rules    checkout-tokenises     no   caller is not checkout, does not go across env
            payments-charges-token no   caller is not payments, call is not POST \
-         /v1/tokens/{token}/charge
+         /v1/tokens/{token}/charge, does not go across env
   so       denied by guard vault-callers, which no rule can overrule"
     );
 }
@@ -110,7 +110,7 @@ fn an_explanation_says_what_opens_a_call_and_what_audit_lets_pass() {
     let so = "  so       no rule allows it; it passes and is recorded (segment comms: audit)";
     assert!(audited.starts_with("AUDIT  by default\n") && audited.ends_with(so), "{audited}");
     let crossed = explained("staging/checkout -> prod/payments POST /v1/payments");
-    assert!(crossed.contains("checkout-initiates     yes  would allow it\n"), "{crossed}");
+    assert!(crossed.contains("checkout-initiates     no   does not go across env\n"), "{crossed}");
     let so = "  so       denied by the boundary env: staging is not prod";
     assert!(crossed.ends_with(so), "{crossed}");
 }
