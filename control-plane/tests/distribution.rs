@@ -41,7 +41,7 @@ async fn a_sidecar_gets_its_own_signed_policy_and_is_synced_once_it_acks() {
     let decide = |caller: &str| {
         let caller = SpiffeId::new(caller).unwrap();
         snapshot
-            .decide(&caller, &Tls::default(), &Call::Tcp { port: 8443 }, SystemTime::now())
+            .decide(&caller, &Tls::default(), &Call::Tcp { port: 5432 }, SystemTime::now())
             .verdict
     };
     assert_eq!((decide(WEB), decide(DB)), (Verdict::Allow, Verdict::Deny));
