@@ -4,7 +4,7 @@ use std::{path::Path, time::UNIX_EPOCH};
 
 use cellwall_policy_language::{Paint, PolicySet, Sources, Summary, check};
 
-fn folder(name: &str) -> Sources {
+pub(crate) fn folder(name: &str) -> Sources {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     Sources::from_dir(&tests.join(name)).unwrap()
 }

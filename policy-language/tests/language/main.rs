@@ -17,3 +17,4 @@ mod oracle;
 mod past;
 mod rendered;
 mod sample;
+mod suggested;

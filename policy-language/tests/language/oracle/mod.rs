@@ -1,7 +1,7 @@
 //! The engine against the naive evaluator, on random documents and calls.
 
-mod naive;
-mod random;
+pub(crate) mod naive;
+pub(crate) mod random;
 
 use std::{
     cell::Cell,
@@ -21,13 +21,13 @@ const CASES: u32 = 300;
 const QUESTIONS: usize = 16;
 
 #[expect(clippy::disallowed_methods, reason = "the one setting of a test, read at its one place")]
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     let wanted = std::env::var("CELLWALL_PROPTEST_CASES").ok();
     wanted.and_then(|text| text.parse().ok()).unwrap_or(CASES)
 }
 
 /// The policy of a document; `None` where the document contradicts itself.
-fn policy(text: &str) -> Result<Option<PolicySet>, TestCaseError> {
+pub(crate) fn policy(text: &str) -> Result<Option<PolicySet>, TestCaseError> {
     let checked = check(&Sources::single(text));
     for finding in &checked.findings.0 {
         // Templates without an order, rules without effect: random documents have them.
@@ -41,7 +41,7 @@ fn policy(text: &str) -> Result<Option<PolicySet>, TestCaseError> {
 }
 
 /// The ID of a workload in a document.
-fn id_of(document: &str, workload: usize, environment: &str) -> String {
+pub(crate) fn id_of(document: &str, workload: usize, environment: &str) -> String {
     let name = WORKLOADS[workload].0;
     let path = if document.contains("/{env}/vm/raw-b") && name == "raw-b" {
         format!("{environment}/vm/raw-b")
@@ -57,7 +57,7 @@ fn id_of(document: &str, workload: usize, environment: &str) -> String {
     format!("spiffe://pay.example/{path}")
 }
 
-fn engine(set: &PolicySet, document: &str, asked: &Asked, caller: &str) -> String {
+pub(crate) fn engine(set: &PolicySet, document: &str, asked: &Asked, caller: &str) -> String {
     let callee = SpiffeId::new(id_of(document, asked.callee, asked.environment)).unwrap();
     let compiled = set.compile(&callee, &[], &Publication::default(), UNIX_EPOCH).unwrap();
     // Through the wire form, as a proxy gets it.

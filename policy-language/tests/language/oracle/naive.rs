@@ -9,7 +9,7 @@ use super::random::Asked;
 
 /// The document as serde reads it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Document {
+pub(crate) struct Document {
     identity: String,
     workloads: BTreeMap<String, Workload>,
     segments: BTreeMap<String, Segment>,
@@ -93,7 +93,7 @@ enum Written {
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Http(String, String),
     Grpc(String, String),
     Tcp(u16),
@@ -107,7 +107,7 @@ struct Candidate<'a> {
 
 impl Document {
     /// `VERDICT by BY`.
-    pub(super) fn decide(&self, caller_id: &str, callee: &str, asked: &Asked) -> String {
+    pub(crate) fn decide(&self, caller_id: &str, callee: &str, asked: &Asked) -> String {
         let caller = self.who(caller_id);
         let name = caller.as_ref().map(|(name, _)| name.as_str());
         let facts = self.facts(caller_id, callee, asked);

@@ -1,0 +1,166 @@
+//! The suggested change: applied, it allows the call that was asked about, and nothing else.
+
+use std::{cell::Cell, time::UNIX_EPOCH};
+
+use cellwall_policy_language::{Fix, PolicySet, Sources, load};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use spiffe::SpiffeId;
+
+use crate::{
+    example::example,
+    oracle::{
+        self, cases,
+        naive::Request,
+        random::{self, Asked, Caller, WORKLOADS},
+    },
+};
+
+/// Questions about each document.
+const QUESTIONS: usize = 24;
+
+fn suggestion(set: &PolicySet, sources: &Sources, call: &str) -> Option<Fix> {
+    let explanation = set.explain(call, UNIX_EPOCH).ok()?;
+    set.fix(sources, &explanation)
+}
+
+/// The documents of the plain example with the change, and its summary.
+fn changed(call: &str) -> Option<(String, PolicySet)> {
+    let sources = crate::example::folder("plain");
+    let fix = suggestion(&example(), &sources, call)?;
+    Some((fix.summary.clone(), load(&fix.apply(&sources)).unwrap()))
+}
+
+#[test]
+fn a_caller_is_added_where_a_rule_opens_this_call_alone() {
+    let call = "prod/checkout -> prod/fraud fraud.v1.Fraud/Score";
+    let (summary, set) = changed(call).unwrap();
+    assert_eq!(summary, "add `checkout` to `from:` of payments-scores");
+    assert_eq!(set.explain(call, UNIX_EPOCH).unwrap().by, "payments-scores");
+}
+
+#[test]
+fn a_rule_that_opens_more_is_left_alone() {
+    let call = "prod/checkout -> prod/ledger ledger.v1.Ledger/GetEntry";
+    let (summary, set) = changed(call).unwrap();
+    assert_eq!(summary, "add the rule `checkout-calls-ledger`");
+    let verdict = |call: &str| set.explain(call, UNIX_EPOCH).unwrap().verdict;
+    assert_eq!(verdict(call), "allow");
+    assert_eq!(verdict("prod/checkout -> prod/ledger ledger.v1.Ledger/ListEntries"), "deny");
+}
+
+#[test]
+fn what_no_rule_can_allow_has_no_suggestion() {
+    for call in [
+        "prod/notifier -> prod/card-vault POST /v1/tokens",
+        "staging/checkout -> prod/payments POST /v1/payments",
+        "prod/checkout -> prod/payments POST /v1/payments",
+        "prod/checkout -> prod/ledger POST /v1/payments",
+    ] {
+        assert!(changed(call).is_none(), "{call}");
+    }
+}
+
+#[test]
+fn a_suggestion_says_where_it_goes_and_shows_with_the_reasons() {
+    let sources = crate::example::folder("plain");
+    let set = example();
+    let call = "prod/fraud -> prod/payments GET /v1/payments/p_1";
+    let mut explanation = set.explain(call, UNIX_EPOCH).unwrap();
+    explanation.fix = set.fix(&sources, &explanation);
+    let text = explanation.to_string();
+    let expected = "
+  fix      add the rule `fraud-calls-payments`   segments/payments.yaml:33
+             - name: fraud-calls-payments
+               from: fraud
+               to: payments
+               allow:
+                 - http: GET /v1/payments/{id}
+               why: say which business need this serves
+           tried: it allows exactly this call";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+/// The caller, if it is a workload.
+fn name(asked: &Asked) -> Option<&'static str> {
+    match asked.caller {
+        Caller::Workload(at, _) => Some(WORKLOADS[at].0),
+        Caller::Id(_) => None,
+    }
+}
+
+/// A question as people write it; `None` for callers that are no workloads.
+fn question(asked: &Asked) -> Option<String> {
+    let Caller::Workload(caller, environment) = &asked.caller else { return None };
+    let call = match &asked.request {
+        Request::Http(method, path) => format!("{method} {path}"),
+        Request::Grpc(service, method) => format!("{service}/{method}"),
+        Request::Tcp(port) => format!("tcp:{port}"),
+    };
+    let (caller, callee) = (WORKLOADS[*caller].0, WORKLOADS[asked.callee].0);
+    Some(format!("{environment}/{caller} -> {}/{callee} {call}", asked.environment))
+}
+
+#[test]
+fn applied_it_allows_the_call_and_changes_no_other() {
+    let mut runner =
+        TestRunner::new(Config { cases: cases(), failure_persistence: None, ..Config::default() });
+    let (applied, compared) = (Cell::new(0u32), Cell::new(0u32));
+    let questions = proptest::collection::vec(random::asked(), QUESTIONS);
+    runner
+        .run(&(random::document(), questions), |(text, questions)| {
+            let Some(set) = oracle::policy(&text)? else { return Ok(()) };
+            let sources = Sources::single(&text);
+            let mut asked = questions.iter().filter_map(|it| Some((it, question(it)?)));
+            let suggested =
+                asked.find_map(|(it, call)| Some((it, suggestion(&set, &sources, &call)?, call)));
+            let Some((wanted, fix, call)) = suggested else { return Ok(()) };
+            let after = fix.apply(&sources);
+            let changed =
+                load(&after).map_err(|found| TestCaseError::fail(format!("{found:?}")))?;
+            let verdict = changed.explain(&call, UNIX_EPOCH).unwrap().verdict;
+            proptest::prop_assert_eq!(
+                &verdict,
+                "allow",
+                "{}\n{}",
+                call,
+                after.files["cellwall.yaml"]
+            );
+            applied.set(applied.get() + 1);
+            let route = |set: &PolicySet, call: &str| set.explain(call, UNIX_EPOCH).ok()?.route;
+            for other in &questions {
+                let caller = match &other.caller {
+                    Caller::Workload(at, environment) => oracle::id_of(&text, *at, environment),
+                    Caller::Id(id) => id.clone(),
+                };
+                let id = SpiffeId::new(&caller).unwrap();
+                let is_caller = set.identify(&id).map(|(name, _)| name) == name(wanted);
+                let methods = |asked: &Asked| match &asked.request {
+                    Request::Http(method, _) => method.clone(),
+                    Request::Grpc(..) | Request::Tcp(_) => String::new(),
+                };
+                // Whoever asks: which template owns the call.
+                let owned = |asked: &Asked| {
+                    route(
+                        &changed,
+                        &question(&Asked { caller: wanted.caller.clone(), ..asked.clone() })?,
+                    )
+                };
+                let is_wanted = is_caller
+                    && wanted.callee == other.callee
+                    && methods(wanted) == methods(other)
+                    && owned(wanted) == owned(other);
+                if is_wanted {
+                    continue;
+                }
+                let before = oracle::engine(&set, &text, other, &caller);
+                let now = oracle::engine(&changed, &text, other, &caller);
+                proptest::prop_assert_eq!(before, now, "{:?}\n{}\n{}", other, call, text);
+                compared.set(compared.get() + 1);
+            }
+            Ok(())
+        })
+        .unwrap();
+    let (applied, compared) = (applied.get(), compared.get());
+    println!("{applied} suggestions applied, {compared} other calls compared");
+    assert!(applied * 8 > cases(), "{applied} of {}", cases());
+}
