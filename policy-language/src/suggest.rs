@@ -1,13 +1,20 @@
 //! Did you mean ...?
 
+/// The longest text that is taken for a misspelt name, in bytes: comparing costs its square.
+const MAX_BYTES: usize = 128;
+
 /// The name that is nearest to a misspelt one, if one is near enough.
 pub(crate) fn nearest<'a>(
     misspelt: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if misspelt.len() > MAX_BYTES {
+        return None;
+    }
     let limit = (misspelt.chars().count() / 3).max(1);
     names
         .into_iter()
+        .filter(|name| name.len().abs_diff(misspelt.len()) <= limit * 4)
         .map(|name| (strsim::damerau_levenshtein(misspelt, name), name))
         .filter(|(distance, _)| *distance <= limit)
         .min()
@@ -31,5 +38,7 @@ mod tests {
         ] {
             assert_eq!(nearest(misspelt, names), expected, "{misspelt}");
         }
+        let long = "a".repeat(129);
+        assert_eq!(nearest(&long, [long.as_str()]), None);
     }
 }

@@ -11,15 +11,16 @@ use crate::{
 /// What a rule allows, to compare.
 #[derive(Eq, Ord, PartialEq, PartialOrd)]
 struct Allowed<'a> {
-    /// `None` is `any`.
-    callers: Option<&'a BTreeSet<WorkloadNumber>>,
-    foreign: &'a BTreeSet<String>,
-    callees: &'a BTreeSet<WorkloadNumber>,
+    // What differs most comes first, what is long comes last.
     calls: BTreeSet<String>,
     when: Option<String>,
-    across: &'a BTreeSet<String>,
     /// A grant's.
     term: Option<(u64, u64)>,
+    across: &'a BTreeSet<String>,
+    foreign: &'a BTreeSet<String>,
+    callees: &'a BTreeSet<WorkloadNumber>,
+    /// `None` is `any`.
+    callers: Option<&'a BTreeSet<WorkloadNumber>>,
 }
 
 /// Rules that allow the same callers the same calls.

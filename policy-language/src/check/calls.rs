@@ -8,7 +8,7 @@ use super::Checker;
 use crate::{
     codes::Code,
     finding::Problem,
-    model::{Members, WorkloadNumber},
+    model::{Members, Workload, WorkloadNumber},
     place::Place,
     syntax::{CallItem, Listener},
 };
@@ -24,22 +24,27 @@ struct Mismatch {
 impl Checker<'_> {
     /// Each callee must be able to receive each call (AZ-03). A call is reported once.
     pub(super) fn receivable(&mut self, callees: &BTreeSet<WorkloadNumber>, calls: &[CallItem]) {
+        let mut problems = Vec::new();
+        let listens = |callee: &&WorkloadNumber| self.parts.workloads.get(callee.0);
         for call in calls {
-            let mut deaf = callees.iter().filter_map(|callee| {
-                let callee = self.parts.workloads.get(callee.0)?;
-                Some((callee.name.clone(), mismatch(&call.call, &callee.listens)?))
-            });
-            let Some((callee, Mismatch { message, help, nearest })) = deaf.next() else { continue };
+            let is_deaf = |callee: &Workload| is_deaf(&call.call, &callee.listens);
+            let mut deaf = callees.iter().filter_map(|it| listens(&it)).filter(|it| is_deaf(it));
+            let Some(callee) = deaf.next() else { continue };
+            let Some(Mismatch { message, help, nearest }) = mismatch(&call.call, &callee.listens)
+            else {
+                continue;
+            };
             let label = match deaf.count() {
-                0 => format!("can never match on `{callee}`"),
-                more => format!("can never match on `{callee}` and {more} more"),
+                0 => format!("can never match on `{}`", callee.name),
+                more => format!("can never match on `{}` and {more} more", callee.name),
             };
             let problem = Problem::error(Code::ProtocolMismatch, call.place, message)
                 .label(label)
                 .help(help)
                 .related(nearest, "declared here");
-            self.problems.push(problem);
+            problems.push(problem);
         }
+        problems.into_iter().for_each(|problem| self.problems.push(problem));
     }
 
     /// At least one callee must be able to receive each call of a guard.
@@ -50,7 +55,7 @@ impl Checker<'_> {
             let mut named =
                 all.filter(|(number, _)| callees.contain(WorkloadNumber(*number))).peekable();
             let Some((_, first)) = named.peek().copied() else { continue };
-            if named.any(|(_, callee)| mismatch(&call.call, &callee.listens).is_none()) {
+            if named.any(|(_, callee)| !is_deaf(&call.call, &callee.listens)) {
                 continue;
             }
             let Some(Mismatch { message, help, nearest }) = mismatch(&call.call, &first.listens)
@@ -67,14 +72,20 @@ impl Checker<'_> {
     }
 }
 
-/// Why listeners can never receive a call; `None` if one does, or if nothing is known of them.
-fn mismatch(call: &CallDocument, listens: &[Listener]) -> Option<Mismatch> {
+/// Whether none of the listeners that are known can ever receive a call.
+fn is_deaf(call: &CallDocument, listens: &[Listener]) -> bool {
     let want = call.protocol();
     let receives = |it: &Listener| match call {
         CallDocument::Tcp { port } => it.protocol == want && it.port == *port,
         CallDocument::Http { .. } | CallDocument::Grpc { .. } => it.protocol == want,
     };
-    let first = listens.first().filter(|_| !listens.iter().any(receives))?;
+    !listens.is_empty() && !listens.iter().any(receives)
+}
+
+/// Why listeners can never receive a call.
+fn mismatch(call: &CallDocument, listens: &[Listener]) -> Option<Mismatch> {
+    let want = call.protocol();
+    let first = listens.first()?;
     let same: Vec<_> = listens.iter().filter(|it| it.protocol == want).collect();
     let nearest = same.first().map_or(first.place, |it| it.place);
     let want = want.as_str();

@@ -1,6 +1,6 @@
 //! `when`: parsed, looked up, and tried on everybody whom it is about.
 
-use std::collections::BTreeSet;
+use std::{cell::Cell, collections::BTreeSet};
 
 use super::{Checker, Parts};
 use crate::{
@@ -44,8 +44,10 @@ impl Checker<'_> {
             labels: &self.parts.labels,
             workloads: &self.parts.by_name,
             segments: &self.parts.members,
+            suggestions: Cell::new(self.suggestions),
         };
         let typed = scope.check(&expression);
+        self.suggestions = scope.suggestions.get();
         for mistake in &typed.mistakes {
             let place = self.inside(text, &mistake.range);
             let mut problem = Problem::error(mistake.code, place, mistake.message.clone());

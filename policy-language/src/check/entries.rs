@@ -15,6 +15,8 @@ use crate::{
 
 /// The most entries of one set (AZ-07).
 const MAX_ENTRIES: usize = 100_000;
+/// The most selectors of one entry: a process has few properties, and each set of them is compared.
+const MAX_SELECTORS: usize = 8;
 /// The longest path of an executable: what Linux allows.
 const MAX_PATH_BYTES: usize = 4096;
 
@@ -52,29 +54,25 @@ impl Checker<'_> {
             let message = format!("more than {MAX_ENTRIES} identities");
             self.problems.push(Problem::error(Code::TooMuch, place, message));
         }
-        self.contained(&earned);
+        self.contained(&known, &earned);
     }
 
-    /// Warns where a process that matches one entry matches another one too.
-    fn contained(&mut self, entries: &[Earned<'_>]) {
-        let mut by_selector: BTreeMap<&str, Vec<&Earned<'_>>> = BTreeMap::new();
+    /// Warns where a process that matches one entry matches another one too: an entry whose
+    /// selectors are a part of the other's.
+    fn contained(&mut self, known: &BTreeMap<BTreeSet<&str>, usize>, entries: &[Earned<'_>]) {
         for entry in entries {
-            if let Some(first) = entry.selectors.first() {
-                by_selector.entry(first).or_default().push(entry);
-            }
-        }
-        for entry in entries {
-            let near = entry.selectors.iter().filter_map(|one| by_selector.get(one)).flatten();
-            for other in near {
-                if other.selectors.len() < entry.selectors.len()
-                    && other.selectors.is_subset(&entry.selectors)
-                {
-                    let message =
-                        format!("a process of `{}` also earns `{}`", entry.name, other.name);
-                    let problem = Problem::warning(Code::SameSelectors, entry.place, message)
-                        .related(other.place, "has a part of the same selectors");
-                    self.problems.push(problem);
-                }
+            let selectors: Vec<&str> = entry.selectors.iter().copied().collect();
+            let whole = (1usize << selectors.len().min(MAX_SELECTORS)) - 1;
+            for part in 1..whole {
+                let chosen = selectors.iter().enumerate().filter(|(at, _)| part >> at & 1 == 1);
+                let chosen: BTreeSet<&str> = chosen.map(|(_, selector)| *selector).collect();
+                let Some(other) = known.get(&chosen).and_then(|at| entries.get(*at)) else {
+                    continue;
+                };
+                let message = format!("a process of `{}` also earns `{}`", entry.name, other.name);
+                let problem = Problem::warning(Code::SameSelectors, entry.place, message)
+                    .related(other.place, "has a part of the same selectors");
+                self.problems.push(problem);
             }
         }
     }
@@ -141,6 +139,11 @@ impl Checker<'_> {
                     self.problems.push(problem);
                 }
             }
+        }
+        if set.len() > MAX_SELECTORS {
+            legal = false;
+            let message = format!("an entry of more than {MAX_SELECTORS} selectors");
+            self.problems.push(Problem::error(Code::TooMuch, environment.place, message));
         }
         // ATT-06
         if legal && !narrow {

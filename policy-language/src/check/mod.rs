@@ -125,13 +125,13 @@ struct Checker<'a> {
     files: &'a Files<'a>,
     problems: &'a mut Problems,
     parts: Parts,
-    /// How many misspelt names have been compared with all others.
+    /// How many misspelt names may still be compared with all others.
     suggestions: usize,
 }
 
 impl<'a> Checker<'a> {
     fn new(files: &'a Files<'a>, problems: &'a mut Problems) -> Self {
-        Self { files, problems, parts: Parts::default(), suggestions: 0 }
+        Self { files, problems, parts: Parts::default(), suggestions: MAX_SUGGESTIONS }
     }
 
     fn all(&mut self, documents: &Documents) {
@@ -231,8 +231,8 @@ impl<'a> Checker<'a> {
         misspelt: &str,
         names: impl Iterator<Item = &'n String>,
     ) -> Option<&'n str> {
-        *suggestions += 1;
-        (*suggestions <= MAX_SUGGESTIONS).then(|| nearest(misspelt, names.map(String::as_str)))?
+        *suggestions = suggestions.checked_sub(1)?;
+        nearest(misspelt, names.map(String::as_str))
     }
 
     fn roles<'d>(&mut self, items: &'d [RoleItem]) -> BTreeMap<&'d str, &'d RoleItem> {

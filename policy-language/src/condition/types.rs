@@ -1,6 +1,6 @@
 //! Looks the attributes of a condition up, and checks what they are compared with.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{cell::Cell, collections::BTreeMap, ops::Range};
 
 use cellwall_policy::{TlsFact, is_name};
 
@@ -29,6 +29,8 @@ pub(crate) struct Scope<'a, M> {
     pub(crate) workloads: &'a BTreeMap<String, WorkloadNumber>,
     /// By name.
     pub(crate) segments: &'a BTreeMap<String, M>,
+    /// How many misspelt names may still be compared with all others.
+    pub(crate) suggestions: Cell<usize>,
 }
 
 /// Something that is wrong with a condition.
@@ -233,12 +235,12 @@ impl<M> Scope<'_, M> {
             Fact::Workload if !self.workloads.contains_key(text) => Some(mistake(
                 Code::UnknownWorkload,
                 format!("unknown workload `{text}`"),
-                did_you_mean(text, self.workloads.keys()),
+                self.did_you_mean(text, self.workloads.keys()),
             )),
             Fact::Segment if !self.segments.contains_key(text) => Some(mistake(
                 Code::UnknownSegment,
                 format!("unknown segment `{text}`"),
-                did_you_mean(text, self.segments.keys()),
+                self.did_you_mean(text, self.segments.keys()),
             )),
             Fact::Variable(name) if !is_name(text) => Some(mistake(
                 Code::BadCondition,
@@ -251,18 +253,23 @@ impl<M> Scope<'_, M> {
                     mistake(
                         Code::UnknownLabel,
                         format!("no workload has `{name}: {text}`"),
-                        did_you_mean(text, values.keys()),
+                        self.did_you_mean(text, values.keys()),
                     )
                 })
             }
             Fact::Workload | Fact::Segment | Fact::Variable(_) => None,
         }
     }
-}
 
-fn did_you_mean<'a>(text: &str, names: impl Iterator<Item = &'a String>) -> Option<String> {
-    let near = nearest(text, names.map(String::as_str))?;
-    Some(format!("did you mean `{near}`?"))
+    fn did_you_mean<'n>(
+        &self,
+        text: &str,
+        names: impl Iterator<Item = &'n String>,
+    ) -> Option<String> {
+        self.suggestions.set(self.suggestions.get().checked_sub(1)?);
+        let near = nearest(text, names.map(String::as_str))?;
+        Some(format!("did you mean `{near}`?"))
+    }
 }
 
 fn bad_tls(attribute: &Attribute, literal: &Literal) -> Option<Mistake> {

@@ -86,19 +86,23 @@ impl Reader<'_> {
             return None;
         };
         let mut entries: Vec<(Text, &Node)> = Vec::new();
-        let mut first: BTreeMap<String, Place> = BTreeMap::new();
+        let mut first: BTreeMap<&str, Place> = BTreeMap::new();
         for (key, value) in pairs {
-            let Some(key) = self.text(key, "a key") else { continue };
-            match first.entry(key.value.clone()) {
+            let Value::Text(name) = &key.value else {
+                let problem = self.wrong_type(key, "a key").help("put it in quotes");
+                self.problems.push(problem);
+                continue;
+            };
+            match first.entry(name) {
                 Entry::Occupied(first) => {
-                    let message = format!("`{}` stands twice", key.value);
+                    let message = format!("`{name}` stands twice");
                     let problem = Problem::error(Code::DuplicateKey, key.place, message)
                         .related(*first.get(), "first here");
                     self.problems.push(problem);
                 }
                 Entry::Vacant(free) => {
                     free.insert(key.place);
-                    entries.push((key, value));
+                    entries.push((Text { value: name.clone(), place: key.place }, value));
                 }
             }
         }

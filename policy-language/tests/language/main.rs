@@ -17,4 +17,5 @@ mod oracle;
 mod past;
 mod rendered;
 mod sample;
+mod scale;
 mod suggested;
