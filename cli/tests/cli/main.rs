@@ -5,6 +5,7 @@
     reason = "helpers of tests may fail as tests do"
 )]
 
+mod broken;
 mod decisions;
 mod offline;
 mod pipes;

@@ -24,14 +24,18 @@ pub(crate) struct Ran {
 impl Shell {
     pub(crate) fn new() -> Self {
         let home = TempDir::new().unwrap();
-        let example =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy-language/tests/example");
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy-language/tests/plain");
         let policy = home.path().join("policy");
         fs::create_dir_all(policy.join("segments")).unwrap();
         for file in ["cellwall.yaml", "segments/payments.yaml"] {
             fs::copy(example.join(file), policy.join(file)).unwrap();
         }
         Self { home }
+    }
+
+    /// An empty folder.
+    pub(crate) fn bare() -> Self {
+        Self { home: TempDir::new().unwrap() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
