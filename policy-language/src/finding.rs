@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use crate::place::Files;
-use crate::{codes::Code, place::Place};
+use crate::{Sources, codes::Code, place::Place};
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -139,6 +139,11 @@ impl Problem {
         self.related.push((place, label.into()));
         self
     }
+}
+
+/// A single problem of a set of sources, as findings.
+pub(crate) fn findings_of(sources: &Sources, problem: Problem) -> Findings {
+    Problems(vec![problem]).into_findings(&Files::of(sources))
 }
 
 impl Problems {

@@ -12,12 +12,15 @@ mod condition;
 mod due;
 mod explain;
 mod finding;
+mod format;
 mod instant;
+mod keys;
 mod model;
 mod place;
 mod question;
 mod read;
 mod render;
+mod schema;
 mod set;
 mod sources;
 mod suggest;
@@ -33,8 +36,10 @@ pub use explain::{
     Explanation, Fix, PastCall,
 };
 pub use finding::{Finding, Findings, Related, Severity};
+pub use format::{FormatError, format};
 pub use instant::parse_instant;
 pub use model::{Entry, PolicySet, Summary};
 pub use render::Paint;
+pub use schema::schema;
 pub use sources::{Sources, SourcesError};
 pub use trial::{TestReport, TestResult};

@@ -1,6 +1,8 @@
 //! What the language promises, on documents as people write them.
 #![expect(
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
     clippy::unwrap_used,
     reason = "helpers of tests may fail as tests do"
 )]
@@ -11,6 +13,7 @@ mod due;
 mod example;
 mod files;
 mod findings;
+mod format;
 mod manual;
 mod not_yet;
 mod oracle;

@@ -21,9 +21,13 @@ const CASES: u32 = 300;
 const QUESTIONS: usize = 16;
 
 #[expect(clippy::disallowed_methods, reason = "the one setting of a test, read at its one place")]
-pub(crate) fn cases() -> u32 {
+pub(crate) fn cases_or(usual: u32) -> u32 {
     let wanted = std::env::var("CELLWALL_PROPTEST_CASES").ok();
-    wanted.and_then(|text| text.parse().ok()).unwrap_or(CASES)
+    wanted.and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+pub(crate) fn cases() -> u32 {
+    cases_or(CASES)
 }
 
 /// The policy of a document; `None` where the document contradicts itself.
