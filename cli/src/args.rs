@@ -101,6 +101,17 @@ pub(crate) enum Policy {
         #[arg(default_value = "policy")]
         dir: PathBuf,
     },
+    /// Rewrite the files in one style; comments and groups of lines stay.
+    Fmt {
+        /// The folder of cellwall.yaml, a file, or `-`: stdin to stdout.
+        #[arg(default_value = "policy", value_name = "DIR|FILE|-")]
+        path: PathBuf,
+        /// Write nothing, print what would change, and exit with 3 if something would.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the JSON Schema of the files, for editors.
+    Schema,
     /// Put the files in force.
     Apply {
         /// The folder of cellwall.yaml.

@@ -56,6 +56,10 @@ fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
     match &args.command {
         Command::Policy(args::Policy::Validate { dir }) => commands::validate(dir, output),
         Command::Policy(args::Policy::Test { dir }) => commands::test(dir, output),
+        Command::Policy(args::Policy::Fmt { path, check }) => {
+            commands::format_files(&commands::Format { path, check: *check }, output)
+        }
+        Command::Policy(args::Policy::Schema) => commands::print_schema(output),
         Command::Policy(args::Policy::Apply { dir, message, wait }) => {
             let apply = commands::Apply { dir, message, wait: *wait };
             block_on(commands::apply(socket, &apply, output))

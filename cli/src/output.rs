@@ -52,6 +52,18 @@ impl Output {
         if self.painter.paints { Paint::Ansi } else { Paint::Plain }
     }
 
+    /// How findings are rendered where stdout carries something else.
+    pub(crate) const fn error_paint(&self) -> Paint {
+        if self.error_painter.paints { Paint::Ansi } else { Paint::Plain }
+    }
+
+    /// Prints findings where stdout carries something else.
+    pub(crate) fn findings(&self, text: &str) {
+        if !text.is_empty() {
+            self.stderr(text);
+        }
+    }
+
     /// Prints data.
     pub(crate) fn data(&self, text: &str) -> anyhow::Result<()> {
         quietly(write(&mut io::stdout().lock(), text)).context("cannot write to stdout")

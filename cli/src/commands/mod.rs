@@ -5,6 +5,7 @@ mod check;
 mod decision;
 mod explain;
 mod fleet;
+mod format;
 mod policy;
 
 use cellwall_policy_language::Findings;
@@ -15,6 +16,7 @@ pub(crate) use check::check;
 pub(crate) use decision::{Sources, explain_decision, is_decision};
 pub(crate) use explain::{explain, explain_code, explain_offline, is_code};
 pub(crate) use fleet::{identities, proxies};
+pub(crate) use format::{Format, format_files, print_schema};
 pub(crate) use policy::{test, validate};
 
 use crate::{Outcome, output::Output};

@@ -7,6 +7,7 @@
 
 mod broken;
 mod decisions;
+mod formatting;
 mod offline;
 mod pipes;
 mod run;
