@@ -8,6 +8,7 @@
 )]
 
 mod compiled;
+mod corpora;
 mod demo;
 mod due;
 mod example;
