@@ -100,6 +100,10 @@ pub(crate) enum Policy {
         /// The folder of cellwall.yaml.
         #[arg(default_value = "policy")]
         dir: PathBuf,
+        /// Show each rule's tests, and end with 3 where a rule has no test that it allows a call,
+        /// or none that a neighbour of its calls is denied.
+        #[arg(long)]
+        coverage: bool,
     },
     /// Rewrite the files in one style; comments and groups of lines stay.
     Fmt {

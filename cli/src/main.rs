@@ -55,7 +55,9 @@ fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
     let socket = &args.global.socket;
     match &args.command {
         Command::Policy(args::Policy::Validate { dir }) => commands::validate(dir, output),
-        Command::Policy(args::Policy::Test { dir }) => commands::test(dir, output),
+        Command::Policy(args::Policy::Test { dir, coverage }) => {
+            commands::test(dir, *coverage, output)
+        }
         Command::Policy(args::Policy::Fmt { path, check }) => {
             commands::format_files(&commands::Format { path, check: *check }, output)
         }

@@ -35,6 +35,11 @@ impl PolicySet {
         self.governance.svid_ttl.map(Duration::from_secs)
     }
 
+    /// The names of all rules.
+    pub fn rule_names(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.name.as_str())
+    }
+
     /// Which process earns which identity.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

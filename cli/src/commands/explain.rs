@@ -74,10 +74,7 @@ pub(crate) fn explain_offline(
     };
     match set.explain(question, SystemTime::now()) {
         Ok(mut explanation) => {
-            explanation.fix = set.fix(&folder.sources, &explanation);
-            if let Some(fix) = &mut explanation.fix {
-                fix.file = folder.path(&fix.file);
-            }
+            explanation.fix = folder.fix(&set, &explanation);
             show(&explanation, output)
         }
         Err(ExplainError::Compile(error)) => {

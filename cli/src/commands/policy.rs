@@ -1,10 +1,10 @@
 //! `policy validate` and `policy test`: offline, from the files.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::Context;
 use cellwall_policy_language::{
-    Checked, Finding, Findings, PolicySet, Sources, TestReport, TestResult, check,
+    Checked, Explanation, Finding, Findings, Fix, PolicySet, Sources, TestReport, TestResult, check,
 };
 use serde_json::{Value, json};
 
@@ -42,6 +42,13 @@ impl Folder {
         let files = self.sources.files.iter().map(|(name, text)| (self.path(name), text.clone()));
         let sources = Sources { root: self.path(&self.sources.root), files: files.collect() };
         self.named(findings).render(&sources, output.paint())
+    }
+
+    /// The change that would allow a call, with the path that the shell knows.
+    pub(super) fn fix(&self, set: &PolicySet, explanation: &Explanation) -> Option<Fix> {
+        let mut fix = set.fix(&self.sources, explanation)?;
+        fix.file = self.path(&fix.file);
+        Some(fix)
     }
 
     /// Runs the tests, and names their files as the shell knows them.
@@ -112,7 +119,7 @@ fn validated(folder: &Folder, checked: &Checked, report: &TestReport) -> Value {
 }
 
 /// `policy test`.
-pub(crate) fn test(dir: &Path, output: &Output) -> anyhow::Result<Outcome> {
+pub(crate) fn test(dir: &Path, coverage: bool, output: &Output) -> anyhow::Result<Outcome> {
     let folder = Folder::read(dir)?;
     let checked = check(&folder.sources);
     let Some(set) = &checked.set else {
@@ -126,7 +133,9 @@ pub(crate) fn test(dir: &Path, output: &Output) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Found);
     };
     let report = folder.run_tests(set);
-    let outcome = if report.failed() > 0 { Outcome::Found } else { Outcome::Done };
+    let is_bare =
+        coverage && !(report.untested_rules.is_empty() && report.unbounded_rules.is_empty());
+    let outcome = if report.failed() > 0 || is_bare { Outcome::Found } else { Outcome::Done };
     if output.is_json() {
         let mut document = json!({"schema_version": 1});
         if let (Some(to), Ok(Value::Object(from))) =
@@ -137,7 +146,8 @@ pub(crate) fn test(dir: &Path, output: &Output) -> anyhow::Result<Outcome> {
         output.json(&document)?;
         return Ok(outcome);
     }
-    output.data(&tested(&report, output.painter()))?;
+    let covered = if coverage { covered(set, &report, output.painter()) } else { String::new() };
+    output.data(&format!("{covered}{}", tested(&report, output.painter())))?;
     if report.results.is_empty() {
         output.hint("there are no tests: add `tests:` to the files");
     }
@@ -155,14 +165,37 @@ fn tested(report: &TestReport, painter: Painter) -> String {
         text.push_str(&result_lines(result, painter));
     }
     let tested = report.rules - report.untested_rules.len();
+    let bounded = report.rules - report.unbounded_rules.len();
+    let rules = plural(report.rules, "rule");
     text.push_str(&format!(
-        "coverage: {tested} of {} have an allow test",
-        plural(report.rules, "rule")
+        "coverage: {tested} of {rules} have an allow test, {bounded} a deny neighbour"
     ));
-    if !report.untested_rules.is_empty() {
-        text.push_str(&format!("; missing: {}", report.untested_rules.join(", ")));
+    let missing: BTreeSet<&str> = [&report.untested_rules, &report.unbounded_rules]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        let missing: Vec<_> = missing.into_iter().collect();
+        text.push_str(&format!("; missing: {}", missing.join(", ")));
     }
     text.push_str(&format!("\n{} passed, {} failed", report.passed(), report.failed()));
+    text
+}
+
+/// A line for each rule: whether a test allows a call of it, and whether a neighbour is denied.
+fn covered(set: &PolicySet, report: &TestReport, painter: Painter) -> String {
+    let mut text = String::from("rules\n");
+    for rule in set.rule_names() {
+        let is_in = |missing: &[String]| missing.iter().any(|name| name == rule);
+        let lacks = match (is_in(&report.untested_rules), is_in(&report.unbounded_rules)) {
+            (false, false) => painter.paint(Colour::Green, "ok"),
+            (true, false) => painter.paint(Colour::Red, "no allow test"),
+            (false, true) => painter.paint(Colour::Red, "no deny neighbour"),
+            (true, true) => painter.paint(Colour::Red, "no allow test, no deny neighbour"),
+        };
+        text.push_str(&format!("  {rule:<40} {lacks}\n"));
+    }
     text
 }
 

@@ -49,6 +49,9 @@ DENIED  2026-03-02T10:14:07.218Z  at ledger-1  (v42)  by default
            history-readers        no   call is not ledger.v1.Ledger/GetEntry or \
          ledger.v1.Ledger/ListEntries
   so       default deny (segment core: enforce)
+
+  fix      add `fraud` to `from:` of payments-posts   policy/segments/payments.yaml:56
+           tried: it allows exactly this call
 ";
 
 #[test]

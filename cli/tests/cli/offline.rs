@@ -72,11 +72,36 @@ fn tests_of_the_policy_are_run_and_their_rules_counted() {
     assert_eq!(
         &lines[12..],
         [
-            "coverage: 4 of 8 rules have an allow test; missing: checkout-tokenises, \
-             payments-scores, payments-posts, core-notifies",
+            "coverage: 4 of 8 rules have an allow test, 6 a deny neighbour; missing: \
+             checkout-tokenises, core-notifies, ledger-stores, payments-posts, payments-scores",
             "11 passed, 0 failed",
         ]
     );
+}
+
+#[test]
+fn coverage_names_what_each_rule_lacks_and_ends_with_3() {
+    let shell = Shell::new();
+    let ran = shell.run(&["policy", "test", "--coverage"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (3, ""));
+    let lines: Vec<_> = ran.stdout.lines().take(9).map(str::trim_end).collect();
+    let line = |rule: &str, lacks: &str| format!("  {rule:<40} {lacks}");
+    assert_eq!(
+        lines,
+        [
+            "rules".to_owned(),
+            line("checkout-initiates", "ok"),
+            line("checkout-tokenises", "no allow test"),
+            line("payments-charges-token", "ok"),
+            line("payments-scores", "no allow test, no deny neighbour"),
+            line("payments-posts", "no allow test"),
+            line("history-readers", "ok"),
+            line("ledger-stores", "no deny neighbour"),
+            line("core-notifies", "no allow test"),
+        ]
+    );
+    let document = shell.run(&["policy", "test", "--coverage", "-o", "json"]).json();
+    assert_eq!(document["unbounded_rules"], json!(["payments-scores", "ledger-stores"]));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod conditions;
 mod decided;
 mod fix;
+mod guards;
 mod reasons;
 mod show;
 

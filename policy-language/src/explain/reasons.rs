@@ -3,8 +3,7 @@
 use std::time::SystemTime;
 
 use cellwall_policy::{
-    By, CallDocument, CallerDocument, Callers, Decision, Mode, Snapshot, SnapshotDocument, Truth,
-    Verdict,
+    By, CallDocument, CallerDocument, Callers, Decision, Snapshot, SnapshotDocument, Verdict,
 };
 
 use super::{
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::{
     CompileError, PolicySet,
-    model::{Guard, Members, Rule, WorkloadNumber},
+    model::Rule,
     question::{Asked, Question, Side},
     suggest::nearest,
     syntax::CallItem,
@@ -105,57 +104,6 @@ impl PolicySet {
                 .map(|guard| guard.why.clone()),
             By::Boundary(_) | By::Default => None,
         }
-    }
-
-    pub(super) fn guard_line(
-        &self,
-        guard: &Guard,
-        case: &Case<'_>,
-    ) -> Result<ExplainedStatement, CompileError> {
-        let (applies, because) = self.guard_says(guard, case)?;
-        Ok(ExplainedStatement { name: guard.name.clone(), applies, because, nearest: false })
-    }
-
-    fn guard_says(&self, guard: &Guard, case: &Case<'_>) -> Result<(bool, String), CompileError> {
-        let ExplainedSide { workload, spiffe_id, .. } = &case.sides.0;
-        if case.caller.is_some_and(|caller| guard.except.contains(&caller))
-            || guard.except_foreign.contains(spiffe_id)
-        {
-            return Ok((false, format!("{workload} is an exception")));
-        }
-        if !among(&guard.from.members, case.caller) && !guard.from.foreign.contains(spiffe_id) {
-            return Ok((false, format!("caller is not {}", guard.from.text)));
-        }
-        if !guard.calls.is_empty() && !self.guards_call(guard, case)? {
-            return Ok((false, format!("call is not {}", calls(&guard.calls))));
-        }
-        let mut because = format!("denies {} -> {}", guard.from.text, guard.to.text);
-        if let Some(when) = &guard.when {
-            match self.truth(when, case) {
-                Truth::Fails => return Ok((false, format!("`{}` does not hold", when.text))),
-                Truth::Holds => because.push_str(&format!(" when `{}`", when.text)),
-                Truth::Unknown => because
-                    .push_str(&format!(", and `{}` cannot be said of this caller", when.text)),
-            }
-        }
-        if !guard.mode.is_enforce() {
-            because.push_str(", in audit: recorded only");
-        }
-        Ok((true, because))
-    }
-
-    /// Asks the callee's policy whether this guard alone, for everyone, denies the call.
-    fn guards_call(&self, guard: &Guard, case: &Case<'_>) -> Result<bool, CompileError> {
-        let mut document = self.compiler().compile(case.callee, &case.sides.1.environment)?;
-        document.guards.retain(|other| other.name == guard.name);
-        document.guards.truncate(1);
-        for guard in &mut document.guards {
-            (guard.from, guard.when, guard.mode) = (Callers::Any, None, Mode::Enforce);
-            guard.except.clear();
-        }
-        let snapshot = Snapshot::new(document)?;
-        let decision = ask(&snapshot, snapshot.callee(), case.call, case.now);
-        Ok(decision.is_some_and(|decision| matches!(decision.by, By::Guard(_))))
     }
 
     pub(super) fn boundaries(
@@ -258,15 +206,6 @@ impl PolicySet {
     }
 }
 
-/// Whether somebody is kept out by a guard on these. `any` is also whoever is unknown (AZ-02).
-fn among(members: &Members, caller: Option<WorkloadNumber>) -> bool {
-    match (members, caller) {
-        (Members::Any, _) => true,
-        (Members::Some(_), None) => false,
-        (Members::Some(members), Some(caller)) => members.contains(&caller),
-    }
-}
-
 /// Whether the callee itself, as caller, may make the call.
 fn allowed(
     document: SnapshotDocument,
@@ -306,7 +245,7 @@ fn rule_line(
     ExplainedStatement { name: rule.name.clone(), applies, because, nearest: false }
 }
 
-fn calls(items: &[CallItem]) -> String {
+pub(super) fn calls(items: &[CallItem]) -> String {
     let text = |call: &CallDocument| match call {
         CallDocument::Http { methods, path } => format!("{} {path}", methods.join(",")),
         CallDocument::Grpc { service, method } => format!("{service}/{method}"),

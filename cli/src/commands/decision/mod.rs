@@ -168,7 +168,7 @@ fn offline(dir: &Path, past: &PastCall) -> anyhow::Result<Verdict> {
         .map_err(|findings| anyhow::anyhow!("{}: {findings}", dir.display()))?;
     Ok(match set.explain_past(past) {
         Ok(mut explanation) => {
-            explanation.fix = set.fix(&folder.sources, &explanation);
+            explanation.fix = folder.fix(&set, &explanation);
             Verdict { explanation: Some(explanation), ..Verdict::of_files() }
         }
         Err(error) => Verdict {
