@@ -1,7 +1,7 @@
 //! The fuzz targets. What they assert lives with the tests of the language, which replay `fuzz/corpus`
 //! without a fuzzer.
 
-#[path = "../../policy-language/tests/language/corpora/bodies/mod.rs"]
+#[path = "../../policy-language/tests/tools/corpora/bodies/mod.rs"]
 mod bodies;
 
 /// Reads bytes as a policy of one file.

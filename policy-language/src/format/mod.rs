@@ -56,13 +56,12 @@ pub fn format(file: &str, text: &str) -> Result<String, FormatError> {
         .and_then(|source| tokens::tokens(source).and_then(|tokens| grow::grow(source, tokens)));
     let (Some(source), Some(document)) = (source, document) else { return Ok(text.to_owned()) };
     let formatted = print::print(&source, &document, &keys::ROOT);
-    // The reader's word is the last.
-    let read = yaml::parse(FileNumber(0), &formatted).is_ok();
-    if read && meaning(&formatted) == Some(meant) {
-        Ok(formatted)
-    } else {
-        Err(FormatError::Unsure)
-    }
+    if says(&formatted, &meant) { Ok(formatted) } else { Err(FormatError::Unsure) }
+}
+
+/// Whether a text says what was meant, and has its comments; the reader's word is the last.
+fn says(text: &str, meant: &Meaning) -> bool {
+    yaml::parse(FileNumber(0), text).is_ok() && meaning(text).as_ref() == Some(meant)
 }
 
 fn syntax(file: &str, text: &str) -> Result<(), FormatError> {
@@ -100,4 +99,34 @@ fn plain(text: &str) -> Vec<Cow<'_, str>> {
         return vec![Cow::Owned(without), Cow::Owned(plain)];
     }
     vec![Cow::Owned(plain)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{meaning, says};
+
+    #[test]
+    fn a_text_that_says_something_else_is_not_written() {
+        let text = "a: [b, {c: d, e: f}]  # g\nh: |\n  i\nj: \"1\"\n";
+        let meant = meaning(text).unwrap();
+        let says = |from: &str, to: &str| says(&text.replacen(from, to, 1), &meant);
+        for (from, to) in
+            [("", ""), ("c: d, e: f", "e: f, c: d"), ("a: ", "a:   "), ("  # g", " # g")]
+        {
+            assert!(text.contains(from) && says(from, to), "{from} {to}");
+        }
+        for (from, to) in [
+            ("b, ", ""),
+            ("[b, {c: d, e: f}]", "[{c: d, e: f}, b]"),
+            ("c: d", "c: x"),
+            ("  # g", ""),
+            ("# g", "# x"),
+            ("|\n  i", "|-\n  i"),
+            ("\"1\"", "1"),
+            ("j: \"1\"", "j:\n  - \"1\""),
+            ("]", ""),
+        ] {
+            assert!(text.contains(from) && !says(from, to), "{from} {to}");
+        }
+    }
 }

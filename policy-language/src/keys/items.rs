@@ -3,8 +3,9 @@
 use super::{
     Bond, Form, Key, Mapping, Need,
     values::{
-        APPROVERS, ARROW, CALLS, CONDITION, DATE, DURATION, GRANT_NAME, INSTANT, LABEL_VALUES,
-        LISTENS, NAME, NAME_PATTERN, NAMES, PEOPLE, PERSON, REASON, SELECTOR, SOME_NAMES,
+        APPROVERS, ARROW, CALLS, CONDITION, DATE, DURATION, GRANT_NAME, HOLDERS, INSTANT,
+        LABEL_VALUES, LISTENS, NAME, NAME_PATTERN, NAMES, OWNER, REASON, SELECTOR, SOME_HOLDERS,
+        SOME_NAMES,
     },
 };
 
@@ -27,7 +28,7 @@ const fn named(of: &'static Form) -> Form {
 const MODE: Form = Form::Words(&["enforce", "audit"]);
 
 const WHY: &str = "The business need (PCI DSS 1.2.5).";
-const OWNER: &str = "Who answers for it; the file's, if not given.";
+const BY: &str = "Who answers for it; the file's, if not given.";
 const REVIEW: &str = "The day by which it is to be looked at again; the file's, if not given.";
 const ACROSS: &str = "The boundary variables that it may cross; the only way over a boundary.";
 const WHEN: &str = "A condition over `caller.*`, `callee.*` and `tls.*`: `== != in && || !`.";
@@ -53,11 +54,11 @@ pub(crate) const ROOT: Mapping = Mapping {
             "The other files, by relative path; `*` is any characters but `/`. Stands in \
              cellwall.yaml only.",
         ),
-        optional("owner", &PERSON, "Who answers for the file."),
+        optional("owner", &OWNER, "Who answers for the file."),
         optional("review_by", &DATE, "The day by which the file is to be looked at again."),
         optional(
             "probes",
-            &list(&Form::Text { pattern: "^[A-Z]+(,[A-Z]+)* /\\S*$", example: "GET /livez" }),
+            &list(&Form::Text { pattern: "^[A-Z][A-Z-]* /[^{}\\s]*$", example: "GET /livez" }),
             "HTTP calls with literal paths that need no identity and no rule, from the node or \
              loopback only. Stands in cellwall.yaml only.",
         ),
@@ -80,10 +81,10 @@ pub(crate) const ROOT: Mapping = Mapping {
         optional(
             "approvals",
             &Form::Named {
-                pattern: "^(default|guards|segment/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$",
+                pattern: "^(default|guards|operators|segment/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$",
                 of: &Form::Mapping(&APPROVAL),
             },
-            "Who must say yes before a change is in force: `default`, `guards`, `segment/NAME`.",
+            "Who must say yes before a change is in force: `default`, `guards`, `operators`, `segment/NAME`.",
         ),
         optional("operators", &Form::Mapping(&OPERATORS), "People, not workloads: OIDC groups."),
         optional(
@@ -166,7 +167,7 @@ const GUARD: Mapping = Mapping {
         optional("mode", &MODE, "`audit` records what it would deny, and lets it pass."),
         optional("when", &CONDITION, WHEN),
         required("why", &REASON, WHY),
-        optional("owner", &PERSON, OWNER),
+        optional("owner", &OWNER, BY),
         optional("review_by", &DATE, REVIEW),
     ],
     bond: Bond::None,
@@ -184,7 +185,7 @@ const RULE: Mapping = Mapping {
         optional("when", &CONDITION, WHEN),
         optional("across", &SOME_NAMES, ACROSS),
         required("why", &REASON, WHY),
-        optional("owner", &PERSON, OWNER),
+        optional("owner", &OWNER, BY),
         optional("review_by", &DATE, REVIEW),
     ],
     bond: Bond::RoleOrCalls,
@@ -205,7 +206,8 @@ const GRANT: Mapping = Mapping {
         required("expires", &INSTANT, "The moment from which it no longer allows, in UTC."),
         required("why", &REASON, WHY),
         required("approved_by", &APPROVERS, "At least two different people."),
-        optional("owner", &PERSON, OWNER),
+        optional("owner", &OWNER, BY),
+        optional("review_by", &DATE, REVIEW),
     ],
     bond: Bond::RoleOrCalls,
 };
@@ -231,22 +233,20 @@ const APPROVAL: Mapping = Mapping {
     name: "approval",
     about: "Who must say yes, and how many of them; never the author.",
     keys: &[
-        required("from", &PEOPLE, "Groups of people."),
-        required("count", &Form::Number { least: 1, most: 16 }, "How many different people."),
+        required("from", &SOME_HOLDERS, "Groups, or people."),
+        required("count", &Form::Number { least: 1, most: 100 }, "How many different people."),
     ],
     bond: Bond::None,
 };
-
-const GROUPS: Form = list(&PERSON);
 
 const OPERATORS: Mapping = Mapping {
     name: "operators",
     about: "Which groups of people may do what.",
     keys: &[
-        optional("viewer", &GROUPS, "May look."),
-        optional("editor", &GROUPS, "May propose changes."),
-        optional("approver", &GROUPS, "May approve them."),
-        optional("auditor", &GROUPS, "May read the trail."),
+        optional("viewer", &HOLDERS, "May look."),
+        optional("editor", &HOLDERS, "May propose changes."),
+        optional("approver", &HOLDERS, "May approve them."),
+        optional("auditor", &HOLDERS, "May read the trail."),
     ],
     bond: Bond::None,
 };

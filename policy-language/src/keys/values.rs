@@ -12,18 +12,21 @@ pub(super) const SOME_NAMES: Form = Form::List { of: &NAME, least: 1 };
 
 /// A line of words that are not blank.
 pub(super) const REASON: Form = Form::Text { pattern: "\\S", example: "customers pay" };
-pub(super) const PERSON: Form = Form::Text { pattern: "\\S", example: "alice@pay.example" };
-pub(super) const PEOPLE: Form = Form::List { of: &PERSON, least: 1 };
+pub(super) const OWNER: Form = Form::Text { pattern: "\\S", example: "team-payments" };
+/// A group, or a person.
+const HOLDER: Form = Form::Text { pattern: "^\\S+$", example: "group/platform" };
+pub(super) const HOLDERS: Form = Form::List { of: &HOLDER, least: 0 };
+pub(super) const SOME_HOLDERS: Form = Form::List { of: &HOLDER, least: 1 };
+const PERSON: Form = Form::Text { pattern: "^[^@\\s]+@[^@\\s]+$", example: "alice@pay.example" };
 pub(super) const APPROVERS: Form = Form::List { of: &PERSON, least: 2 };
 
 pub(super) const DATE: Form =
     Form::Text { pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", example: "2026-09-01" };
 pub(super) const INSTANT: Form = Form::Text {
-    pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?Z$",
+    pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$",
     example: "2026-03-02T14:00:00Z",
 };
-pub(super) const DURATION: Form =
-    Form::Text { pattern: "^([0-9]+ ?(d|h|m|min|s) ?)+$", example: "8h" };
+pub(super) const DURATION: Form = Form::Text { pattern: "^([0-9]+ *[a-z]+ *)+$", example: "8h" };
 
 pub(super) const CONDITION: Form =
     Form::Text { pattern: "\\S", example: "caller.env == callee.env && tls.version == \"1.3\"" };
@@ -63,7 +66,7 @@ const CALL: Mapping = Mapping {
             about: "`METHOD[,METHOD] /path/{id}`: `{name}` is one whole segment, `{name...}`, last, \
                     takes one or more.",
             form: &Form::Text {
-                pattern: "^\\s*[A-Z]+(,[A-Z]+)*\\s+/\\S*\\s*$",
+                pattern: "^\\s*[A-Z][A-Z-]*(,[A-Z][A-Z-]*)*\\s+/\\S*\\s*$",
                 example: "POST /v1/payments/{id}/capture",
             },
             need: Need::Optional,
