@@ -3,6 +3,7 @@
 mod abuse;
 mod at_rest;
 mod mutants;
+mod policy;
 mod slice;
 mod steps;
 mod trust;
@@ -24,7 +25,8 @@ pub(crate) use at_rest::at_rest;
 /// Options of `cargo evidence`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// `slice`: one payment call, end to end. `trust`: the same under pressure.
+    /// `slice`: one payment call, end to end. `trust`: the same under pressure. `policy`: the
+    /// language and its tools.
     topic: String,
     /// One item of the topic; all of them without.
     item: Option<usize>,
@@ -77,7 +79,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let items = match args.topic.as_str() {
         "slice" => slice::ITEMS,
         "trust" => trust::ITEMS,
-        other => bail!("no topic `{other}`; there are: slice, trust"),
+        "policy" => policy::ITEMS,
+        other => bail!("no topic `{other}`; there are: slice, trust, policy"),
     };
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     let chosen: Vec<usize> = match args.item {
