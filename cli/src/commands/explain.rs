@@ -25,13 +25,27 @@ pub(crate) fn explain_code(code: &str, output: &Output) -> anyhow::Result<Outcom
         return Ok(Outcome::Usage);
     };
     if output.is_json() {
-        let (code, title, text) = (page.code, page.title, page.text);
-        output.json(&json!({"schema_version": 1, "code": code, "title": title, "text": text}))?;
+        output.json(&json!({
+            "schema_version": 1,
+            "code": page.code,
+            "title": page.title,
+            "text": page.text,
+            "example": page.example,
+            "mended": page.mended,
+        }))?;
     } else {
         let head = output.painter().paint(Colour::Bold, format!("{}: {}", page.code, page.title));
-        output.data(&format!("{head}\n\n{}", wrapped(page.text)))?;
+        let (text, example, mended) =
+            (wrapped(page.text), indented(page.example), indented(page.mended));
+        output.data(&format!("{head}\n\n{text}\n\nWrong:\n\n{example}\n\nRight:\n\n{mended}"))?;
     }
     Ok(Outcome::Done)
+}
+
+/// A part of a document, set off from the text around it.
+fn indented(part: &str) -> String {
+    let lines: Vec<_> = part.lines().map(|line| format!("    {line}")).collect();
+    lines.join("\n")
 }
 
 /// A text in lines that fit a terminal, its empty lines kept.

@@ -178,9 +178,16 @@ fn explain_prints_the_page_of_a_code() {
     assert_eq!(ran.code, 0);
     assert!(ran.stdout.starts_with("CW0104: unknown workload\n\nA selector"), "{}", ran.stdout);
     assert!(ran.stdout.lines().all(|line| line.len() <= 100), "{}", ran.stdout);
-    assert_eq!(ran.stdout.lines().count(), 4);
+    let example = "Wrong:\n\n    guards:\n      - {name: data-stays, deny: checkot -> ledger-db, why: \
+                   not its data}\n\nRight:\n\n    guards:\n      - {name: data-stays, deny: checkout \
+                   -> ledger-db, why: not its data}\n";
+    assert!(ran.stdout.ends_with(example), "{}", ran.stdout);
     let ran = shell.run(&["explain", "cw0104", "-o", "json"]);
-    assert_eq!((&ran.json()["code"], &ran.json()["schema_version"]), (&json!("CW0104"), &json!(1)));
+    let document = ran.json();
+    assert_eq!((&document["code"], &document["schema_version"]), (&json!("CW0104"), &json!(1)));
+    let mended =
+        "guards:\n  - {name: data-stays, deny: checkout -> ledger-db, why: not its data}\n";
+    assert_eq!(document["mended"], json!(mended));
     let ran = shell.run(&["explain", "CW9999"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (2, "error: there is no code CW9999\n"));
 }

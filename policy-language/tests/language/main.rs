@@ -7,6 +7,7 @@
     reason = "helpers of tests may fail as tests do"
 )]
 
+mod codes;
 mod compiled;
 mod corpora;
 mod demo;

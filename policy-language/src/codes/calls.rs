@@ -1,0 +1,128 @@
+//! CW02xx: calls, listeners and conditions.
+
+use super::CodePage;
+
+pub(super) const PAGES: &[CodePage] = &[
+    CodePage {
+        code: "CW0201",
+        title: "not a call",
+        text: "A call is exactly one of `http: METHOD[,METHOD] /path/{id}`, `grpc: \
+               pkg.Service/Method` (or `pkg.Service/*`) and `tcp: PORT`. In a path, `{name}` is \
+               one whole segment and `{name...}`, last, is one or more. Templates are canonical: \
+               no escapes of unreserved characters, no dot segments, no `;`. `/a/` is not `/a`. \
+               A probe is one method and one path without parameters.",
+        example: "rules:
+  - name: checkout-pays
+    from: checkout
+    to: payments
+    allow: [{http: post /v1/payments}]
+    why: customers pay
+",
+        mended: "rules:
+  - name: checkout-pays
+    from: checkout
+    to: payments
+    allow: [{http: POST /v1/payments}]
+    why: customers pay
+",
+    },
+    CodePage {
+        code: "CW0202",
+        title: "not a question",
+        text: "A test, and `cellwall explain`, asks `ENV/CALLER -> ENV/CALLEE CALL`, where CALL \
+               is `METHOD /path`, `pkg.Service/Method` or `tcp:PORT`. A path with two readings \
+               never reaches a rule: it is answered 400.",
+        example: "tests:
+  - {expect: deny, call: prod/checkout prod/payments GET /v1/payments}
+",
+        mended: "tests:
+  - {expect: deny, call: prod/checkout -> prod/payments GET /v1/payments}
+",
+    },
+    CodePage {
+        code: "CW0203",
+        title: "a call in another protocol, or to another port, than the callee listens",
+        text: "Protocols are declared under `listens`, never guessed. A call that the callee can \
+               never receive is a mistake in the rule, the role or the listener. Every callee of \
+               a rule must be able to receive each of its calls; of a guard's callees at least \
+               one.",
+        example: "rules:
+  - name: ledger-stores
+    from: ledger
+    to: ledger-db
+    allow: [{http: GET /health}]
+    why: the ledger keeps its data there
+",
+        mended: "rules:
+  - name: ledger-stores
+    from: ledger
+    to: ledger-db
+    allow: [{tcp: 5432}]
+    why: the ledger keeps its data there
+",
+    },
+    CodePage {
+        code: "CW0204",
+        title: "not a listener",
+        text: "`listens` is `{http: PORT}`, `{grpc: PORT}` or `{tcp: PORT}` with a port from 1 \
+               to 65535, or a list of these, each port once.",
+        example: "workloads:
+  checkout: {listens: [{http: 8443}, {grpc: 8443}]}
+segments:
+  edge: {members: [checkout], mode: enforce}
+",
+        mended: "workloads:
+  checkout: {listens: [{http: 8443}, {grpc: 9443}]}
+segments:
+  edge: {members: [checkout], mode: enforce}
+",
+    },
+    CodePage {
+        code: "CW0206",
+        title: "not a condition",
+        text: "`when` compares attributes with texts in quotes or with each other: `==`, `!=`, \
+               `in [...]`, joined by `&&`, `||`, `!(...)` and parentheses. There are no numbers, \
+               no patterns and no functions. Facts of the connection (`tls.*`) are compared with \
+               texts only. A condition has at most 4,096 bytes, 1,024 parts and 32 levels.",
+        example: "guards:
+  - name: apart
+    deny: any -> any
+    when: caller.env is not callee.env
+    why: prod and staging never mix
+",
+        mended: "guards:
+  - name: apart
+    deny: any -> any
+    when: caller.env != callee.env
+    why: prod and staging never mix
+",
+    },
+    CodePage {
+        code: "CW0207",
+        title: "two templates match one path, and neither is more specific",
+        text: "Of several templates that match a request and carry its method, the request \
+               belongs to the most specific one: segment by segment a literal before `{name}` \
+               before `{name...}`. `/a/{x}` and `/{y}/b` both match `/a/b` and have no such \
+               order; `/v1/{id}` and `/v1/{token}` differ in nothing but a name; and `/a/{x}/` \
+               beside `/a/b` would depend on whether the workload ignores a trailing slash. Make \
+               one more specific, or write the same template in both rules.",
+        example: "rules:
+  - name: checkout-looks
+    from: checkout
+    to: payments
+    allow:
+      - http: GET /v1/{id}/status
+      - http: GET /v1/refunds/{id}
+    why: customers ask
+",
+        mended: "rules:
+  - name: checkout-looks
+    from: checkout
+    to: payments
+    allow:
+      - http: GET /v1/payments/{id}/status
+      - http: GET /v1/refunds/{id}
+    why: customers ask
+",
+    },
+];
