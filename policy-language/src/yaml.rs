@@ -46,6 +46,7 @@ pub(crate) enum Value {
 pub(crate) struct SyntaxError {
     pub(crate) place: Place,
     pub(crate) message: String,
+    pub(crate) help: &'static str,
 }
 
 /// Reads a document. `None` for an empty one.
@@ -181,7 +182,44 @@ fn syntax_error(file: FileNumber, text: &str, error: &Error) -> SyntaxError {
         Some(at) => Place::new(file, offset(text, at.line(), at.column()), 1),
         None => Place::new(file, 0, 0),
     };
-    SyntaxError { place, message: message(error) }
+    let message = message(error);
+    // Where a line is indented with a tab, the library shows what stands before it.
+    if let Some(tab) = message.contains("tab").then(|| tab(text)).flatten() {
+        let place = Place::new(file, tab, 1);
+        return SyntaxError { place, message: "a tab".to_owned(), help: "indent with spaces" };
+    }
+    let help = help(&message, text.get(..place.start).unwrap_or_default());
+    SyntaxError { place, message, help }
+}
+
+/// The first tab before the text of a line.
+fn tab(text: &str) -> Option<usize> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start().len();
+        if let Some(at) = line.get(..indent).and_then(|it| it.find('\t')) {
+            return Some(start + at);
+        }
+        start += line.len();
+    }
+    None
+}
+
+/// What to do about a text that cannot be read, by what stands before the place.
+fn help(message: &str, before: &str) -> &'static str {
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let value = line.split_once(": ").map_or("", |(_, value)| value.trim_start());
+    if message.contains("anchors") || message.contains("merge keys") {
+        "write it out where it is needed"
+    } else if message.contains("one document") {
+        "put what stands below `---` in a file of its own, and `include` it"
+    } else if value.starts_with('{') && value.contains('}') || value.starts_with('*') {
+        "a text that begins with `{`, `[` or `*` needs quotes"
+    } else if message.contains("nested") || message.contains("larger") {
+        "split the file"
+    } else {
+        "look at this line and the ones above for a missing `:`, quote or closing bracket"
+    }
 }
 
 fn message(error: &Error) -> String {

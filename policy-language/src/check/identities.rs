@@ -83,7 +83,8 @@ impl Checker<'_> {
         let Some(other) = self.parts.workloads.get(other.0) else { return };
         let message = format!("`{}` has the identity of `{}`", item.name.value, other.name);
         let place = item.id.as_ref().map_or(item.name.place, |id| id.place);
-        let problem = Problem::error(Code::SameIdentity, place, message);
+        let problem = Problem::error(Code::SameIdentity, place, message)
+            .help("two workloads never share an ID: change one of the `id`s, or the name");
         self.problems.push(problem.related(other.place, "the other one"));
     }
 

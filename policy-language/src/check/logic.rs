@@ -59,6 +59,7 @@ impl Checker<'_> {
         let whose = owner.map_or_else(String::new, |owner| format!(" (owner: {owner})"));
         let problem = Problem::error(Code::Shadowed, rule.from_place, message)
             .label("every call is denied first")
+            .help("take its callers into the guard's `except`, or remove the rule")
             .related(guard.place, format!("by this guard{whose}"));
         Some(problem)
     }
@@ -105,6 +106,10 @@ impl Checker<'_> {
 
     /// Segments that nothing leads to and nothing leads from.
     fn isolated(&self) -> Vec<Problem> {
+        // A name that was not found may be what isolates it.
+        if self.problems.has_errors() {
+            return Vec::new();
+        }
         let rules = self.parts.rules.iter();
         let rules = rules.chain(self.parts.grants.iter().map(|grant| &grant.rule));
         let mut touched: BTreeSet<usize> = BTreeSet::new();

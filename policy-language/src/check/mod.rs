@@ -175,7 +175,10 @@ impl<'a> Checker<'a> {
             } else {
                 continue;
             };
-            self.problems.push(Problem::error(Code::Include, place, message));
+            let problem = Problem::error(Code::Include, place, message).help(
+                "paths begin at the folder of the root file: `segments/*.yaml`, `partners.yaml`",
+            );
+            self.problems.push(problem);
         }
         for (number, name) in (1..).zip(names) {
             if !documents.include.iter().any(|pattern| matches_pattern(&pattern.value, name)) {
@@ -221,7 +224,8 @@ impl<'a> Checker<'a> {
     /// Notes a name that two things of one kind have.
     fn twice(&mut self, kind: &str, name: &Text, first: Place) {
         let message = format!("two {kind}s are called `{}`", name.value);
-        let problem = Problem::error(Code::DuplicateName, name.place, message);
+        let problem = Problem::error(Code::DuplicateName, name.place, message)
+            .help("rename one of the two: names are unique over all files");
         self.problems.push(problem.related(first, "the other one"));
     }
 

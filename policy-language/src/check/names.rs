@@ -30,7 +30,9 @@ impl Checker<'_> {
                 members.insert(workload);
                 if let Some(first) = home.insert(workload, member.place) {
                     let message = format!("`{}` is in two segments", member.value);
-                    let problem = Problem::error(Code::Membership, member.place, message);
+                    let problem = Problem::error(Code::Membership, member.place, message).help(
+                        "a workload is in exactly one segment: remove it from one of the two",
+                    );
                     self.problems.push(problem.related(first, "and here"));
                 }
                 if let Some(workload) = self.parts.workloads.get_mut(workload.0) {

@@ -21,7 +21,11 @@ impl Checker<'_> {
                 Ok(question) => question,
                 Err(error) => {
                     let place = self.inside(&item.call, &error.range);
-                    self.problems.push(Problem::error(Code::BadQuestion, place, error.message));
+                    let problem = Problem::error(Code::BadQuestion, place, error.message);
+                    self.problems.push(problem.help(
+                        "a test asks `ENV/A -> ENV/B METHOD /path`, `... pkg.Service/Method` or \
+                         `... tcp:PORT`, with the path as it is after all decoding",
+                    ));
                     continue;
                 }
             };

@@ -70,7 +70,7 @@ fn syntax(file: &str, text: &str) -> Result<(), FormatError> {
         let message = format!("longer than {MAX_FILE_BYTES} bytes");
         Problem::error(Code::TooMuch, Place::new(number, 0, 0), message)
     } else if let Err(error) = yaml::parse(number, text) {
-        Problem::error(Code::Syntax, error.place, error.message)
+        Problem::error(Code::Syntax, error.place, error.message).help(error.help)
     } else {
         return Ok(());
     };

@@ -97,6 +97,7 @@ impl Reader<'_> {
                 Entry::Occupied(first) => {
                     let message = format!("`{name}` stands twice");
                     let problem = Problem::error(Code::DuplicateKey, key.place, message)
+                        .help("remove one of the two: YAML readers differ in which one counts")
                         .related(*first.get(), "first here");
                     self.problems.push(problem);
                 }

@@ -106,11 +106,8 @@ impl Reader<'_> {
                 return self.problems.push(problem);
             }
             Err(error) => {
-                return self.problems.push(Problem::error(
-                    Code::Syntax,
-                    error.place,
-                    error.message,
-                ));
+                let problem = Problem::error(Code::Syntax, error.place, error.message);
+                return self.problems.push(problem.help(error.help));
             }
         };
         let Some(fields) = self.fields(&node, "a policy file", &FILE_KEYS) else { return };

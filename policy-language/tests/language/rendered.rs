@@ -45,6 +45,8 @@ error[CW0101]: two rules are called `web-reads`
    |
 14 |   - name: web-reads
    |           --------- the other one
+   |
+   = help: rename one of the two: names are unique over all files
 
 error[CW0203]: `http` call on a `tcp` port
  --> more.yaml:6:20

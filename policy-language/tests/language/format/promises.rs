@@ -12,7 +12,7 @@ use super::mangle::{Choices, mangle, shuffle};
 use crate::oracle::{cases_or, random};
 
 /// Documents per run, where nobody says otherwise.
-const CASES: u32 = 40;
+const CASES: u32 = 16;
 
 fn cases() -> u32 {
     cases_or(CASES)

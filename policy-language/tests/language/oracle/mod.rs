@@ -17,7 +17,7 @@ use naive::{Document, Request};
 use random::{Asked, Caller, WORKLOADS};
 
 /// Documents per run; each is asked `QUESTIONS` times.
-const CASES: u32 = 300;
+const CASES: u32 = 120;
 const QUESTIONS: usize = 16;
 
 #[expect(clippy::disallowed_methods, reason = "the one setting of a test, read at its one place")]
@@ -26,7 +26,7 @@ pub(crate) fn cases_or(usual: u32) -> u32 {
     wanted.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-pub(crate) fn cases() -> u32 {
+fn cases() -> u32 {
     cases_or(CASES)
 }
 

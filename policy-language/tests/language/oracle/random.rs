@@ -166,7 +166,7 @@ fn grant() -> impl Strategy<Value = String> {
     rule().prop_map(|rule| {
         let [(_, starts), (_, expires)] = GRANTED;
         format!(
-            "{rule}    starts: {starts}\n    expires: {expires}\n    approved_by: [ann@pay.example, bob@pay.example]\n"
+            "{rule}    starts: {starts}\n    expires: {expires}\n    why: because\n    approved_by: [ann@pay.example, bob@pay.example]\n"
         )
     })
 }
@@ -179,10 +179,12 @@ fn guard() -> impl Strategy<Value = String> {
     (from, to, except, mode, when()).prop_flat_map(|(from, to, except, mode, when)| {
         let except = except.filter(|text| text != "any");
         let except = except.map_or_else(String::new, |text| format!("    except: {text}\n"));
-        let head = format!("    deny: {from} -> {to}\n{except}{mode}{when}");
+        // In the formatter's order, like everything here.
+        let head = format!("    deny: {from} -> {to}\n");
+        let rest = format!("{except}{when}{mode}");
         let callee = WORKLOADS.iter().position(|(name, _)| *name == to);
         match callee {
-            None => Just(head).boxed(),
+            None => Just(head + &rest).boxed(),
             Some(callee) => prop::option::of(calls(callee))
                 .prop_map(move |calls| {
                     let mut text = head.clone();
@@ -192,7 +194,7 @@ fn guard() -> impl Strategy<Value = String> {
                             let _ = writeln!(text, "      - {call}");
                         }
                     }
-                    text
+                    text + &rest
                 })
                 .boxed(),
         }
@@ -262,7 +264,8 @@ fn section(text: &mut String, head: &str, items: &[String]) {
     let _ = writeln!(text, "{head}:");
     for (at, item) in items.iter().enumerate() {
         let name = items.len() - at;
-        let _ = write!(text, "  - name: n{name}\n{item}    why: because\n");
+        let why = if item.contains("why:") { "" } else { "    why: because\n" };
+        let _ = write!(text, "  - name: n{name}\n{item}{why}");
     }
 }
 
