@@ -86,3 +86,6 @@ impl Term {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ use super::{
 const MAX_BYTES: usize = 4096;
 /// The deepest nesting (AZ-07).
 const MAX_DEPTH: usize = 32;
-/// The most comparisons, negations and listed texts of one condition (AZ-07).
+/// The most comparisons, negations, joining signs and listed texts of one condition (AZ-07): no more
+/// than what a sidecar reads.
 const MAX_PARTS: usize = 1024;
 
 /// A part of a condition.
@@ -123,7 +124,8 @@ impl<'a> Parser<'a> {
         let mut end = first.range.end;
         let mut parts = vec![first];
         while self.next.kind == sign {
-            self.take()?;
+            let sign = self.take()?;
+            self.count(sign.range)?;
             let more = part(self)?;
             end = more.range.end;
             parts.push(more);
@@ -138,9 +140,9 @@ impl<'a> Parser<'a> {
     }
 
     fn one(&mut self) -> Result<Expression, Refusal> {
-        self.count(self.next.range.clone())?;
         match self.next.kind {
             Kind::Not => {
+                self.count(self.next.range.clone())?;
                 let start = self.take()?.range.start;
                 if !matches!(self.next.kind, Kind::Not | Kind::Open) {
                     let help = "write `a != b`, or `!(...)` around the whole comparison";
@@ -179,15 +181,19 @@ impl<'a> Parser<'a> {
 
     fn compare(&mut self) -> Result<Expression, Refusal> {
         let left = self.operand()?;
+        self.count(left.range())?;
         let start = left.range().start;
         match self.next.kind {
             Kind::Equal | Kind::Unequal => {
-                let sign = self.take()?.kind;
+                let sign = self.take()?;
                 let right = self.operand()?;
                 let range = start..right.range().end;
-                let kind = match sign {
-                    Kind::Equal => ExpressionKind::Equal(left, right),
-                    _ => ExpressionKind::Unequal(left, right),
+                let kind = if sign.kind == Kind::Equal {
+                    ExpressionKind::Equal(left, right)
+                } else {
+                    // A negation and a comparison.
+                    self.count(sign.range)?;
+                    ExpressionKind::Unequal(left, right)
                 };
                 Ok(Expression { range, kind })
             }

@@ -17,6 +17,7 @@ mod files;
 mod findings;
 mod format;
 mod manual;
+mod mutilated;
 mod not_yet;
 mod oracle;
 mod past;

@@ -131,6 +131,18 @@ fn a_policy_beyond_the_limits_is_refused() {
 }
 
 #[test]
+fn a_condition_at_its_limits_compiles() {
+    // AZ-07: what is accepted here, every sidecar reads.
+    let deep = format!("{}(tls.group == \"X25519\")", "!".repeat(31));
+    let wide = vec!["tls.group!=\"X25519\""; 190].join("&&");
+    let chained = format!("{}({})", "!".repeat(23), vec!["tls.group!=\"X25519\""; 128].join("||"));
+    for when in [deep, wide, chained] {
+        let text = bent("    from: web\n", &format!("    from: web\n    when: '{when}'\n"));
+        assert_eq!(lines(&checked(&text)), Vec::<String>::new(), "{when}");
+    }
+}
+
+#[test]
 fn a_segment_that_nothing_leads_to_or_from_is_isolated() {
     let lonely = bent("    from: any\n", "    from: rpc\n").replace(
         "segments:\n",
