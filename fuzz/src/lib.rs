@@ -14,6 +14,11 @@ pub fn path_template(data: &[u8]) {
     bodies::path_template(data);
 }
 
+/// Reads bytes as the condition of a rule.
+pub fn condition(data: &[u8]) {
+    bodies::condition(data);
+}
+
 /// Formats bytes.
 pub fn fmt(data: &[u8]) {
     bodies::fmt(data);

@@ -141,11 +141,6 @@ impl Problem {
     }
 }
 
-/// A single problem of a set of sources, as findings.
-pub(crate) fn findings_of(sources: &Sources, problem: Problem) -> Findings {
-    Problems(vec![problem]).into_findings(&Files::of(sources))
-}
-
 impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
         self.0.push(problem);

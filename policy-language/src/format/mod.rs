@@ -18,9 +18,9 @@ use thiserror::Error;
 use crate::{
     Findings, Sources,
     codes::Code,
-    finding::{Problem, findings_of},
+    finding::{Problem, Problems},
     keys,
-    place::{FileNumber, Place},
+    place::{FileNumber, Files, Place},
     sources::MAX_FILE_BYTES,
     yaml,
 };
@@ -76,7 +76,9 @@ fn syntax(file: &str, text: &str) -> Result<(), FormatError> {
     };
     let sources =
         Sources { files: [(file.to_owned(), text.to_owned())].into(), root: file.to_owned() };
-    Err(FormatError::Syntax(findings_of(&sources, problem)))
+    let mut problems = Problems::default();
+    problems.push(problem);
+    Err(FormatError::Syntax(problems.into_findings(&Files::of(&sources))))
 }
 
 fn meaning(text: &str) -> Option<Meaning> {

@@ -16,8 +16,8 @@ pub(crate) fn real() -> Vec<String> {
     let files = [
         "../deploy/demo/policy/cellwall.yaml",
         "../deploy/demo/policy/segments/payments.yaml",
-        "tests/manual/cellwall.yaml",
-        "tests/manual/segments/payments.yaml",
+        "tests/example/cellwall.yaml",
+        "tests/example/segments/payments.yaml",
     ];
     files.map(file).into()
 }

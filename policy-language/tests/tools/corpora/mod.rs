@@ -34,6 +34,11 @@ fn the_corpus_of_path_templates_is_decided_as_the_naive_matcher_does() {
 }
 
 #[test]
+fn the_corpus_of_conditions_decides_alike_what_means_the_same() {
+    assert!(replay("condition", bodies::condition) > 0);
+}
+
+#[test]
 fn the_corpus_of_files_says_the_same_when_formatted() {
     assert!(replay("fmt", bodies::fmt) > 0);
 }

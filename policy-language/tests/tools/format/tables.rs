@@ -196,11 +196,11 @@ fn real_documents_read_well_already() {
     for file in [
         "../deploy/demo/policy/cellwall.yaml",
         "../deploy/demo/policy/segments/payments.yaml",
-        "tests/manual/cellwall.yaml",
+        "tests/example/cellwall.yaml",
     ] {
         unchanged(&fs::read_to_string(root.join(file)).unwrap());
     }
-    let text = fs::read_to_string(root.join("tests/manual/segments/payments.yaml")).unwrap();
+    let text = fs::read_to_string(root.join("tests/example/segments/payments.yaml")).unwrap();
     let changed: Vec<_> = {
         let formatted = formatted(&text);
         let lines = text.lines().zip(formatted.lines());

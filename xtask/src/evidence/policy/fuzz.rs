@@ -27,6 +27,7 @@ const MAX_LEN: u32 = 8192;
 const REPLAYS: &[(&str, &str)] = &[
     ("policy_documents", "the_corpus_of_policy_documents_is_read_without_a_panic"),
     ("path_template", "the_corpus_of_path_templates_is_decided_as_the_naive_matcher_does"),
+    ("condition", "the_corpus_of_conditions_decides_alike_what_means_the_same"),
     ("fmt", "the_corpus_of_files_says_the_same_when_formatted"),
 ];
 

@@ -36,7 +36,7 @@ pub(crate) fn policy_documents(data: &[u8]) {
 }
 
 /// Every finding has a place inside of a file, and can be shown.
-fn placed(findings: &Findings, sources: &Sources) {
+pub(super) fn placed(findings: &Findings, sources: &Sources) {
     for finding in &findings.0 {
         let Finding { file, line, column, end, related, .. } = finding;
         inside(sources, file, *line, *column..*end);

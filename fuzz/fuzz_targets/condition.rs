@@ -1,0 +1,4 @@
+//! `condition`: see `cellwall_fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cellwall_fuzz::condition(data));
