@@ -9,13 +9,11 @@
 
 mod codes;
 mod compiled;
-mod corpora;
 mod demo;
 mod due;
 mod example;
 mod files;
 mod findings;
-mod format;
 mod manual;
 mod mutilated;
 mod not_yet;

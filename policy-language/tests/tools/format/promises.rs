@@ -12,7 +12,7 @@ use super::mangle::{Choices, mangle, shuffle};
 use crate::documents::{config, random, real};
 
 /// Documents per run, where nobody says otherwise.
-const CASES: u32 = 40;
+const CASES: u32 = 16;
 
 fn fail(reason: impl Into<String>) -> TestCaseError {
     TestCaseError::fail(reason.into())
