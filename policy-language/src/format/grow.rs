@@ -186,10 +186,15 @@ impl Grower<'_> {
             .map_or(next, |note| next.min(note.at));
         let next = next - line_before(self.text, next).len();
         let lines = lines..next.max(lines);
-        // A tab where the indentation ends is read differently by different readers.
-        let first =
-            self.text.get(lines.clone())?.lines().find(|line| !line.trim_matches(' ').is_empty());
-        let has_tab = first.is_some_and(|line| line.trim_start_matches(' ').starts_with('\t'));
+        // A tab within the indentation is read differently by different readers.
+        let spaces = |line: &str| line.len() - line.trim_start_matches(' ').len();
+        let all = self.text.get(lines.clone())?;
+        let first = all.lines().find(|line| !line.trim_matches(' ').is_empty());
+        let indent = first.map_or(0, spaces);
+        let has_tab = all.lines().any(|line| {
+            let is_inside = spaces(line) < indent || Some(line) == first;
+            is_inside && line.trim_start_matches(' ').starts_with('\t')
+        });
         (!has_tab).then_some(Text { header: start..start + length, lines })
     }
 

@@ -182,6 +182,8 @@ fn what_has_no_form_here_is_left_as_it_is() {
         "a:  !!str b\n",
         "%YAML 1.2\n---\na:   b\n",
         "a:  {b: # c\n  d}\n",
+        "a:  |\n b\n\t\n",
+        "a:  |\n \tb\n",
         "a:   b\n...\n",
         "[a]:   b\n",
         "--- \n",
