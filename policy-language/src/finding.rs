@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use crate::place::Files;
-use crate::{Sources, codes::Code, place::Place};
+use crate::{codes::Code, place::Place};
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]

@@ -51,9 +51,9 @@ fn large(files: usize, rules: usize) -> Sources {
 
 #[test]
 fn a_policy_of_many_files_loads() {
-    let set = load(&large(40, 10)).unwrap();
+    let set = load(&large(16, 10)).unwrap();
     let summary = set.summary();
-    assert_eq!((summary.files, summary.workloads, summary.rules), (41, 1000, 10_000));
+    assert_eq!((summary.files, summary.workloads, summary.rules), (17, 400, 4_000));
     assert_eq!(set.warnings().0, []);
 }
 

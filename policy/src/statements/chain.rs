@@ -10,11 +10,18 @@ pub(super) struct Chain(u32);
 #[derive(Debug)]
 pub(super) struct Chains(Vec<Box<[u32]>>);
 
-/// Makes lists, one statement after the other.
+/// Makes lists, one statement after the other. A list is its last statement and the list before it,
+/// so that what only led to another list takes one step of it.
 #[derive(Debug)]
 pub(super) struct ChainBuilder {
-    lists: Vec<Box<[u32]>>,
+    steps: Vec<Step>,
     longer: HashMap<(Chain, u32), Chain>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Step {
+    statement: u32,
+    before: Chain,
 }
 
 impl Chains {
@@ -26,10 +33,11 @@ impl Chains {
 
 impl ChainBuilder {
     pub(super) fn new() -> Self {
-        Self { lists: vec![Box::default()], longer: HashMap::new() }
+        Self { steps: vec![Step::default()], longer: HashMap::new() }
     }
 
-    /// The list with one statement more, unless one that is in it `covers` it.
+    /// The list with one statement more, unless one that is in it `covers` it. `None` when there are
+    /// more lists than can be counted.
     pub(super) fn extend(
         &mut self,
         chain: Chain,
@@ -39,26 +47,48 @@ impl ChainBuilder {
         if let Some(known) = self.longer.get(&(chain, statement)) {
             return Some(*known);
         }
-        let list = usize::try_from(chain.0).ok().and_then(|at| self.lists.get(at))?;
-        let longer = if list.iter().any(|known| *known == statement || covers(*known)) {
+        let is_covered = self.walk(chain).any(|known| known == statement || covers(known));
+        let longer = if is_covered {
             chain
         } else {
-            let list = list.iter().copied().chain([statement]).collect();
-            let number = Chain(u32::try_from(self.lists.len()).ok()?);
-            self.lists.push(list);
+            let number = Chain(u32::try_from(self.steps.len()).ok()?);
+            self.steps.push(Step { statement, before: chain });
             number
         };
         self.longer.insert((chain, statement), longer);
         Some(longer)
     }
 
-    pub(super) fn finish(self) -> Chains {
-        Chains(self.lists)
+    /// The statements of a list, the last one first.
+    fn walk(&self, chain: Chain) -> impl Iterator<Item = u32> {
+        let step = |chain: Chain| {
+            let at = usize::try_from(chain.0).ok().filter(|at| *at > 0)?;
+            self.steps.get(at)
+        };
+        std::iter::successors(step(chain), move |last| step(last.before)).map(|it| it.statement)
+    }
+
+    /// The lists that are in use, which get new numbers.
+    pub(super) fn finish<'a>(self, used: impl Iterator<Item = &'a mut Chain>) -> Chains {
+        let mut lists = Chains::default();
+        let mut numbers = HashMap::from([(Chain::default(), Chain::default())]);
+        for chain in used {
+            let next = Chain(u32::try_from(lists.0.len()).unwrap_or(u32::MAX));
+            let number = *numbers.entry(*chain).or_insert_with(|| {
+                let mut list: Box<[u32]> = self.walk(*chain).collect();
+                list.reverse();
+                lists.0.push(list);
+                next
+            });
+            *chain = number;
+        }
+        lists
     }
 }
 
 impl Default for Chains {
+    /// The empty list alone.
     fn default() -> Self {
-        ChainBuilder::new().finish()
+        Self(vec![Box::default()])
     }
 }

@@ -97,7 +97,10 @@ impl Guards {
                 *list = chains.extend(*list, number, covers).ok_or_else(too_many)?;
             }
         }
-        Ok(Self { chains: chains.finish(), calls: calls.finish()?, ..built })
+        let used = built.known.values_mut().chain([&mut built.unknown]);
+        built.chains = chains.finish(used);
+        built.calls = calls.finish()?;
+        Ok(built)
     }
 
     /// What the guards say of a call. Of several the first by name.

@@ -91,7 +91,10 @@ impl Rules {
             let term = Term { starts: date(grant.starts)?, expires: date(grant.expires)? };
             builder.add(&grant.rule, By::Grant(Arc::from(name)), Some(term))?;
         }
-        Ok(Self { chains: builder.chains.finish(), ..builder.rules })
+        let Builder { chains, mut rules, .. } = builder;
+        let used = rules.allowed.values_mut().chain(rules.allowed_to_all.values_mut());
+        rules.chains = chains.finish(used);
+        Ok(rules)
     }
 
     /// What lets a caller use a route: of several rules the first by name, so that the answer does

@@ -7,7 +7,7 @@ fn what_is_no_document_is_a_finding_with_a_caret() {
     for (text, place) in [
         ("rules: [a\n", "CW0001 1:8"),
         ("a: b: c\n", "CW0001 1:5"),
-        ("rules:\n\t- name: a\n", "CW0001 2:2"),
+        ("rules:\n\t- name: a\n", "CW0001 2:1"),
         ("a: &x b\n", "CW0001 1:7"),
         ("a: b\n---\nc: d\n", "CW0001 2:1"),
         ("a: \"b\n", "CW0001 2:1"),
