@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::cargo;
 
 pub(crate) use at_rest::at_rest;
+pub(crate) use policy::fuzz::long as fuzz;
 
 /// Options of `cargo evidence`.
 #[derive(Debug, clap::Args)]

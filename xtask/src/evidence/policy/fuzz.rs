@@ -7,15 +7,18 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{Effort, Shown, steps};
 use crate::cargo;
+
+/// The committed result of the long runs, which `cargo run -p cellwall-xtask -- fuzz 30` writes.
+const LEDGER: &str = "fuzz/ledger.json";
 
 /// How long each target has run without a finding, at least.
 const MINUTES: f64 = 30.0;
@@ -32,13 +35,13 @@ const REPLAYS: &[(&str, &str)] = &[
 ];
 
 /// The committed result of the long runs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct Ledger {
     runs: Vec<Run>,
 }
 
 /// One long run of one target.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Run {
     target: String,
     /// The commit that it ran on.
@@ -57,6 +60,47 @@ pub(super) fn targets(effort: Effort) -> anyhow::Result<Shown> {
     ledger(&mut shown, &targets)?;
     afresh(&mut shown, &targets, effort)?;
     Ok(shown)
+}
+
+/// Runs all targets beside each other for some minutes, and writes the ledger.
+pub(crate) fn long(minutes: u32) -> anyhow::Result<ExitCode> {
+    let root = cargo::root()?;
+    let place = root.to_string_lossy();
+    let git = |arguments: &[&str]| steps::output("git", &[&["-C", &place], arguments].concat());
+    let dirty = git(&["status", "--porcelain", "--", "policy", "policy-language", "fuzz"]);
+    ensure!(dirty.is_some_and(|text| text.is_empty()), "commit what is to be run first");
+    let commit = git(&["rev-parse", "--short=10", "HEAD"]).context("git rev-parse")?;
+    let programs = build()?;
+    let results = std::thread::scope(|scope| {
+        let spawn = |target: String| {
+            let programs = &programs;
+            scope.spawn(move || {
+                let ran = run(&programs.join(&target), &target, minutes * 60);
+                (target, ran)
+            })
+        };
+        let running: Vec<_> = names()?.into_iter().map(spawn).collect();
+        anyhow::Ok(running.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>())
+    })?;
+    let mut ledger: Ledger = read(&root)?;
+    let mut all = true;
+    for (target, ran) in results {
+        let Ran { held, executions, end } = ran?;
+        println!("{target}: {executions} executions, {}", if held { "no finding" } else { &end });
+        let findings = if held { Vec::new() } else { vec![end] };
+        let minutes = f64::from(minutes);
+        let run = Run { target, commit: commit.clone(), minutes, executions, findings };
+        ledger.runs.retain(|other| other.target != run.target);
+        ledger.runs.push(run);
+        all &= held;
+    }
+    fs::write(root.join(LEDGER), serde_json::to_string_pretty(&ledger)? + "\n")?;
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read(root: &Path) -> anyhow::Result<Ledger> {
+    let text = fs::read(root.join(LEDGER)).context(LEDGER)?;
+    serde_json::from_slice(&text).context(LEDGER)
 }
 
 /// The targets that there are.
@@ -85,8 +129,7 @@ fn replay(shown: &mut Shown, targets: &BTreeSet<String>) -> anyhow::Result<()> {
 }
 
 fn ledger(shown: &mut Shown, targets: &BTreeSet<String>) -> anyhow::Result<()> {
-    let text = fs::read(cargo::root()?.join("fuzz/ledger.json")).context("fuzz/ledger.json")?;
-    let ledger: Ledger = serde_json::from_slice(&text).context("fuzz/ledger.json")?;
+    let ledger = read(&cargo::root()?)?;
     for target in targets {
         let mut runs = ledger.runs.iter().filter(|run| run.target == *target);
         // A run that found something says nothing about what was changed after it.

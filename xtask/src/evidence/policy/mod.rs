@@ -1,6 +1,6 @@
 //! The policy language and its tools: what the issue asks to show.
 
-mod fuzz;
+pub(crate) mod fuzz;
 
 use anyhow::bail;
 
