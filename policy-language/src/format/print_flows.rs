@@ -29,7 +29,10 @@ impl Printer<'_> {
             let column = if item.begins { indent } else { column };
             self.flow_item(item, column, moved, known);
             let is_bare = item.key.is_some() && matches!(item.value, FlowValue::Nothing);
-            if is_bare && flow.kind == Kind::List {
+            let ends = |key: &std::ops::Range<usize>| self.slice(key).ends_with(':');
+            let is_colon = item.key.as_ref().is_some_and(ends);
+            // Without it, a pair in a list is a text, and the last colon of a key is not its own.
+            if is_bare && (flow.kind == Kind::List || is_colon) {
                 self.lines.push(":");
             }
             let is_last = number + 1 == order.len();

@@ -44,6 +44,7 @@ fn brackets_have_no_space_inside_and_one_after_commas() {
         "a: [x: 1, {y : 2}, [ z ]]\nb: {\"q\":1, 'r' : \"s, t\", u}\n",
         "a: [x: 1, {y: 2}, [z]]\nb: {\"q\": 1, 'r': \"s, t\", u}\n",
     );
+    check("a: {x:: , y: 1, z:: }\n", "a: {x::, y: 1, z::}\n");
     check("a: [x: , {y:  }, z : 1]\n", "a: [x:, {y}, z: 1]\n");
     check("probes: [GET /livez,GET /readyz]\n", "probes: [GET /livez, GET /readyz]\n");
 }
