@@ -156,3 +156,74 @@ fn matches_all(wide: &str, narrow: &str) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cellwall_policy::CallDocument;
+
+    use super::contains;
+    use crate::{
+        place::{FileNumber, Place},
+        syntax::CallItem,
+    };
+
+    fn call(text: &str) -> CallDocument {
+        match text.split_once(' ') {
+            Some((methods, path)) => CallDocument::Http {
+                methods: methods.split(',').map(str::to_owned).collect(),
+                path: path.to_owned(),
+            },
+            None => match text.split_once('/') {
+                Some((service, method)) => {
+                    CallDocument::Grpc { service: service.to_owned(), method: method.to_owned() }
+                }
+                None => CallDocument::Tcp { port: text.parse().unwrap() },
+            },
+        }
+    }
+
+    #[test]
+    fn a_call_is_contained_only_where_each_of_its_requests_is() {
+        for (outer, inner, expected) in [
+            ("GET /a", "GET /a", true),
+            ("GET /a", "GET /b", false),
+            ("GET /a", "PUT /a", false),
+            ("GET /a", "GET,PUT /a", false),
+            ("GET,PUT /a", "PUT /a", true),
+            ("GET /a|PUT /a", "GET,PUT /a", true),
+            ("GET /{x}", "GET /a", true),
+            ("GET /{x}", "GET /{y}", true),
+            ("GET /a", "GET /{x}", false),
+            ("GET /{x}", "GET /a/b", false),
+            ("GET /{x}", "GET /", false),
+            ("GET /{x}", "GET /{y...}", false),
+            ("GET /{x...}", "GET /{y...}", true),
+            ("GET /{x...}", "GET /a/{b}/{c...}", true),
+            ("GET /a/{x...}", "GET /{y...}", false),
+            ("GET /a/{x...}", "GET /a", false),
+            ("GET /a/{x...}", "GET /b/c", false),
+            // A tail never takes a trailing slash.
+            ("GET /{x...}", "GET /a/", false),
+            ("GET /{x...}", "GET /", false),
+            ("GET /a/", "GET /a/", true),
+            ("GET /{x}/", "GET /a/", true),
+            ("GET /a", "GET /a/", false),
+            ("GET /a/", "GET /a", false),
+            ("GET /", "GET /", true),
+            ("a.A/Get", "a.A/Get", true),
+            ("a.A/*", "a.A/Get", true),
+            ("a.A/*", "a.A/*", true),
+            ("a.A/Get", "a.A/*", false),
+            ("b.A/*", "a.A/Get", false),
+            ("1", "1", true),
+            ("1", "2", false),
+            ("GET /a", "a.A/Get", false),
+            ("a.A/*", "GET /a", false),
+        ] {
+            let place = Place::new(FileNumber(0), 0, 0);
+            let outer_calls: Vec<_> =
+                outer.split('|').map(|text| CallItem { place, call: call(text) }).collect();
+            assert_eq!(contains(&outer_calls, &call(inner)), expected, "{outer} / {inner}");
+        }
+    }
+}
