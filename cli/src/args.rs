@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(
     name = "cellwall",
     version,
-    after_help = "Exit codes: 0 done, 1 could not do it, 2 wrong usage, 3 found something, 5 denied."
+    after_help = "Exit codes: 0 done, 1 could not do it, 2 wrong usage, 3 found something, 5 denied,\n6 with --detailed-exitcode: there are changes."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -46,6 +46,14 @@ pub(crate) enum Format {
     Table,
     /// For programs.
     Json,
+    /// For a pull request: `policy plan`.
+    Md,
+    /// For Graphviz: `policy edges`, `policy plan`.
+    Dot,
+    /// For a spreadsheet: `policy edges`.
+    Csv,
+    /// A picture: `policy edges`.
+    Svg,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -128,6 +136,85 @@ pub(crate) enum Policy {
         #[arg(long)]
         wait: bool,
     },
+    #[command(flatten)]
+    Reach(Reach),
+}
+
+/// What the files come to: offline, and exact.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Reach {
+    /// Who may call whom, with what.
+    Edges {
+        /// The folder of cellwall.yaml.
+        #[arg(default_value = "policy")]
+        dir: PathBuf,
+        /// Only what this workload may call.
+        #[arg(long, value_name = "WORKLOAD")]
+        from: Option<String>,
+        /// Only who may call this workload.
+        #[arg(long, value_name = "WORKLOAD")]
+        to: Option<String>,
+        /// Only this environment.
+        #[arg(long, value_name = "ENV")]
+        env: Option<String>,
+    },
+    /// What a change would open and close, and which recorded calls it would deny.
+    Plan {
+        /// The folder of the new cellwall.yaml.
+        #[arg(default_value = "policy")]
+        dir: PathBuf,
+        /// The folder of the old one.
+        #[arg(long, value_name = "DIR")]
+        against: PathBuf,
+        /// Recorded calls: lines of sidecars' access logs, or edges of the ledger as JSON, JSON
+        /// lines or CSV.
+        #[arg(long, value_name = "FILE")]
+        replay: Vec<PathBuf>,
+        /// Only what is between these two.
+        #[arg(long, value_name = "CALLER:CALLEE", value_parser = edge)]
+        edge: Option<(String, String)>,
+        /// Exit with 6 where there are changes and nothing blocks them.
+        #[arg(long)]
+        detailed_exitcode: bool,
+    },
+    /// The difference of two folders: edges first, then text.
+    Diff {
+        /// The folder of the old cellwall.yaml.
+        old: PathBuf,
+        /// The folder of the new one.
+        new: PathBuf,
+        /// Also the lines that differ.
+        #[arg(long)]
+        text: bool,
+    },
+    /// What to look at before a review date is moved.
+    Review {
+        /// The folder of cellwall.yaml, or one file of it.
+        #[arg(default_value = "policy", value_name = "DIR|FILE")]
+        path: PathBuf,
+        /// Write this date to every `review_by` of the file.
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        bump: Option<String>,
+    },
+    /// The policy in another form.
+    Export {
+        /// The folder of cellwall.yaml.
+        #[arg(default_value = "policy")]
+        dir: PathBuf,
+        /// Which.
+        #[arg(long, value_enum)]
+        format: Export,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Export {
+    /// Policies, schema and entities for Cedar.
+    Cedar,
+    /// What each callee enforces, compiled.
+    Json,
+    /// The edges, for Graphviz.
+    Dot,
 }
 
 #[derive(Debug, Subcommand)]
@@ -145,6 +232,27 @@ pub(crate) enum Proxy {
 /// Reads the command line, or prints why not and ends the program with code 2.
 pub(crate) fn parse() -> Args {
     Args::parse()
+}
+
+/// `CALLER:CALLEE`.
+fn edge(text: &str) -> Result<(String, String), String> {
+    let (caller, callee) = text.rsplit_once(':').ok_or("not CALLER:CALLEE")?;
+    Ok((caller.to_owned(), callee.to_owned()))
+}
+
+impl Command {
+    /// The forms that the command prints.
+    pub(crate) const fn formats(&self) -> &'static [Format] {
+        match self {
+            Self::Policy(Policy::Reach(Reach::Edges { .. })) => {
+                &[Format::Table, Format::Json, Format::Dot, Format::Csv, Format::Svg]
+            }
+            Self::Policy(Policy::Reach(Reach::Plan { .. })) => {
+                &[Format::Table, Format::Json, Format::Md, Format::Dot]
+            }
+            _ => &[Format::Table, Format::Json],
+        }
+    }
 }
 
 /// An address, with or without the scheme that a browser shows.

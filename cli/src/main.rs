@@ -15,6 +15,12 @@ use output::Output;
 fn main() -> ExitCode {
     let args = args::parse();
     let output = Output::new(&args.global);
+    if !args.command.formats().contains(&output.format()) {
+        let known = args.command.formats().iter().filter_map(clap::ValueEnum::to_possible_value);
+        let known: Vec<_> = known.map(|it| it.get_name().to_owned()).collect();
+        output.complain(&format!("this command prints {}", known.join(", ")));
+        return Outcome::Usage.into();
+    }
     match run(&args, &output) {
         Ok(outcome) => outcome.into(),
         Err(error) => {
@@ -37,6 +43,8 @@ pub(crate) enum Outcome {
     Found,
     /// The answer is `deny`.
     Denied,
+    /// There are changes, and somebody asked.
+    Changes,
 }
 
 impl From<Outcome> for ExitCode {
@@ -47,6 +55,7 @@ impl From<Outcome> for ExitCode {
             Outcome::Usage => 2,
             Outcome::Found => 3,
             Outcome::Denied => 5,
+            Outcome::Changes => 6,
         })
     }
 }
@@ -66,6 +75,7 @@ fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
             let apply = commands::Apply { dir, message, wait: *wait };
             block_on(commands::apply(socket, &apply, output))
         }
+        Command::Policy(args::Policy::Reach(command)) => commands::reach(command, output),
         Command::Check => block_on(commands::check(socket, output)),
         Command::Explain { question, policy, proxy } => match policy {
             _ if commands::is_code(question) => commands::explain_code(question, output),

@@ -32,6 +32,16 @@ impl Output {
         }
     }
 
+    /// How data is printed.
+    pub(crate) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether nothing but data and errors is wanted.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether data is for programs.
     pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json

@@ -18,6 +18,7 @@ mod keys;
 mod model;
 mod place;
 mod question;
+mod reach;
 mod read;
 mod render;
 mod schema;
@@ -28,6 +29,7 @@ mod syntax;
 mod trial;
 mod yaml;
 
+pub use cellwall_policy::Verdict;
 pub use check::{Checked, check, load};
 pub use codes::{CODE_PAGES, CodePage, code_page};
 pub use compile::CompileError;
@@ -39,6 +41,10 @@ pub use finding::{Finding, Findings, Related, Severity};
 pub use format::{FormatError, format};
 pub use instant::parse_instant;
 pub use model::{Entry, PolicySet, Summary};
+pub use reach::{
+    Ask, Callers, Cedar, CedarAction, Change, Difference, Edge, Edges, Governed, Judge, ModeChange,
+    Needed, Outcome, Passage, Places, Recorded, Review, Reviewed, Statements, Turn,
+};
 pub use render::Paint;
 pub use schema::schema;
 pub use sources::{Sources, SourcesError};

@@ -51,6 +51,13 @@ impl PolicySet {
         Some((self.workload(number)?.name.as_str(), environment))
     }
 
+    /// The segment of a workload, and its mode: `enforce` or `audit`.
+    pub fn segment_of(&self, workload: &str) -> Option<(&str, &'static str)> {
+        let workload = self.workload(*self.by_name.get(workload)?)?;
+        let segment = self.segments.get(workload.segment)?;
+        Some((segment.name.as_str(), segment.mode.as_str()))
+    }
+
     pub(crate) fn find(&self, id: &SpiffeId) -> Option<(WorkloadNumber, String)> {
         let (shape, environment) = self.template.read(id)?;
         Some((*self.by_shape.get(&shape)?, environment))

@@ -7,6 +7,7 @@ mod explain;
 mod fleet;
 mod format;
 mod policy;
+mod reach;
 
 use cellwall_policy_language::Findings;
 use serde_json::json;
@@ -18,6 +19,7 @@ pub(crate) use explain::{explain, explain_code, explain_offline, is_code};
 pub(crate) use fleet::{identities, proxies};
 pub(crate) use format::{Format, format_files, print_schema};
 pub(crate) use policy::{test, validate};
+pub(crate) use reach::reach;
 
 use crate::{Outcome, output::Output};
 

@@ -10,6 +10,7 @@ mod decisions;
 mod formatting;
 mod offline;
 mod pipes;
+mod reach;
 mod run;
 mod server;
 mod typed;

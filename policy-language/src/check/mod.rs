@@ -75,7 +75,7 @@ pub fn check(sources: &Sources) -> Checked {
     let findings = problems.into_findings(&files);
     let set = (findings.errors() == 0).then(|| parts.into_set(&files, &findings, summary));
     let set = set.flatten();
-    Checked { summary, findings, set }
+    crate::reach::enforced(Checked { summary, findings, set }, &files)
 }
 
 /// Reads, looks up and checks all documents.

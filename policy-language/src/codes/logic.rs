@@ -100,6 +100,21 @@ rules:
 ",
     },
     CodePage {
+        code: "CW0306",
+        title: "a path leads where `never` says that none does",
+        text: "An invariant under `never` is about the whole graph of what may pass: rules, grants \
+               at any time, and whatever passes because a segment or guard is in audit; less what \
+               guards deny. Conditions that may hold count as holding. The finding shows a shortest \
+               path that breaks it, with what lets each step pass.\n\nClose one step. If the path \
+               is meant, the invariant is not: change it, with the approval that it needs.",
+        example: "never:
+  - name: ledger-apart
+    from: checkout
+    to: ledger
+    why: entries come from payments only
+",
+    },
+    CodePage {
         code: "CW0307",
         title: "a condition that makes no difference",
         text: "The condition holds for everybody whom the statement is about, or for nobody: it \

@@ -189,6 +189,7 @@ impl Compiler<'_> {
     }
 }
 
-fn caller(workload: &Workload) -> CallerDocument {
+/// How a workload is listed among callers.
+pub(crate) fn caller(workload: &Workload) -> CallerDocument {
     CallerDocument { name: workload.name.clone(), id: workload.id.clone() }
 }

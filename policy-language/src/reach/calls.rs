@@ -1,0 +1,228 @@
+//! Every kind of call that the statements about one callee can tell apart, with an example of each.
+//!
+//! The examples are what the engine is asked; nothing is decided here. Two requests are of one kind
+//! when the same templates match them. The kinds are found by walking all templates at once,
+//! segment by segment, as the engine's index does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::templates::{Template, Walk};
+use cellwall_policy::{Call, CallDocument, Protocol, RequestPath};
+
+/// A segment or name that stands for all that no statement writes.
+const ANY: &str = "~";
+
+/// A call to ask about.
+#[derive(Clone, Debug)]
+pub(crate) enum Example {
+    /// A request.
+    Http {
+        /// Its method.
+        method: String,
+        /// Its path.
+        path: RequestPath<'static>,
+    },
+    /// A gRPC call.
+    Grpc {
+        /// The service.
+        service: String,
+        /// The method.
+        method: String,
+    },
+    /// A connection.
+    Tcp {
+        /// The port.
+        port: u16,
+    },
+}
+
+/// A kind of call.
+#[derive(Clone, Debug)]
+pub(crate) struct Kind {
+    pub(crate) example: Example,
+    /// The templates that match calls of this kind, the most specific first.
+    pub(crate) templates: Vec<String>,
+    pub(crate) protocol: Protocol,
+}
+
+/// What is declared about one callee, by rules and guards of all versions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Declared {
+    templates: BTreeMap<String, Template>,
+    services: BTreeMap<String, BTreeSet<String>>,
+    ports: BTreeSet<u16>,
+    protocols: BTreeSet<Protocol>,
+}
+
+impl Example {
+    /// The call, as the engine takes it.
+    pub(crate) fn call(&self) -> Call<'_> {
+        match self {
+            Self::Http { method, path } => Call::Http { method, path },
+            Self::Grpc { service, method } => Call::Grpc { service, method },
+            Self::Tcp { port } => Call::Tcp { port: *port },
+        }
+    }
+
+    /// The method of an HTTP request.
+    pub(crate) fn method(&self) -> Option<&str> {
+        match self {
+            Self::Http { method, .. } => Some(method),
+            Self::Grpc { .. } | Self::Tcp { .. } => None,
+        }
+    }
+}
+
+impl Declared {
+    /// The callee listens for this protocol, for TCP on this port.
+    pub(crate) fn listen(&mut self, protocol: Protocol, port: u16) {
+        self.protocols.insert(protocol);
+        if protocol == Protocol::Tcp {
+            self.ports.insert(port);
+        }
+    }
+
+    /// A statement names this call.
+    pub(crate) fn name(&mut self, call: &CallDocument) {
+        match call {
+            CallDocument::Http { methods, path } => {
+                let template = self.templates.entry(path.clone());
+                let template = template.or_insert_with(|| Template::parse(path));
+                template.methods.extend(methods.iter().cloned());
+            }
+            CallDocument::Grpc { service, method } => {
+                self.services.entry(service.clone()).or_default().insert(method.clone());
+            }
+            CallDocument::Tcp { port } => {
+                self.ports.insert(*port);
+            }
+        }
+    }
+
+    /// The same, with one call more.
+    pub(crate) fn with(&self, call: &CallDocument) -> Self {
+        let mut more = self.clone();
+        more.name(call);
+        more
+    }
+
+    /// The templates that match a request: how a test finds its kind.
+    #[cfg(test)]
+    pub(super) fn matching(&self, method: &str, path: &str) -> Vec<String> {
+        let mut sorted: Vec<_> = self.templates.iter().collect();
+        sorted.sort_by_key(|(text, template)| (template.ranks(), *text));
+        let inner = path.strip_prefix('/').unwrap_or(path);
+        let (inner, slash) = match inner.strip_suffix('/') {
+            Some(inner) => (inner, true),
+            None => (inner, inner.is_empty()),
+        };
+        let walk = Walk { templates: &sorted, other: "" };
+        let segments = inner.split('/').filter(|_| !inner.is_empty());
+        let ends = walk.matching(segments, slash).into_iter().map(|at| sorted[at]);
+        let carry = ends.filter(|(_, template)| template.methods.contains(method));
+        carry.map(|(text, _)| text.clone()).collect()
+    }
+
+    /// Every kind of call, with the one that no statement names.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = Vec::new();
+        if self.protocols.contains(&Protocol::Http) {
+            self.http(&mut kinds);
+        }
+        if self.protocols.contains(&Protocol::Grpc) {
+            self.grpc(&mut kinds);
+        }
+        if self.protocols.contains(&Protocol::Tcp) {
+            kinds.extend(self.ports.iter().map(|port| Kind {
+                example: Example::Tcp { port: *port },
+                templates: vec![format!("tcp:{port}")],
+                protocol: Protocol::Tcp,
+            }));
+        }
+        kinds
+    }
+
+    fn grpc(&self, kinds: &mut Vec<Kind>) {
+        let mut push = |service: &str, method: &str, templates: Vec<String>| {
+            let example = Example::Grpc { service: service.to_owned(), method: method.to_owned() };
+            kinds.push(Kind { example, templates, protocol: Protocol::Grpc });
+        };
+        for (service, methods) in &self.services {
+            let all = methods.contains("*").then(|| format!("{service}/*"));
+            for method in methods.iter().filter(|method| *method != "*") {
+                let own = format!("{service}/{method}");
+                push(service, method, [own].into_iter().chain(all.clone()).collect());
+            }
+            if let Some(all) = all {
+                push(service, ANY, vec![all]);
+            }
+        }
+        push(ANY, ANY, Vec::new());
+    }
+
+    fn http(&self, kinds: &mut Vec<Kind>) {
+        let templates: Vec<(&String, &Template)> = {
+            let mut sorted: Vec<_> = self.templates.iter().collect();
+            sorted.sort_by_key(|(text, template)| (template.ranks(), *text));
+            sorted
+        };
+        let literals = templates.iter().flat_map(|(_, template)| &template.segments).flatten();
+        let literals: BTreeSet<&str> = literals.map(String::as_str).collect();
+        let other = unused(ANY, |text| literals.contains(text));
+        let walk = Walk { templates: &templates, other: &other };
+        let mut found: BTreeMap<(String, Vec<usize>), String> = BTreeMap::new();
+        let mut visit = |path: &str, ends: &[usize]| {
+            let mut by_method: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+            for at in ends {
+                let Some((_, template)) = templates.get(*at) else { continue };
+                for method in &template.methods {
+                    by_method.entry(method).or_default().push(*at);
+                }
+            }
+            for (method, ends) in by_method {
+                found.entry((method.to_owned(), ends)).or_insert_with(|| path.to_owned());
+            }
+        };
+        walk.all(&mut visit);
+        found.insert(("GET".to_owned(), Vec::new()), walk.unmatched());
+        for ((method, ends), path) in found {
+            let Ok(path) = RequestPath::parse(&path) else { continue };
+            let texts = ends.iter().filter_map(|at| Some((*templates.get(*at)?.0).clone()));
+            kinds.push(Kind {
+                example: Example::Http { method, path: path.into_owned() },
+                templates: texts.collect(),
+                protocol: Protocol::Http,
+            });
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a gRPC call is of this kind: of its own, of its service's, or of no other.
+    pub(super) fn is_grpc(&self, text: &str, all: &[Self]) -> bool {
+        if self.protocol != Protocol::Grpc {
+            return false;
+        }
+        let service = text.split_once('/').map_or(text, |(service, _)| service);
+        let first = |kind: &Self| kind.templates.first().cloned().unwrap_or_default();
+        let whole = format!("{service}/*");
+        let best = |wanted: &str| all.iter().any(|kind| first(kind) == wanted);
+        let wanted = if best(text) {
+            text
+        } else if best(&whole) {
+            &whole
+        } else {
+            ""
+        };
+        first(self) == wanted
+    }
+}
+
+/// A text that `is_used` does not know: the one given, or that repeated.
+fn unused(text: &str, is_used: impl Fn(&str) -> bool) -> String {
+    let mut free = text.to_owned();
+    while is_used(&free) {
+        free.push_str(text);
+    }
+    free
+}

@@ -1,0 +1,131 @@
+//! Path templates, walked all at once to find every set of them that some path matches.
+
+use std::{collections::BTreeSet, fmt::Write};
+
+/// A path template, and the methods that statements give it.
+#[derive(Clone, Debug)]
+pub(super) struct Template {
+    /// `None` is one segment, whatever it is.
+    pub(super) segments: Vec<Option<String>>,
+    tail: bool,
+    slash: bool,
+    pub(super) methods: BTreeSet<String>,
+}
+
+/// How far a template has come: matched segments, or `usize::MAX` in its tail.
+type Progress = BTreeSet<(usize, usize)>;
+
+/// All templates, walked at once.
+pub(super) struct Walk<'a> {
+    pub(super) templates: &'a [(&'a String, &'a Template)],
+    /// A segment that no template has as a literal.
+    pub(super) other: &'a str,
+}
+
+impl Walk<'_> {
+    /// Shows every path that stands for its kind, with the templates that match it.
+    pub(super) fn all(&self, visit: &mut impl FnMut(&str, &[usize])) {
+        let root: Progress = (0..self.templates.len()).map(|at| (at, 0)).collect();
+        let mut seen = BTreeSet::from([root.clone()]);
+        let mut waiting = vec![(root, String::new())];
+        while let Some((progress, path)) = waiting.pop() {
+            for slash in [false, true] {
+                let whole = if slash { format!("{path}/") } else { path.clone() };
+                if !whole.is_empty() {
+                    visit(&whole, &self.ends(&progress, slash));
+                }
+            }
+            for segment in self.literals(&progress).into_iter().chain([self.other]) {
+                let next = self.after(&progress, segment);
+                if !next.is_empty() && seen.insert(next.clone()) {
+                    waiting.push((next, format!("{path}/{segment}")));
+                }
+            }
+        }
+    }
+
+    /// A path that no template matches: deeper than any without a tail, and with a slash at its
+    /// end, which no tail takes.
+    pub(super) fn unmatched(&self) -> String {
+        let deepest = self.templates.iter().map(|(_, template)| template.segments.len()).max();
+        let mut path = String::new();
+        for _ in 0..=deepest.unwrap_or_default() {
+            let _ = write!(path, "/{}", self.other);
+        }
+        path.push('/');
+        path
+    }
+
+    /// The templates that match these segments: how a test finds a kind.
+    #[cfg(test)]
+    pub(super) fn matching<'s>(
+        &self,
+        segments: impl Iterator<Item = &'s str>,
+        slash: bool,
+    ) -> Vec<usize> {
+        let root: Progress = (0..self.templates.len()).map(|at| (at, 0)).collect();
+        let progress = segments.fold(root, |progress, segment| self.after(&progress, segment));
+        self.ends(&progress, slash)
+    }
+
+    fn ends(&self, progress: &Progress, slash: bool) -> Vec<usize> {
+        let ends = |(at, matched): &(usize, usize)| {
+            let (_, template) = self.templates.get(*at)?;
+            let is_whole =
+                *matched == usize::MAX || *matched == template.segments.len() && !template.tail;
+            (is_whole && template.slash == slash).then_some(*at)
+        };
+        let mut ends: Vec<_> = progress.iter().filter_map(ends).collect();
+        ends.dedup();
+        ends
+    }
+
+    fn literals(&self, progress: &Progress) -> BTreeSet<&str> {
+        let literal = |(at, matched): &(usize, usize)| {
+            self.templates.get(*at)?.1.segments.get(*matched)?.as_deref()
+        };
+        progress.iter().filter_map(literal).collect()
+    }
+
+    fn after(&self, progress: &Progress, segment: &str) -> Progress {
+        let step = |(at, matched): &(usize, usize)| {
+            let (_, template) = self.templates.get(*at)?;
+            let next = match template.segments.get(*matched) {
+                Some(Some(literal)) if literal != segment => return None,
+                Some(_) => matched + 1,
+                None if template.tail => usize::MAX,
+                None => return None,
+            };
+            Some((*at, next))
+        };
+        progress.iter().filter_map(step).collect()
+    }
+}
+
+impl Template {
+    pub(super) fn parse(text: &str) -> Self {
+        let inner = text.strip_prefix('/').unwrap_or(text);
+        let (inner, slash) = match inner.strip_suffix('/') {
+            Some(inner) => (inner, true),
+            None => (inner, inner.is_empty()),
+        };
+        let mut template =
+            Self { segments: Vec::new(), tail: false, slash, methods: BTreeSet::new() };
+        for segment in inner.split('/').filter(|_| !inner.is_empty()) {
+            match segment.strip_prefix('{') {
+                Some(rest) if rest.ends_with("...}") => template.tail = true,
+                Some(_) => template.segments.push(None),
+                None => template.segments.push(Some(segment.to_owned())),
+            }
+        }
+        template
+    }
+
+    /// Orders templates that match one path: the most specific first.
+    pub(super) fn ranks(&self) -> Vec<u8> {
+        let mut ranks: Vec<u8> =
+            self.segments.iter().map(|segment| u8::from(segment.is_none())).collect();
+        ranks.push(2);
+        ranks
+    }
+}

@@ -1,0 +1,152 @@
+//! Edges and differences of documents as people write them.
+
+use crate::{Edge, Edges, PolicySet, Sources, Turn, check};
+
+const BASE: &str = r#"version: cellwall/v1
+identity: "spiffe://pay.example/{env}/{workload}"
+workloads:
+  web: {listens: {http: 1}, attest: {prod: ["unix:uid:1001"]}}
+  api: {listens: {http: 1}}
+segments:
+  front: {members: [web], mode: enforce}
+  back: {members: [api], mode: enforce}
+rules:
+  - {name: web-calls, from: web, to: api, allow: [{http: "GET /v1/{rest...}"}], why: w}
+"#;
+
+fn set(text: &str) -> PolicySet {
+    let checked = check(&Sources::single(text));
+    checked.set.unwrap_or_else(|| panic!("{:?}", checked.findings))
+}
+
+fn bent(pairs: &[(&str, &str)]) -> String {
+    pairs.iter().fold(BASE.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    })
+}
+
+fn line(edge: &Edge) -> String {
+    let Edge { caller, callee, call, passage, places } = edge;
+    let mut line = format!("{caller} -> {callee} {call}: {} by {}", passage.verdict, passage.by);
+    for (word, text) in [
+        ("when", passage.when.clone()),
+        ("from", passage.starts.map(|it| it.to_string())),
+        ("until", passage.expires.map(|it| it.to_string())),
+    ] {
+        line.extend(text.map(|text| format!(" {word} {text}")));
+    }
+    format!("{line} in {:?} {:?}", places.environments, places.across)
+}
+
+fn lines(text: &str) -> Vec<String> {
+    let Edges { edges, .. } = set(text).edges().unwrap();
+    edges.iter().map(line).collect()
+}
+
+#[test]
+fn an_edge_is_told_with_its_environments() {
+    let expected =
+        r#"web -> api GET /v1/{rest...}: allow by web-calls in ["prod", "any other"] []"#;
+    assert_eq!(lines(BASE), [expected]);
+}
+
+#[test]
+fn a_template_within_another_that_a_guard_closes_is_taken_out() {
+    let guard =
+        "guards:\n  - {name: g, deny: any -> api, calls: [{http: \"GET /v1/x/{id}\"}], why: w}\n";
+    let expected = "web -> api GET /v1/{rest...} but /v1/x/{id}: allow by web-calls \
+                    in [\"prod\", \"any other\"] []";
+    assert_eq!(lines(&format!("{BASE}{guard}")), [expected]);
+    let audit = guard.replace("why", "mode: audit, why");
+    let audited = "web -> api GET /v1/{rest...} as /v1/x/{id}: audit by guard/g \
+                   in [\"prod\", \"any other\"] []";
+    assert_eq!(lines(&format!("{BASE}{audit}")), [audited, expected]);
+}
+
+#[test]
+fn a_condition_of_the_connection_stays_with_the_edge() {
+    let text = bent(&[("why: w", "when: 'tls.group == \"X25519MLKEM768\"', why: w")]);
+    let expected = "web -> api GET /v1/{rest...}: allow by web-calls when \
+                    tls.group == \"X25519MLKEM768\" in [\"prod\", \"any other\"] []";
+    assert_eq!(lines(&text), [expected]);
+    let text = bent(&[("why: w", "when: 'tls.group != \"X25519\"', why: w")]);
+    let expected = "web -> api GET /v1/{rest...}: allow by web-calls when \
+                    tls.group != \"X25519\" in [\"prod\", \"any other\"] []";
+    assert_eq!(lines(&text), [expected]);
+}
+
+#[test]
+fn a_grant_is_an_edge_for_a_while() {
+    let grant = "grants:\n  - name: INC-1\n    from: api\n    to: web\n    allow: [{http: GET /a}]\n    \
+                 starts: 1970-01-01T00:16:40Z\n    expires: 1970-01-01T00:33:20Z\n    why: w\n    \
+                 approved_by: [x@y.example, z@y.example]\n";
+    let expected = "api -> web GET /a: allow by grant/INC-1 from 1000 until 2000 \
+                    in [\"prod\", \"any other\"] []";
+    let web = r#"web -> api GET /v1/{rest...}: allow by web-calls in ["prod", "any other"] []"#;
+    assert_eq!(lines(&format!("{BASE}{grant}")), [web, expected]);
+}
+
+#[test]
+fn an_environment_that_differs_is_told_apart() {
+    let text = bent(&[("why: w", "when: 'caller.env in [\"staging\"]', why: w")]);
+    let expected = "web -> api GET /v1/{rest...}: allow by web-calls in [\"staging\"] []";
+    assert_eq!(lines(&text), [expected]);
+}
+
+#[test]
+fn what_crosses_a_boundary_is_told_with_both_sides() {
+    let when = "across: [env], when: 'callee.env == \"prod\"', why: w";
+    let found = lines(&bent(&[("why: w", when)]));
+    let across = r#"[("any other", "prod")]"#;
+    let inside = "web -> api GET /v1/{rest...}: allow by web-calls in [\"prod\"] []";
+    let outside = format!("web -> api GET /v1/{{rest...}}: allow by web-calls in [] {across}");
+    assert_eq!(found, [inside.to_owned(), outside]);
+}
+
+#[test]
+fn a_difference_is_opened_closed_decided_otherwise_or_a_mode() {
+    let old = set(BASE);
+    let turns = |text: &str| {
+        let difference = set(text).difference(&old).unwrap();
+        let turns: Vec<_> =
+            difference.changes.iter().map(|it| (it.turn, it.call.clone(), it.tested)).collect();
+        turns
+    };
+    assert_eq!(turns(BASE), []);
+    let call = "GET /v1/{rest...}".to_owned();
+    assert_eq!(turns(&bent(&[("web-calls", "renamed")])), [(Turn::Changed, call, false)]);
+    let narrow = bent(&[("GET /v1/{rest...}", "GET /v1/{id}")]);
+    let less = "GET /v1/{rest...} but /v1/{id}".to_owned();
+    assert_eq!(turns(&narrow).len(), 1, "{:?} {less}", turns(&narrow));
+    assert_eq!(turns(&narrow)[0].0, Turn::Closed);
+    let audit = bent(&[("members: [api], mode: enforce", "members: [api], mode: audit")]);
+    let found: Vec<_> = turns(&audit).into_iter().map(|(turn, ..)| turn).collect();
+    assert_eq!(found, [Turn::Mode, Turn::Mode]);
+    let tests = "tests:\n  - {expect: allow, call: prod/web -> prod/api GET /v2}\n";
+    let more = format!(
+        "{}{tests}",
+        bent(&[(
+            "why: w}",
+            "why: w}\n  - {name: v2, from: web, to: api, allow: [{http: GET /v2}], why: w}"
+        )])
+    );
+    assert_eq!(turns(&more), [(Turn::Opened, "GET /v2".to_owned(), true)]);
+}
+
+#[test]
+fn approvals_are_those_of_the_version_in_force() {
+    let approvals =
+        "approvals:\n  default: {from: [p], count: 1}\n  segment/back: {from: [s], count: 2}\n";
+    let old = set(&format!("{BASE}{approvals}"));
+    let weaker = approvals.replace("count: 2", "count: 1");
+    let new = set(&format!("{}{weaker}", bent(&[("from: web", "from: [web, api]")])));
+    let needed = new.difference(&old).unwrap().approvals;
+    let needed: Vec<_> =
+        needed.into_iter().map(|it| (it.by, it.count, it.touches.join(","))).collect();
+    let expected = [
+        ("default".to_owned(), 1, "approvals".to_owned()),
+        ("segment/back".to_owned(), 2, "segment/back".to_owned()),
+    ];
+    assert_eq!(needed, expected);
+}
