@@ -6,9 +6,17 @@ use serde_json::{Value, json};
 
 use crate::run::{Ran, Shell};
 
+/// The manual's example, whole.
+fn example() -> Shell {
+    let shell = Shell::new();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policy-language/tests/example");
+    copy(&example, &shell.path("policy"));
+    shell
+}
+
 /// The example as `old`, and as `policy` the change of the manual.
 fn changed() -> Shell {
-    let shell = Shell::new();
+    let shell = example();
     copy(&shell.path("policy"), &shell.path("old"));
     let file = "segments/payments.yaml";
     shell.edit(file, "from: [fraud, payments]", "from: fraud");
@@ -109,7 +117,7 @@ fn plan(shell: &Shell, more: &[&str]) -> Ran {
 
 #[test]
 fn edges_are_a_table_of_who_may_call_whom() {
-    let shell = Shell::new();
+    let shell = example();
     let ran = shell.run(&["policy", "edges"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert_eq!(ran.stdout, include_str!("golden/edges.txt"));
@@ -123,7 +131,7 @@ fn edges_are_a_table_of_who_may_call_whom() {
 
 #[test]
 fn edges_are_written_for_programs_spreadsheets_and_graphviz() {
-    let shell = Shell::new();
+    let shell = example();
     let edges = |format: &str| shell.run(&["policy", "edges", "-o", format]).stdout;
     let document: Value = serde_json::from_str(&edges("json")).unwrap();
     assert_eq!(document["schema_version"], 1);
@@ -149,7 +157,7 @@ fn edges_are_written_for_programs_spreadsheets_and_graphviz() {
 
 #[test]
 fn the_picture_needs_nothing_from_elsewhere() {
-    let shell = Shell::new();
+    let shell = example();
     let svg = shell.run(&["policy", "edges", "-o", "svg"]).stdout;
     assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""), "{svg}");
     assert!(svg.ends_with("</svg>\n"), "{svg}");
@@ -273,7 +281,7 @@ fn the_exit_code_tells_changes_only_when_asked() {
 
 #[test]
 fn a_form_that_a_command_does_not_print_is_wrong_usage() {
-    let shell = Shell::new();
+    let shell = example();
     let ran = shell.run(&["policy", "plan", "--against", "policy", "-o", "svg"]);
     let message = "error: this command prints table, json, md, dot\n";
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (2, "", message));
@@ -303,7 +311,7 @@ fn a_difference_shows_edges_and_then_text() {
 
 #[test]
 fn a_review_says_what_each_statement_opens_and_moves_only_the_date() {
-    let shell = Shell::new();
+    let shell = example();
     let ran = shell.run(&["policy", "review", "policy/segments/payments.yaml"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let expected = "  rule ledger-stores  :";
@@ -327,7 +335,7 @@ fn a_review_says_what_each_statement_opens_and_moves_only_the_date() {
 
 #[test]
 fn an_export_is_whole_in_each_form() {
-    let shell = Shell::new();
+    let shell = example();
     let export = |format: &str| shell.run(&["policy", "export", "--format", format]);
     let cedar = export("cedar").json();
     let policies = cedar["policies"].as_str().unwrap();

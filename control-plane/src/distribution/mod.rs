@@ -8,6 +8,6 @@ mod serve;
 mod stream;
 
 pub use attach::Distribution;
-pub use fleet::{Fleet, ProxyRow, SyncState};
+pub use fleet::{Fleet, ProxyRow, ServedAt, SyncState};
 pub use hello::{Answered, Introduction};
 pub use serve::{MeshListener, serve};

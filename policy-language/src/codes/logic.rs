@@ -107,10 +107,39 @@ rules:
                guards deny. Conditions that may hold count as holding. The finding shows a shortest \
                path that breaks it, with what lets each step pass.\n\nClose one step. If the path \
                is meant, the invariant is not: change it, with the approval that it needs.",
-        example: "never:
-  - name: ledger-apart
+        example: "rules:
+  - name: checkout-pays
     from: checkout
+    to: payments
+    allow: [{http: POST /v1/payments}]
+    why: customers pay
+  - name: payments-post
+    from: payments
     to: ledger
+    allow: [{grpc: ledger.v1.Ledger/Post}]
+    why: double entry
+never:
+  - name: edge-apart
+    from: segment/edge
+    to: ledger
+    why: entries come from payments only
+",
+        mended: "rules:
+  - name: checkout-pays
+    from: checkout
+    to: payments
+    allow: [{http: POST /v1/payments}]
+    why: customers pay
+  - name: payments-post
+    from: payments
+    to: ledger
+    allow: [{grpc: ledger.v1.Ledger/Post}]
+    why: double entry
+never:
+  - name: edge-apart
+    from: segment/edge
+    to: ledger
+    through: none
     why: entries come from payments only
 ",
     },

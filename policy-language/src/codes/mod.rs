@@ -168,7 +168,7 @@ mod tests {
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(pages, sorted);
-        assert_eq!(pages.len(), 43);
+        assert_eq!(pages.len(), 44);
         for code in [Code::Syntax, Code::UnknownWorkload, Code::NoReason] {
             assert_eq!(code_page(code.as_str()).map(|page| page.code), Some(code.as_str()));
         }

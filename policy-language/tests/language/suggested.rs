@@ -12,7 +12,7 @@ use crate::{
         self, Fleet, cases_or,
         naive::Request,
         on_random_documents,
-        random::{self, Asked, Caller, WORKLOADS},
+        random::{Asked, Caller, WORKLOADS},
     },
 };
 

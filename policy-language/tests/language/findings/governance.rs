@@ -326,7 +326,7 @@ pub(super) const CASES: &[Case] = &[
         ],
     ),
     root(
-        "never: [{name: a, from: web, to: db, why: w}, {name: b, from: {tier: core}, to: segment/front, through: none, why: w}]\nidentity:",
+        "never: [{name: a, from: db, to: rpc, through: none, why: w}, {name: b, from: {tier: data}, to: segment/back, through: none, why: w}]\nidentity:",
         &[],
     ),
     root(
