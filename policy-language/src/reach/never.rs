@@ -194,7 +194,7 @@ fn problem(
         places.extend(place.map(|place| (place, format!("lets it pass to {callee}"))));
     }
     let message = format!("`{}` is broken: {path}", never.name);
-    let label = format!("{}; it is said because: {}", reaches(never), never.why);
+    let label = format!("{}; why: {}", reaches(never), never.why);
     let mut problem = Problem::error(Code::NeverHolds, never.place, message)
         .label(label)
         .help("close one of these steps: take it out of its rule, or deny it with a guard");
