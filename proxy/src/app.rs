@@ -1,29 +1,18 @@
 //! Starting and stopping: makes the rooms, opens the listeners, waits for the signal, drains.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use cellwall_api::distribution::Hello;
 use cellwall_policy::Snapshot;
 use rand::Rng as _;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    AccessLog, Admin, Authz, Configured, Destination, Directory, Drain, FlowFeed, Flows,
-    Identities, Live, PolicyFeed, PolicyIntake, PolicyStore, Probes, Proxy, Served, Standing,
-    Workload,
-    args::Args,
-    config::{Config, InboundConfig},
-    hardening, listen, logging, metrics,
-    reproof::Register,
-    upstream::Peers,
+    AccessLog, Admin, Authz, Configured, Directory, Drain, FlowFeed, Flows, Identities, Live,
+    PolicyFeed, PolicyIntake, PolicyStore, Proxy, Standing, args::Args, config::Config,
+    doors::Listeners, hardening, logging, metrics, reproof::Register, upstream::Peers,
 };
-
-/// Health checks at once.
-const PROBES: usize = 32;
 
 /// Runs the proxy until SIGTERM or SIGINT, and a drain after it.
 ///
@@ -98,13 +87,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
         register: Register::default(),
         drain: drain.clone(),
     });
-    accept_calls(&proxy, (listeners.inbound, listeners.outbound), config.max_connections);
-    if let Some((probed, listener)) = listeners.probes {
-        let (authz, from, drain) = (proxy.authz.clone(), config.probes_from, drain.clone());
-        let workload = Workload::new(probed.workload, drain.clone());
-        let probes = Arc::new(Probes { authz, workload, from, drain });
-        accept_probes(&probes, listener);
-    }
+    listeners.doors.open(&proxy, config.max_connections, config.probes_from);
 
     stopped().await?;
     tracing::info!(tasks = drain.tasks(), "draining");
@@ -133,107 +116,6 @@ fn hello(destinations: Vec<String>) -> Hello {
     }
 }
 
-/// Opens the doors: each connection is a task of the proxy's drain.
-fn accept_calls(
-    proxy: &Arc<Proxy>,
-    (inbound, outbound): (Vec<(InboundConfig, TcpListener)>, Vec<(Arc<Destination>, TcpListener)>),
-    limit: usize,
-) {
-    let drain = &proxy.drain;
-    for (destination, listener) in outbound {
-        let proxy = proxy.clone();
-        drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
-            proxy.clone().outbound(tcp, from, destination.clone())
-        }));
-    }
-    for (config, listener) in inbound {
-        let proxy = proxy.clone();
-        let workload = Workload::new(config.workload, drain.clone());
-        let served = Arc::new(Served { port: config.port, workload });
-        drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
-            proxy.clone().inbound(tcp, from, served.clone())
-        }));
-    }
-}
-
-/// Few at once: a node asks every few seconds.
-fn accept_probes(probes: &Arc<Probes>, listener: TcpListener) {
-    let (probes, drain) = (probes.clone(), &probes.drain);
-    drain.spawn(listen(listener, PROBES, drain.clone(), move |tcp, from| {
-        probes.clone().serve(tcp, from)
-    }));
-}
-
-/// The listeners, bound before anything else starts: a mistake ends the process at once.
-struct Listeners {
-    inbound: Vec<(InboundConfig, TcpListener)>,
-    outbound: Vec<(Arc<Destination>, TcpListener)>,
-    probes: Option<(InboundConfig, TcpListener)>,
-    admin: TcpListener,
-}
-
-impl Listeners {
-    async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let mut inbound = Vec::new();
-        for one in &config.inbound {
-            inbound.push((*one, bind("--inbound", one.listen).await?));
-        }
-        let admin = bind("--admin", config.admin).await?;
-        let probes = match config.probes {
-            Some(one) => Some((one, bind("--probes", one.listen).await?)),
-            None => None,
-        };
-        let mut outbound = Vec::new();
-        for one in &config.outbound {
-            let listener = bind("--outbound", SocketAddr::from(([127, 0, 0, 1], one.port))).await?;
-            let destination = Destination::new(&one.destination, one.addresses.clone());
-            outbound.push((Arc::new(destination), listener));
-        }
-        Ok(Self { inbound, outbound, probes, admin })
-    }
-
-    fn describe(&self, config: &Config) -> anyhow::Result<Configured> {
-        let mut outbound = BTreeMap::new();
-        for (destination, listener) in &self.outbound {
-            outbound.insert(destination.name.to_string(), listener.local_addr()?);
-        }
-        let mut listeners = BTreeMap::new();
-        for (one, listener) in &self.inbound {
-            let port = one.port.map_or_else(String::new, |port| port.to_string());
-            listeners.insert(port, listener.local_addr()?);
-        }
-        let (first, listener) = self.inbound.first().context("--inbound")?;
-        Ok(Configured {
-            inbound: listener.local_addr()?,
-            workload: first.workload,
-            listeners,
-            probes: self.probes.as_ref().map(|(_, it)| it.local_addr()).transpose()?,
-            outbound,
-            admin: self.admin.local_addr()?,
-            control: config.control.clone(),
-        })
-    }
-}
-
-impl Listeners {
-    /// What others connect to, each with the port that the policy declares for it.
-    fn serving(&self, control: &str) -> anyhow::Result<Vec<String>> {
-        let mut serving = Vec::new();
-        for (one, listener) in &self.inbound {
-            let address = advertised(one.advertise, listener.local_addr()?, control)?;
-            serving.push(match one.port {
-                Some(port) => format!("{port}@{address}"),
-                None => address,
-            });
-        }
-        Ok(serving)
-    }
-}
-
-async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))
-}
-
 fn announce(configured: &Configured) -> anyhow::Result<()> {
     let outbound = serde_json::to_string(&configured.outbound)?;
     let listeners = serde_json::to_string(&configured.listeners)?;
@@ -243,23 +125,6 @@ fn announce(configured: &Configured) -> anyhow::Result<()> {
         tls = cellwall_mtls::describe_provider(), version = env!("CARGO_PKG_VERSION"), "listening"
     );
     Ok(())
-}
-
-/// What others connect to. An unspecified address means this host, as the control plane's route
-/// sees it.
-fn advertised(
-    configured: Option<SocketAddr>,
-    inbound: SocketAddr,
-    control: &str,
-) -> anyhow::Result<String> {
-    let mut address = configured.unwrap_or(inbound);
-    if address.ip().is_unspecified() {
-        // A UDP socket that sends nothing tells which of our addresses leads there.
-        let probe = std::net::UdpSocket::bind((address.ip(), 0))?;
-        probe.connect(control).with_context(|| format!("--control {control}: no route"))?;
-        address.set_ip(probe.local_addr()?.ip());
-    }
-    Ok(address.to_string())
 }
 
 /// How long a start may take before we say what it waits for.

@@ -5,6 +5,7 @@
 pub mod app;
 pub mod args;
 pub mod config;
+mod doors;
 pub mod hot_path;
 pub mod logging;
 pub mod metrics;

@@ -5,7 +5,6 @@ use std::{fs, path::Path};
 
 use crate::run::Shell;
 
-#[expect(clippy::disallowed_methods, reason = "a developer's switch, read at its one place")]
 fn is_blessed() -> bool {
     std::env::var_os("CELLWALL_BLESS").is_some()
 }
