@@ -15,11 +15,6 @@ use crate::{
     suggest::nearest,
 };
 
-/// The versions of TLS that two sidecars may speak.
-const TLS_VERSIONS: &[&str] = &["1.3"];
-/// The groups of a key exchange that two sidecars may agree on.
-const TLS_GROUPS: &[&str] = &["X25519MLKEM768", "X25519", "P-256", "P-384"];
-
 /// The names that a condition may use.
 #[derive(Debug)]
 pub(crate) struct Scope<'a, M> {
@@ -274,10 +269,11 @@ impl<M> Scope<'_, M> {
 
 fn bad_tls(attribute: &Attribute, literal: &Literal) -> Option<Mistake> {
     let Attribute::Tls(fact) = attribute else { return None };
-    let (name, known) = match fact {
-        TlsFact::Version => ("tls.version", TLS_VERSIONS),
-        TlsFact::Group => ("tls.group", TLS_GROUPS),
+    let name = match fact {
+        TlsFact::Version => "tls.version",
+        TlsFact::Group => "tls.group",
     };
+    let known = fact.values();
     let text = literal.text.as_str();
     (!known.contains(&text)).then(|| Mistake {
         code: Code::UnknownLabel,

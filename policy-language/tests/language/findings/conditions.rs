@@ -198,7 +198,7 @@ pub(super) const CASES: &[Case] = &[
         "    from: web\n    when: tls.version == tls.group\n",
         &["CW0206 15:11-35 `tls.version` and `tls.group` are never the same kind of thing"],
     ),
-    when("    from: web\n    when: tls.version == \"1.3\" && tls.group != \"P-256\"\n", &[]),
+    when("    from: web\n    when: tls.version == \"1.3\" && tls.group != \"secp256r1\"\n", &[]),
     Case {
         from: "{tier: core}",
         to: "{tier: core, env: x}, attest: {prod: [\"unix:uid:7\"]}",

@@ -62,7 +62,7 @@ fn answers(condition: &str) -> Option<Vec<bool>> {
     let mut answers = Vec::new();
     for caller in ["prod/a", "prod/b", "prod/c", "staging/a", "staging/b", "x/c"] {
         let caller = SpiffeId::new(format!("spiffe://a.b/{caller}")).unwrap();
-        for group in ["X25519MLKEM768", "X25519", "P-256"] {
+        for group in ["X25519MLKEM768", "X25519", "secp256r1"] {
             let tls = Tls { version: "1.3", group };
             let decision = snapshot.decide(&caller, &tls, &call, SystemTime::UNIX_EPOCH);
             answers.push(decision.verdict.as_str() == "allow");
