@@ -8,6 +8,7 @@
 )]
 
 mod codes;
+mod codes_page;
 mod compiled;
 mod demo;
 mod due;
