@@ -10,6 +10,7 @@
 mod codes;
 mod codes_page;
 mod compiled;
+mod cookbook;
 mod demo;
 mod due;
 mod example;
