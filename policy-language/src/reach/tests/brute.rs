@@ -35,8 +35,9 @@ mod naive {
 #[expect(dead_code, reason = "only the documents of the generator are used")]
 mod random;
 
-/// Pairs of documents per run.
-const CASES: u32 = 6;
+/// Pairs of valid documents that are compared per run, of so many times more that are drawn.
+const PAIRS: u32 = 4;
+const DRAWN: u32 = 12;
 /// Where caller and callee are: in written environments and others, on one side and on two.
 const ENVIRONMENTS: [(&str, &str); 6] = [
     ("prod", "prod"),
@@ -49,9 +50,9 @@ const ENVIRONMENTS: [(&str, &str); 6] = [
 const GROUPS: [&str; 2] = ["X25519MLKEM768", "X25519"];
 
 #[expect(clippy::disallowed_methods, reason = "the one setting of a test, read at its one place")]
-fn cases() -> u32 {
-    let wanted = std::env::var("CELLWALL_REACH_CASES").ok();
-    wanted.and_then(|text| text.parse().ok()).unwrap_or(CASES)
+fn pairs() -> u32 {
+    let wanted = std::env::var("CELLWALL_REACH_PAIRS").ok();
+    wanted.and_then(|text| text.parse().ok()).unwrap_or(PAIRS)
 }
 
 /// Every path of up to two segments, and some deeper ones; a method that nobody names.
@@ -260,7 +261,7 @@ fn compare(old: &PolicySet, new: &PolicySet) -> Result<Compared, String> {
 
 #[test]
 fn what_is_said_of_kinds_of_calls_holds_for_each_call() {
-    let config = Config { cases: cases(), failure_persistence: None, ..Config::default() };
+    let config = Config { cases: DRAWN * pairs(), failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let (used, asked, passed) =
         (std::cell::Cell::new(0u64), std::cell::Cell::new(0u64), std::cell::Cell::new(0u64));
@@ -268,6 +269,9 @@ fn what_is_said_of_kinds_of_calls_holds_for_each_call() {
     let documents = documents.prop_map(|(one, other)| [one, other]);
     runner
         .run(&documents, |texts| {
+            if used.get() >= u64::from(pairs()) {
+                return Ok(());
+            }
             let sets: Vec<_> = texts.iter().map(|text| check(&Sources::single(text)).set).collect();
             let [Some(old), Some(new)] = sets.as_slice() else { return Ok(()) };
             used.set(used.get() + 1);
@@ -287,6 +291,6 @@ fn what_is_said_of_kinds_of_calls_holds_for_each_call() {
         .unwrap();
     let (used, asked, passed) = (used.get(), asked.get(), passed.get());
     println!("evidence: {{\"pairs\":{used},\"calls\":{asked},\"passed\":{passed}}}");
-    assert!(used * 20 > u64::from(cases()), "{used} pairs of valid documents");
+    assert!(used > 0, "no pair of valid documents");
     assert!(passed > 0 && passed < asked, "{passed} of {asked}");
 }
