@@ -1,7 +1,6 @@
 //! What the language promises, on documents as people write them.
 #![expect(
     clippy::indexing_slicing,
-    clippy::panic,
     clippy::string_slice,
     clippy::unwrap_used,
     reason = "helpers of tests may fail as tests do"
