@@ -9,8 +9,8 @@ use cellwall_policy::{Tls, TlsFact};
 
 use crate::condition::{Attribute, Condition};
 
-/// The groups that this release and its neighbours agree on, and one that stands for all others.
-const GROUPS: [&str; 6] = ["X25519MLKEM768", "X25519", "P-256", "P-384", "P-521", "other"];
+/// The groups that a condition may name, and one that stands for all others.
+const GROUPS: [&str; 5] = ["X25519MLKEM768", "X25519", "secp256r1", "secp384r1", "other"];
 const VERSIONS: [&str; 2] = ["1.3", "other"];
 
 /// Every combination of a connection and a time at which answers may differ.
