@@ -326,7 +326,13 @@ pub(super) const CASES: &[Case] = &[
         ],
     ),
     root(
-        "never: [{name: a, from: db, to: rpc, through: none, why: w}, {name: b, from: {tier: data}, to: segment/back, through: none, why: w}]\nidentity:",
+        "never: [{name: a, from: web, to: db, why: w}]\nidentity:",
+        &[
+            "CW0306 2:16-17 `a` is broken: web -> rpc (rule web-reads, cellwall.yaml:14) -> db (rule rpc-stores, cellwall.yaml:18)",
+        ],
+    ),
+    root(
+        "never: [{name: a, from: web, to: db, through: none, why: w}, {name: b, from: {tier: edge}, to: [db], through: none, why: w}]\nidentity:",
         &[],
     ),
     root(

@@ -143,6 +143,29 @@ fn a_condition_at_its_limits_compiles() {
 }
 
 #[test]
+fn the_owner_of_a_file_is_that_of_its_statements_and_of_no_other_file() {
+    let mut sources =
+        Sources::single(bent("identity:", "include: [b.yaml, c.yaml]\nowner: team\nidentity:"));
+    let rule = |name: &str| {
+        format!(
+            "rules:\n  - {{name: {name}, from: rpc, to: rpc, allow: [{{grpc: a.v1.A/Put}}], why: {name}}}\n"
+        )
+    };
+    sources
+        .files
+        .insert("b.yaml".to_owned(), format!("version: cellwall/v1\nowner: other\n{}", rule("b")));
+    let without = rule("c").replace("A/Put", "A/Post");
+    sources.files.insert("c.yaml".to_owned(), format!("version: cellwall/v1\n{without}"));
+    let found: Vec<_> = check(&sources)
+        .findings
+        .0
+        .into_iter()
+        .map(|it| format!("{} {}:{} {}", it.code, it.file, it.line, it.message))
+        .collect();
+    assert_eq!(found, ["CW0403 c.yaml:3 `c` has no owner"]);
+}
+
+#[test]
 fn a_segment_that_nothing_leads_to_or_from_is_isolated() {
     let lonely = bent("    from: any\n", "    from: rpc\n").replace(
         "segments:\n",
