@@ -1,6 +1,6 @@
 //! What a large fleet costs: reads, checks and compiles a made-up policy, and prints one line of
 //! JSON. `cargo run --release -p cellwall-policy-language --example scale WORKLOADS [RULES-EACH]`
-#![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a measurement")]
+#![expect(clippy::expect_used, reason = "a measurement")]
 
 use std::{
     collections::BTreeMap,

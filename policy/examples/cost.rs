@@ -2,7 +2,7 @@
 //! round, so that whatever else the machine does meets all of them alike. Prints one line of JSON
 //! with nanoseconds for each case, of its best and its median round.
 //! `cargo run --release -p cellwall-policy --example cost [ROUNDS]`
-#![expect(clippy::expect_used, clippy::cast_precision_loss, reason = "a measurement")]
+#![expect(clippy::expect_used, reason = "a measurement")]
 
 use std::{
     hint::black_box,
