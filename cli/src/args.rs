@@ -54,6 +54,8 @@ pub(crate) enum Format {
     Csv,
     /// A picture: `policy edges`.
     Svg,
+    /// Annotations of a pull request on GitHub: `policy validate`.
+    Github,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -250,6 +252,7 @@ impl Command {
             Self::Policy(Policy::Reach(Reach::Plan { .. })) => {
                 &[Format::Table, Format::Json, Format::Md, Format::Dot]
             }
+            Self::Policy(Policy::Validate { .. }) => &[Format::Table, Format::Json, Format::Github],
             _ => &[Format::Table, Format::Json],
         }
     }

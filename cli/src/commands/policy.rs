@@ -1,16 +1,18 @@
 //! `policy validate` and `policy test`: offline, from the files.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, time::SystemTime};
 
 use anyhow::Context;
 use cellwall_policy_language::{
-    Checked, Explanation, Finding, Findings, Fix, PolicySet, Sources, TestReport, TestResult, check,
+    Checked, Explanation, Finding, Findings, Fix, PolicySet, Severity, Sources, TestReport,
+    TestResult, check,
 };
 use serde_json::{Value, json};
 
 use super::hint_code;
 use crate::{
     Outcome,
+    args::Format,
     output::Output,
     paint::{Colour, Painter},
 };
@@ -77,13 +79,20 @@ impl Folder {
 /// `policy validate`.
 pub(crate) fn validate(dir: &Path, output: &Output) -> anyhow::Result<Outcome> {
     let folder = Folder::read(dir)?;
-    let checked = check(&folder.sources);
+    let mut checked = check(&folder.sources);
+    if let Some(set) = &checked.set {
+        checked.findings.0.extend(set.due(SystemTime::now()).0);
+    }
     let report = checked.set.as_ref().map(|set| folder.run_tests(set)).unwrap_or_default();
     let failed = report.failed() > 0;
     let outcome =
         if failed || checked.findings.errors() > 0 { Outcome::Found } else { Outcome::Done };
     if output.is_json() {
         output.json(&validated(&folder, &checked, &report))?;
+        return Ok(outcome);
+    }
+    if output.format() == Format::Github {
+        output.data(&annotations(&folder.named(&checked.findings), &report))?;
         return Ok(outcome);
     }
     let mut text = folder.render(&checked.findings, output);
@@ -116,6 +125,32 @@ fn validated(folder: &Folder, checked: &Checked, report: &TestReport) -> Value {
         "findings": folder.named(&checked.findings),
         "tests": report,
     })
+}
+
+/// What GitHub shows beside the lines of a pull request.
+fn annotations(findings: &Findings, report: &TestReport) -> String {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let mut text = String::new();
+    for finding in &findings.0 {
+        let kind = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let Finding { line, column, end, .. } = finding;
+        let help = finding.help.as_ref().map_or_else(String::new, |help| format!("\n{help}"));
+        let (file, code) = (property(&finding.file), property(&finding.code));
+        let message = data(&format!("{}{help}", finding.message));
+        text.push_str(&format!(
+            "::{kind} file={file},line={line},col={column},endColumn={end},title={code}::{message}\n"
+        ));
+    }
+    for result in report.results.iter().filter(|result| !result.passed) {
+        let (file, line) = (property(&result.file), result.line);
+        let message = data(&format!("{}: got {} by {}", result.call, result.verdict, result.by));
+        text.push_str(&format!("::error file={file},line={line},title=test::{message}\n"));
+    }
+    text
 }
 
 /// `policy test`.

@@ -210,3 +210,20 @@ fn the_version_is_text_or_a_document() {
     let document = shell.run(&["version", "-o", "json"]).json();
     assert_eq!(document, json!({"schema_version": 1, "version": version}));
 }
+
+#[test]
+fn findings_are_annotations_for_github() {
+    let shell = Shell::new();
+    shell.edit("segments/payments.yaml", "from: [fraud, payments]", "from: [frad, payments]");
+    let ran = shell.run(&["policy", "validate", "-o", "github"]);
+    let expected = "::error file=policy/segments/payments.yaml,line=62,col=12,endColumn=16,\
+                    title=CW0104::unknown workload `frad`%0Adid you mean `fraud`?\n";
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, expected));
+    let shell = Shell::new();
+    shell.edit("segments/payments.yaml", "mode: audit", "mode: enforce");
+    let ran = shell.run(&["policy", "validate", "-o", "github"]);
+    assert_eq!(ran.code, 3);
+    assert!(
+        ran.stdout.starts_with("::error file=policy/segments/payments.yaml,line=104,title=test::")
+    );
+}

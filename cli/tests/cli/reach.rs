@@ -286,7 +286,10 @@ fn a_form_that_a_command_does_not_print_is_wrong_usage() {
     let message = "error: this command prints table, json, md, dot\n";
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (2, "", message));
     let ran = shell.run(&["policy", "validate", "-o", "svg"]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (2, "error: this command prints table, json\n"));
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (2, "error: this command prints table, json, github\n")
+    );
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) fn edges(dir: &Path, wanted: &Wanted<'_>, output: &Output) -> anyhow:
         Format::Csv => output.data(&csv(&found))?,
         Format::Dot => output.data(&picture::edges(&loaded.set, &found).dot())?,
         Format::Svg => output.data(&picture::edges(&loaded.set, &found).svg())?,
-        Format::Table | Format::Md => {
+        Format::Table | Format::Md | Format::Github => {
             output.data(&text(&found, output))?;
         }
     }

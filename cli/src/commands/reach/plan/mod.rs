@@ -52,7 +52,7 @@ pub(super) fn plan(plan: &Plan<'_>, output: &Output) -> anyhow::Result<Outcome> 
         Format::Json => output.json(&document::document(&planned))?,
         Format::Md => output.data(&markdown::markdown(&planned))?,
         Format::Dot => output.data(&picture::changes(&planned.difference))?,
-        Format::Table | Format::Csv | Format::Svg => {
+        Format::Table | Format::Csv | Format::Svg | Format::Github => {
             output.data(&text::text(&planned, output))?;
         }
     }
