@@ -94,6 +94,30 @@ fn a_condition_means_what_it_means_in_cel() {
     }
 }
 
+#[test]
+fn a_label_that_is_called_like_something_else_has_no_meaning_in_a_condition() {
+    let place = Place::new(FileNumber(0), 7, 1);
+    let label = || Label { place, values: [("x".to_owned(), [WorkloadNumber(0)].into())].into() };
+    let labels = ["workload", "segment", "env", "tier"].map(|name| (name.to_owned(), label()));
+    let scope = Scope {
+        variables: vec!["env"],
+        labels: &labels.into(),
+        workloads: &[("x".to_owned(), WorkloadNumber(0))].into(),
+        segments: &BTreeMap::from([("x".to_owned(), ())]),
+        suggestions: Cell::new(0),
+    };
+    let mistakes = |text: &str| {
+        let typed = scope.check(&parse(text).unwrap());
+        typed.mistakes.into_iter().map(|it| (it.message, it.related)).collect::<Vec<_>>()
+    };
+    for name in ["caller.workload", "callee.segment", "caller.env"] {
+        let expected =
+            (format!("`{name}` has two meanings"), Some((place, "a label is called so too")));
+        assert_eq!(mistakes(&format!("{name} == 'x'")), [expected]);
+    }
+    assert_eq!(mistakes("caller.tier == 'x'"), []);
+}
+
 fn refused(text: &str) -> Refusal {
     parse(text).unwrap_err()
 }
