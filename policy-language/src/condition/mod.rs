@@ -6,6 +6,7 @@ mod refusals;
 mod scope;
 mod tokens;
 mod types;
+mod values;
 
 pub(crate) use fold::{Decided, Folded, Known};
 pub(crate) use parse::parse;
