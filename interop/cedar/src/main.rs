@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -- 1000 100` compares 100 calls of each of 1,000 valid documents, and prints
 //! a line of evidence. Exit code 1 and the first difference, if there is one.
+//! `cargo run --release -- cost` measures what a decision costs with either.
 
 /// What a random call asks.
 mod naive {
@@ -12,6 +13,8 @@ mod naive {
         Tcp(u16),
     }
 }
+
+mod cost;
 
 #[path = "../../../policy-language/tests/language/oracle/random.rs"]
 #[expect(dead_code, reason = "shared with the tests of policy-language")]
@@ -46,6 +49,9 @@ struct Compared {
 }
 
 fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("cost") {
+        return cost::run();
+    }
     let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
     let policies = numbers.next().transpose()?.unwrap_or(200);
     let calls = numbers.next().transpose()?.unwrap_or(100);

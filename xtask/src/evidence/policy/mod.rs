@@ -1,6 +1,9 @@
 //! The policy language and its tools: what the issue asks to show.
 
+mod cost;
+mod example;
 pub(crate) mod fuzz;
+mod properties;
 
 use anyhow::bail;
 
@@ -8,14 +11,34 @@ use super::{Effort, Item, Shown, steps};
 
 /// In the order of the issue.
 pub(super) const ITEMS: &[Item] = &[
-    Item { title: "the manual's example: its tests, and a plan with replayed calls", run: absent },
-    Item { title: "properties on random policies", run: absent },
-    Item { title: "what a decision and a compilation cost", run: absent },
-    Item { title: "fuzzers: documents, path templates, the formatter", run: fuzz::targets },
+    Item {
+        title: "the manual's example: its tests, and a plan with replayed calls",
+        run: example::plan,
+    },
+    Item { title: "properties on random policies", run: properties::random },
+    Item { title: "what a decision and a compilation cost", run: cost::figures },
+    Item {
+        title: "fuzzers: documents, conditions, path templates, the formatter",
+        run: fuzz::targets,
+    },
     Item { title: "mutants of the policy and its language", run: absent },
-    Item { title: "broken policies, each with its whole output", run: absent },
+    Item { title: "broken policies, each with its whole output", run: broken },
 ];
 
 fn absent(_: Effort) -> anyhow::Result<Shown> {
-    bail!("this item of `policy` does not exist yet; 4 does")
+    bail!("the mutants of the whole language have not been run yet")
+}
+
+/// 6. Each broken policy prints what is committed, to the letter.
+fn broken(effort: Effort) -> anyhow::Result<Shown> {
+    let mut shown = Shown::default();
+    let programs = crate::cargo::build(crate::cargo::Profile::Dev)?;
+    let test = "broken::every_broken_policy_says_what_is_wrong_and_what_to_do";
+    let figures = steps::figures_of(("cellwall-cli", "cli", test), &programs, effort)?;
+    shown.goal(
+        "25 broken policies or more",
+        figures.get("policies").and_then(|it| it.as_u64()) >= Some(25),
+    );
+    shown.figures.extend(figures);
+    Ok(shown)
 }
