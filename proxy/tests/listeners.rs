@@ -83,11 +83,12 @@ async fn config_shows_what_is_in_force_and_nothing_more() {
     let mut sidecar = town.beside(plan, workload).await;
     let bare = json!({
         "inbound": sidecar.inbound, "workload": workload, "outbound": sidecar.outbound,
+        "listeners": { "": sidecar.inbound }, "probes": null,
         "admin": sidecar.admin, "control": town.control.address().to_string(),
         "endpoints": {}, "version": env!("CARGO_PKG_VERSION"),
         "spiffe_id": null, "svid_serial": null, "svid_not_after": null, "generation": null,
         "policy_version": null, "policy_epoch": null, "policy_digest": null,
-        "policy_age_seconds": null, "workload_name": null, "protocol": null,
+        "policy_age_seconds": null, "workload_name": null, "listens": null,
     });
     assert_eq!(sidecar.config().await, bare);
     assert_eq!(sidecar.ready().await, (503, "no valid svid\nno verified policy\n".to_owned()));
@@ -112,7 +113,7 @@ async fn config_shows_what_is_in_force_and_nothing_more() {
     whole["policy_digest"] = json!(policy_digest);
     whole["policy_age_seconds"] = json!(0);
     whole["workload_name"] = json!("checkout");
-    whole["protocol"] = json!("http");
+    whole["listens"] = json!([{"protocol": "http", "port": 8443}]);
     assert_eq!(sidecar.config().await, whole);
     assert_eq!(sidecar.ready().await, (200, "ready\n".to_owned()));
     sidecar.identity.redact();

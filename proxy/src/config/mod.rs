@@ -150,7 +150,7 @@ fn parse_probes(text: &str) -> Result<InboundConfig, String> {
 }
 
 fn declared_port(text: &str) -> Option<u16> {
-    text.parse().ok().filter(|port| *port > 0)
+    text.parse().ok().filter(|port: &u16| *port > 0 && port.to_string() == text)
 }
 
 /// Several listeners are told apart by the ports that the policy declares.

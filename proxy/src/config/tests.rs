@@ -29,7 +29,7 @@ fn all_mistakes_are_reported_at_once() {
     ]);
     let lines: Vec<_> = mistakes.lines().collect();
     assert_eq!(lines.len(), 7, "{mistakes}");
-    assert_eq!(lines[0], "--inbound 0.0.0.0:8443: not LISTEN=WORKLOAD, both IP:PORT");
+    assert_eq!(lines[0], "--inbound 0.0.0.0:8443: not [PORT@]LISTEN=WORKLOAD, the two IP:PORT");
     assert!(lines[4].starts_with("--policy-key /does/not/exist.pem: "), "{mistakes}");
     assert_eq!(lines[6], "--admin 0.0.0.0:1: loopback only (OBS-09)");
 }
@@ -43,6 +43,34 @@ fn a_workload_that_others_can_reach_is_refused() {
 }
 
 #[test]
+fn several_listeners_are_told_apart_by_their_declared_ports() {
+    let twice = "--inbound: each of several needs a PORT@ of its own";
+    let first = "--inbound=8443@0.0.0.0:1=127.0.0.1:2";
+    for second in ["0.0.0.0:3=127.0.0.1:4", "8443@0.0.0.0:3=127.0.0.1:4"] {
+        let mistakes = config(&[first, &format!("--inbound={second}"), "--policy-key=x"]);
+        assert!(mistakes.contains(twice), "{mistakes}");
+    }
+    let mistakes = config(&[first, "--inbound=5432@0.0.0.0:3=127.0.0.1:4", "--policy-key=x"]);
+    assert!(!mistakes.contains("--inbound"), "{mistakes}");
+    for port in ["0", "65536", "", "x", "+1"] {
+        assert!(parse_inbound(&format!("{port}@0.0.0.0:1=127.0.0.1:2")).is_err(), "{port}");
+    }
+    let advertised = "--advertise: once for each --inbound, or not at all";
+    let mistakes = config(&[
+        first,
+        "--inbound=5432@0.0.0.0:3=127.0.0.1:4",
+        "--advertise=10.0.0.1:1",
+        "--policy-key=x",
+    ]);
+    assert!(mistakes.contains(advertised), "{mistakes}");
+    let mistakes = config(&[first, "--probes=1@0.0.0.0:1=127.0.0.1:2", "--policy-key=x"]);
+    assert!(
+        mistakes.contains("--probes 1@0.0.0.0:1=127.0.0.1:2: not LISTEN=WORKLOAD"),
+        "{mistakes}"
+    );
+}
+
+#[test]
 fn an_outbound_names_a_port_a_workload_and_maybe_addresses() {
     let parsed = |port, destination: &str, addresses: Option<&[&str]>| OutboundConfig {
         port,
@@ -51,6 +79,7 @@ fn an_outbound_names_a_port_a_workload_and_maybe_addresses() {
     };
     assert_eq!(parse_outbound("9001=ledger"), Ok(parsed(9001, "ledger", None)));
     assert_eq!(parse_outbound("0=prod/ledger"), Ok(parsed(0, "prod/ledger", None)));
+    assert_eq!(parse_outbound("0=prod/ledger:9443"), Ok(parsed(0, "prod/ledger:9443", None)));
     assert_eq!(
         parse_outbound("9001=ledger@127.0.0.1:1,[::1]:2"),
         Ok(parsed(9001, "ledger", Some(&["127.0.0.1:1", "[::1]:2"])))

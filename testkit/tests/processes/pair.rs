@@ -35,7 +35,7 @@ async fn workload(folder: &Path) -> Workload {
 
 fn snapshot(key: &Key, callee: &str, rules: &Value, destinations: &Value) -> (Vec<u8>, Vec<u8>) {
     let document = json!({
-        "schema": 1,
+        "schema": 2,
         "trust_domain": "pay.example",
         "callee": callee,
         "workload": callee.rsplit('/').next(),
@@ -45,7 +45,7 @@ fn snapshot(key: &Key, callee: &str, rules: &Value, destinations: &Value) -> (Ve
         "issued_at": 1,
         "max_age_seconds": 86_400,
         "mode": "enforce",
-        "listens": {"protocol": "http", "port": 8443},
+        "listens": [{"protocol": "http", "port": 8443}],
         "identity": "spiffe://pay.example/{env}/{workload}",
         "callers": [{"name": "checkout"}],
         "rules": rules,
