@@ -1,5 +1,6 @@
 //! From the documents to what one callee enforces: what it needs and nothing else (POL-04).
 
+mod facts;
 mod index;
 mod parts;
 

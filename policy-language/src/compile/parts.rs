@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cellwall_policy::{
-    CallDocument, Callers, Condition as Left, GrantDocument, GuardDocument, Operand, RuleDocument,
+    CallDocument, Callers, Condition as Left, GrantDocument, GuardDocument, RuleDocument,
 };
 
-use super::Compiler;
+use super::{Compiler, facts::Caller};
 use crate::{
-    condition::{Attribute, Condition, Decided, Fact, Folded, Known},
+    condition::{Attribute, Condition, Decided, Fact, Folded},
     model::{Grant, Guard, Members, Rule, Who, Workload, WorkloadNumber},
     syntax::CallItem,
 };
 
 /// Makes the parts, and remembers whom they name.
 pub(super) struct Parts<'a> {
-    compiler: &'a Compiler<'a>,
-    callee: &'a Workload,
+    pub(super) compiler: &'a Compiler<'a>,
+    pub(super) callee: &'a Workload,
     /// The callee's values of the identity template's variables.
-    variables: BTreeMap<&'a str, &'a str>,
+    pub(super) variables: BTreeMap<&'a str, &'a str>,
     pub(super) named: BTreeSet<WorkloadNumber>,
     /// The IDs of other trust domains that any statement about this callee names.
     pub(super) foreign: BTreeSet<String>,
@@ -28,19 +28,6 @@ pub(super) struct Parts<'a> {
 struct Part {
     from: Callers,
     when: Option<Left>,
-}
-
-/// Whose facts are filled in.
-#[derive(Clone, Copy)]
-enum Caller<'a> {
-    /// This workload's.
-    Workload(&'a Workload),
-    /// Anybody's: only what shows with the call.
-    Anybody,
-    /// Those of somebody who is no workload of these documents.
-    Unknown,
-    /// Those of a workload of another trust domain.
-    Foreign,
 }
 
 impl<'a> Parts<'a> {
@@ -224,44 +211,6 @@ impl<'a> Parts<'a> {
             push(Callers::Named(foreign.into_iter().collect()), folded);
         }
         parts
-    }
-
-    /// What is known of an attribute. A rule crosses no variable that is not in `across`, so there
-    /// both sides have the callee's value; guards come before the boundary.
-    fn known<'w>(
-        &'w self,
-        attribute: &Attribute,
-        caller: Caller<'w>,
-        across: Option<&BTreeSet<String>>,
-    ) -> Known<'w> {
-        match (attribute, caller) {
-            (Attribute::Tls(fact), _) => Known::Later(Operand::Tls(*fact)),
-            (Attribute::Callee(Fact::Variable(name)), _) => self.variable(name),
-            (Attribute::Callee(fact), _) => self.fact(self.callee, fact),
-            (Attribute::Caller(Fact::Variable(_)), Caller::Foreign) => Known::Absent,
-            (Attribute::Caller(Fact::Variable(name)), _) => match across {
-                Some(across) if !across.contains(name) => self.variable(name),
-                _ => Known::Later(Operand::Caller(name.clone())),
-            },
-            (Attribute::Caller(fact), Caller::Workload(workload)) => self.fact(workload, fact),
-            (Attribute::Caller(_), Caller::Anybody | Caller::Unknown | Caller::Foreign) => {
-                Known::Absent
-            }
-        }
-    }
-
-    fn variable(&self, name: &str) -> Known<'_> {
-        self.variables.get(name).map_or(Known::Absent, |value| Known::Text(value))
-    }
-
-    fn fact<'w>(&'w self, workload: &'w Workload, fact: &Fact) -> Known<'w> {
-        let text = match fact {
-            Fact::Workload => Some(&workload.name),
-            Fact::Segment => self.compiler.segments.get(workload.segment).map(|it| &it.name),
-            Fact::Label(label) => workload.labels.get(label),
-            Fact::Variable(_) => None,
-        };
-        text.map_or(Known::Absent, |text| Known::Text(text))
     }
 
     fn each(&self, members: &Members) -> BTreeSet<WorkloadNumber> {
