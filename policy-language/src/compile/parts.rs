@@ -118,30 +118,7 @@ impl<'a> Parts<'a> {
         let Some(when) = &rule.when else {
             return vec![Part { from: self.callers(&rule.from), when: None }];
         };
-        let fold = |caller| {
-            when.condition.fold(&|attribute| self.known(attribute, caller, Some(&rule.across)))
-        };
-        let mut groups = Groups::default();
-        match (&rule.from.members, by_caller(&when.condition)) {
-            (Members::Any, false) => groups.any = Some(fold(Caller::Anybody)),
-            (Members::Some(members), false) => {
-                groups.members.entry(fold(Caller::Anybody)).or_default().extend(members);
-            }
-            (members, true) => {
-                for number in self.each(members) {
-                    let Some(workload) = self.compiler.workloads.get(number.0) else { continue };
-                    groups
-                        .members
-                        .entry(fold(Caller::Workload(workload)))
-                        .or_default()
-                        .insert(number);
-                }
-            }
-        }
-        if !rule.from.foreign.is_empty() {
-            let foreign = groups.foreign.entry(fold(Caller::Foreign)).or_default();
-            foreign.extend(rule.from.foreign.iter().cloned());
-        }
+        let groups = self.groups(&rule.from, &when.condition, Some(&rule.across));
         // What cannot be said is no yes.
         self.parts(groups, |decided| decided == Decided::Holds)
     }
@@ -150,43 +127,58 @@ impl<'a> Parts<'a> {
         let Some(when) = &guard.when else {
             return vec![Part { from: self.callers(&guard.from), when: None }];
         };
-        let fold = |caller| when.condition.fold(&|attribute| self.known(attribute, caller, None));
-        let mut groups = Groups::default();
-        match (&guard.from.members, by_caller(&when.condition)) {
-            // Of whom nothing is known but the ID, so of everyone.
-            (Members::Any, false) => groups.any = Some(fold(Caller::Anybody)),
-            (Members::Some(members), false) => {
-                groups.members.entry(fold(Caller::Anybody)).or_default().extend(members);
-            }
-            (members, true) => {
-                for number in self.each(members) {
-                    let Some(workload) = self.compiler.workloads.get(number.0) else { continue };
-                    groups
-                        .members
-                        .entry(fold(Caller::Workload(workload)))
-                        .or_default()
-                        .insert(number);
-                }
-                if matches!(members, Members::Any) {
-                    groups.unknown = Some(fold(Caller::Unknown));
-                    groups
-                        .foreign
-                        .entry(fold(Caller::Foreign))
-                        .or_default()
-                        .extend(self.foreign.iter().cloned());
-                }
-            }
-        }
-        if !guard.from.foreign.is_empty() {
-            let foreign = groups.foreign.entry(fold(Caller::Foreign)).or_default();
-            foreign.extend(guard.from.foreign.iter().cloned());
-        }
-        // Every workload that is known is no stranger, also where the guard does not deny it.
-        if groups.unknown.is_some() {
+        let mut groups = self.groups(&guard.from, &when.condition, None);
+        // Everyone taken apart: who is nobody here, and who is of another trust domain, stand alone.
+        if matches!(guard.from.members, Members::Any) && groups.any.is_none() {
+            groups.unknown = Some(self.fold(&when.condition, Caller::Unknown, None));
+            let foreign = self.fold(&when.condition, Caller::Foreign, None);
+            groups.foreign.entry(foreign).or_default().extend(self.foreign.iter().cloned());
+            // Every workload that is known is no stranger, also where the guard does not deny it.
             self.named.extend((0..self.compiler.workloads.len()).map(WorkloadNumber));
         }
         // AZ-02: what cannot be said does not open a guard.
         self.parts(groups, |decided| decided != Decided::Fails)
+    }
+
+    /// The callers of a statement by what is left of its condition.
+    fn groups(
+        &self,
+        who: &Who,
+        condition: &Condition,
+        across: Option<&BTreeSet<String>>,
+    ) -> Groups {
+        let mut groups = Groups::default();
+        match (&who.members, by_caller(condition)) {
+            // Of whom nothing is known but the ID.
+            (Members::Any, false) => {
+                groups.any = Some(self.fold(condition, Caller::Anybody, across));
+            }
+            (Members::Some(members), false) => {
+                let folded = self.fold(condition, Caller::Anybody, across);
+                groups.members.entry(folded).or_default().extend(members);
+            }
+            (members, true) => {
+                for number in self.each(members) {
+                    let Some(workload) = self.compiler.workloads.get(number.0) else { continue };
+                    let folded = self.fold(condition, Caller::Workload(workload), across);
+                    groups.members.entry(folded).or_default().insert(number);
+                }
+            }
+        }
+        if !who.foreign.is_empty() {
+            let folded = self.fold(condition, Caller::Foreign, across);
+            groups.foreign.entry(folded).or_default().extend(who.foreign.iter().cloned());
+        }
+        groups
+    }
+
+    fn fold(
+        &self,
+        condition: &Condition,
+        caller: Caller<'_>,
+        across: Option<&BTreeSet<String>>,
+    ) -> Folded {
+        condition.fold(&|attribute| self.known(attribute, caller, across))
     }
 
     fn parts(&mut self, groups: Groups, applies: impl Fn(Decided) -> bool) -> Vec<Part> {
