@@ -432,6 +432,12 @@ fn a_condition_beyond_the_limits_is_refused() {
     let wide = |parts: usize| Condition::All(vec![Condition::Absent; parts]);
     let texts = |count: usize| Condition::In(text("a"), vec!["a".to_owned(); count]);
     assert_eq!([with(deep(32)), with(deep(33))], [true, false]);
+    let nested = |levels: usize, wrap: fn(Vec<Condition>) -> Condition| {
+        (0..levels).fold(env_is("prod"), |inner, _| wrap(vec![inner]))
+    };
+    for wrap in [Condition::All, Condition::Some] {
+        assert_eq!([with(nested(32, wrap)), with(nested(33, wrap))], [true, false]);
+    }
     assert_eq!([with(wide(1_023)), with(wide(1_024))], [true, false]);
     assert_eq!([with(texts(1_024)), with(texts(1_025))], [true, false]);
 }
