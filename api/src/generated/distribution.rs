@@ -36,7 +36,7 @@ pub struct Hello {
 /// Where the sidecar serves its workload. Replaces what it said before; gone with the stream.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Serving {
-    /// `IP:PORT`, at most 8. Of a workload with several listeners each with the declared port of the
+    /// `IP:PORT`, at most 16. Of a workload with several listeners each with the declared port of the
     /// one that is served there: `8443@IP:PORT`.
     #[prost(string, repeated, tag = "1")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,

@@ -10,7 +10,7 @@ use super::fleet::ServedAt;
 pub(super) const MAX_TEXT_BYTES: usize = 128;
 const MAX_DESTINATIONS: usize = 256;
 const MAX_DESTINATION_BYTES: usize = 300;
-const MAX_ADDRESSES: usize = 8;
+const MAX_ADDRESSES: usize = 16;
 const MAX_REASON_BYTES: usize = 512;
 
 /// A sidecar's introduction, checked.
@@ -155,7 +155,7 @@ mod tests {
         ] {
             assert!(addresses(&serving(&[bad])).is_err(), "{bad}");
         }
-        assert!(addresses(&serving(&["127.0.0.1:1"; 9])).is_err());
+        assert!(addresses(&serving(&["127.0.0.1:1"; 17])).is_err());
     }
 
     #[test]

@@ -86,7 +86,13 @@ impl PolicySet {
     /// Rules that open this very call to this callee, with the caller added to `from`.
     fn wider(&self, files: &Files<'_>, wanted: &Wanted<'_>) -> Vec<Fix> {
         let Some(caller) = self.workload(wanted.caller) else { return Vec::new() };
-        let fits = |rule: &&Rule| rule.to == [wanted.callee].into() && rule.when.is_none();
+        // Nothing but this one call to this one callee, within the boundary.
+        let fits = |rule: &&Rule| {
+            rule.to == [wanted.callee].into()
+                && rule.when.is_none()
+                && rule.across.is_empty()
+                && matches!(rule.calls.as_slice(), [only] if wanted.is(&only.call))
+        };
         let rules = self.rules.iter().filter(fits);
         let fix = |rule: &Rule| {
             let place = rule.from_place;
@@ -237,6 +243,21 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    /// Whether a declared call is this one and no other.
+    fn is(&self, declared: &CallDocument) -> bool {
+        let route = self.decision.route.as_deref();
+        match (declared, &self.question.call) {
+            (CallDocument::Http { methods, path }, Asked::Http { method, .. }) => {
+                *methods == [method.as_str()] && Some(path.as_str()) == route
+            }
+            (CallDocument::Grpc { service, method }, Asked::Grpc { service: s, method: m }) => {
+                service == s && method == m
+            }
+            (CallDocument::Tcp { port }, Asked::Tcp { port: asked }) => port == asked,
+            _ => false,
+        }
+    }
+
     /// The call as a rule says it: by the template that it belongs to, or by itself.
     fn call(&self) -> String {
         match &self.question.call {

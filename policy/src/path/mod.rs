@@ -73,7 +73,7 @@ impl<'a> RequestPath<'a> {
     }
 }
 
-/// Decodes what is unreserved, upper-cases the rest. Borrows where nothing changes.
+/// Decodes what may stand plain, upper-cases the rest. Borrows where nothing changes.
 fn canonical(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
     let mut changed = String::new();
     // What of `raw` is already in `changed`, once that is in use.
@@ -86,7 +86,8 @@ fn canonical(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
         }
         let digits = raw.get(at + 1..at + 3).ok_or(AmbiguousPath::BadEncoding)?;
         let decoded = decode(digits)?;
-        let plain = unreserved(decoded);
+        // Servers decode `%3A` as they decode `%61`: what may stand plain has no second spelling.
+        let plain = check_plain(decoded).is_ok();
         if plain || digits.bytes().any(|digit| digit.is_ascii_lowercase()) {
             changed.push_str(raw.get(copied..at).unwrap_or_default());
             if plain {

@@ -441,3 +441,25 @@ fn a_condition_beyond_the_limits_is_refused() {
     assert_eq!([with(wide(1_023)), with(wide(1_024))], [true, false]);
     assert_eq!([with(texts(1_024)), with(texts(1_025))], [true, false]);
 }
+
+#[test]
+fn a_second_spelling_of_a_path_is_no_way_around_a_guard_or_an_owner() {
+    // HTTP-08, AZ-06
+    let mut document = open_vault();
+    document.rules = vec![
+        rule("any-thing", named("checkout"), &[http("POST", "/v1/{thing}")]),
+        rule("refunds", named("payments"), &[http("POST", "/v1/payments:refund")]),
+    ];
+    for path in ["/v1/payments:refund", "/v1/payments%3Arefund", "/v1/payments%3arefund"] {
+        assert_eq!(answer(&document, "prod/checkout", "POST", path), "deny by default", "{path}");
+        assert_eq!(answer(&document, "prod/payments", "POST", path), "allow by refunds", "{path}");
+    }
+    document.rules.pop();
+    document.guards = vec![GuardDocument {
+        calls: vec![http("POST", "/v1/payments:refund")],
+        ..guard("no-refunds", Callers::Any, "")
+    }];
+    for path in ["/v1/payments:refund", "/v1/payments%3Arefund"] {
+        assert_eq!(answer(&document, "prod/checkout", "POST", path), "deny by guard/no-refunds");
+    }
+}

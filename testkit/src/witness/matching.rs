@@ -86,10 +86,10 @@ pub(super) fn is_ambiguous(path: &str) -> bool {
 fn is_odd_escape(rest: &str) -> bool {
     let Some(digits) = rest.get(..2) else { return true };
     let Ok(byte) = u8::from_str_radix(digits, 16) else { return true };
-    let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let plain = byte.is_ascii_alphanumeric() || b"-._~:@!$&'()*+,=".contains(&byte);
     digits.contains('+')
         || digits != digits.to_uppercase()
-        || unreserved
+        || plain
         || byte < b' '
         || byte == 0x7f
         || b"/\\%;".contains(&byte)
