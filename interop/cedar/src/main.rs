@@ -17,7 +17,6 @@ mod naive {
 mod cost;
 
 #[path = "../../../policy-language/tests/language/oracle/random.rs"]
-#[expect(dead_code, reason = "shared with the tests of policy-language")]
 mod random;
 
 use std::{
