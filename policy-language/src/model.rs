@@ -12,7 +12,7 @@ use spiffe::SpiffeId;
 use crate::{
     Findings,
     compile::Index,
-    condition::Condition,
+    condition::{Condition, Fact},
     due::Deadline,
     place::Place,
     question::Question,
@@ -254,6 +254,18 @@ pub struct Summary {
     pub grants: usize,
     /// Tests.
     pub tests: usize,
+}
+
+impl Workload {
+    /// What the documents know of it, of all but the variables of its environment.
+    pub(crate) fn fact<'a>(&'a self, fact: &Fact, segments: &'a [Segment]) -> Option<&'a str> {
+        match fact {
+            Fact::Workload => Some(&self.name),
+            Fact::Segment => segments.get(self.segment).map(|segment| segment.name.as_str()),
+            Fact::Label(label) => self.labels.get(label).map(String::as_str),
+            Fact::Variable(_) => None,
+        }
+    }
 }
 
 impl Members {

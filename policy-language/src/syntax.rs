@@ -54,6 +54,13 @@ pub(crate) struct Listener {
     pub(crate) place: Place,
 }
 
+impl Listener {
+    /// Whether it receives what is spoken in `protocol`: of TCP only what comes to its port.
+    pub(crate) fn receives(&self, protocol: Protocol, port: Option<u16>) -> bool {
+        self.protocol == protocol && port.is_none_or(|port| port == self.port)
+    }
+}
+
 /// An entry of `segments`.
 #[derive(Debug)]
 pub(crate) struct SegmentItem {

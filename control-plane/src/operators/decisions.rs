@@ -112,7 +112,7 @@ impl Facts {
                 route: self.route.clone(),
             },
             "grpc" => DecidedCall::Grpc(self.rpc.clone().ok_or_else(|| bad("grpc has an rpc"))?),
-            "tcp" => DecidedCall::Tcp(self.route.as_deref().and_then(port)),
+            "tcp" => DecidedCall::tcp(self.route.as_deref()),
             _ => return Err(bad("protocol: not http, grpc or tcp")),
         };
         let at = match self.at.as_deref() {
@@ -204,9 +204,4 @@ fn limit(query: Option<&str>) -> Result<u32, Problem> {
 
 fn unreadable(error: ReadError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no answer", chain(&error))
-}
-
-/// The port of `tcp:5432`.
-fn port(route: &str) -> Option<u16> {
-    route.strip_prefix("tcp:")?.parse().ok()
 }

@@ -53,12 +53,6 @@ impl Parts<'_> {
     }
 
     fn fact<'w>(&'w self, workload: &'w Workload, fact: &Fact) -> Known<'w> {
-        let text = match fact {
-            Fact::Workload => Some(&workload.name),
-            Fact::Segment => self.compiler.segments.get(workload.segment).map(|it| &it.name),
-            Fact::Label(label) => workload.labels.get(label),
-            Fact::Variable(_) => None,
-        };
-        text.map_or(Known::Absent, |text| Known::Text(text))
+        workload.fact(fact, self.compiler.segments).map_or(Known::Absent, Known::Text)
     }
 }

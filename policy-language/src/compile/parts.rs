@@ -104,14 +104,11 @@ impl<'a> Parts<'a> {
     }
 
     fn receives(&self, call: &CallDocument) -> bool {
-        self.callee.listens.iter().any(|listener| match call {
-            CallDocument::Tcp { port } => {
-                listener.protocol == call.protocol() && listener.port == *port
-            }
-            CallDocument::Http { .. } | CallDocument::Grpc { .. } => {
-                listener.protocol == call.protocol()
-            }
-        })
+        let port = match call {
+            CallDocument::Tcp { port } => Some(*port),
+            CallDocument::Http { .. } | CallDocument::Grpc { .. } => None,
+        };
+        self.callee.listens.iter().any(|listener| listener.receives(call.protocol(), port))
     }
 
     fn rule_parts(&mut self, rule: &Rule) -> Vec<Part> {

@@ -37,13 +37,10 @@ impl PolicySet {
         workload: Option<WorkloadNumber>,
         environment: &'a str,
     ) -> Known<'a> {
-        let known = workload.and_then(|number| self.workload(number));
         let text = match fact {
-            Fact::Workload => known.map(|workload| workload.name.as_str()),
-            Fact::Segment => known
-                .and_then(|workload| self.segments.get(workload.segment))
-                .map(|segment| segment.name.as_str()),
-            Fact::Label(label) => known.and_then(|it| it.labels.get(label)).map(String::as_str),
+            Fact::Workload | Fact::Segment | Fact::Label(_) => workload
+                .and_then(|number| self.workload(number))
+                .and_then(|workload| workload.fact(fact, &self.segments)),
             Fact::Variable(name) => {
                 let place = self.template.variables().position(|variable| variable == name);
                 let mut values = environment.split('/').filter(|_| !environment.is_empty());

@@ -112,6 +112,11 @@ impl PolicySet {
 }
 
 impl DecidedCall {
+    /// A connection, by the route that is recorded of it: `tcp:5432`, or none.
+    pub fn tcp(route: Option<&str>) -> Self {
+        Self::Tcp(route.and_then(|route| route.strip_prefix("tcp:")?.parse().ok()))
+    }
+
     /// The call as people read it.
     fn text(&self) -> String {
         match self {

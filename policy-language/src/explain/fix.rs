@@ -76,11 +76,11 @@ impl PolicySet {
 
     fn listens_for(&self, callee: WorkloadNumber, asked: &Asked) -> bool {
         let listens = self.workload(callee).map_or(&[][..], |workload| &workload.listens);
-        let wanted = asked.protocol();
-        listens.iter().any(|listener| match asked {
-            Asked::Tcp { port } => listener.protocol == wanted && listener.port == *port,
-            Asked::Http { .. } | Asked::Grpc { .. } => listener.protocol == wanted,
-        })
+        let port = match asked {
+            Asked::Tcp { port } => Some(*port),
+            Asked::Http { .. } | Asked::Grpc { .. } => None,
+        };
+        listens.iter().any(|listener| listener.receives(asked.protocol(), port))
     }
 
     /// Rules that open this very call to this callee, with the caller added to `from`.

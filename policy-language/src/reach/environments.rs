@@ -131,14 +131,9 @@ fn compared(set: &PolicySet, variables: &[&str], values: &mut [BTreeSet<String>]
             let at = variables.iter().position(|name| *name == variable);
             let Some(values) = at.and_then(|at| values.get_mut(at)) else { continue };
             for workload in &set.workloads {
-                let text = match &fact {
-                    Fact::Workload => Some(&workload.name),
-                    Fact::Segment => set.segments.get(workload.segment).map(|it| &it.name),
-                    Fact::Label(label) => workload.labels.get(label),
-                    Fact::Variable(_) => None,
-                };
+                let text = workload.fact(&fact, &set.segments);
                 if values.len() < MAX_VALUES {
-                    values.extend(text.cloned());
+                    values.extend(text.map(str::to_owned));
                 }
             }
         }

@@ -196,15 +196,10 @@ impl Decision {
         let call = match self.protocol.as_deref()? {
             "http" => DecidedCall::Http { method: self.method.clone()?, route: self.route.clone() },
             "grpc" => DecidedCall::Grpc(self.rpc.clone()?),
-            "tcp" => DecidedCall::Tcp(self.route.as_deref().and_then(port)),
+            "tcp" => DecidedCall::tcp(self.route.as_deref()),
             _ => return None,
         };
         let at = parse_instant(&self.at)?;
         Some(PastCall { caller: self.caller.clone()?, callee: self.callee.clone()?, call, at })
     }
-}
-
-/// The port of `tcp:5432`.
-fn port(route: &str) -> Option<u16> {
-    route.strip_prefix("tcp:")?.parse().ok()
 }
