@@ -43,7 +43,8 @@ pub use instant::parse_instant;
 pub use model::{Entry, PolicySet, Summary};
 pub use reach::{
     Ask, Callers, Cedar, CedarAction, Change, Difference, Edge, Edges, Governed, Judge, ModeChange,
-    Needed, Outcome, Passage, Places, Recorded, Review, Reviewed, Statements, Turn,
+    Needed, Outcome, Passage, Places, Recorded, Review, Reviewed, Statements, TooManyEnvironments,
+    Turn,
 };
 pub use render::Paint;
 pub use schema::schema;

@@ -25,7 +25,8 @@ pub use document::{
     ListensDocument, Mode, ProbeDocument, Protocol, RuleDocument, SCHEMA, SnapshotDocument,
 };
 pub use identity::{
-    IdentityError, IdentityTemplate, MAX_ID_BYTES, Shape, canonical_id, is_reserved,
+    IdentityError, IdentityTemplate, MAX_ID_BYTES, Shape, canonical_id, is_path_segment,
+    is_reserved,
 };
 pub use names::{MAX_NAME_BYTES, is_destination, is_grant_name, is_name};
 pub use path::{AmbiguousPath, RequestPath};

@@ -155,7 +155,7 @@ impl<'a> Checker<'a> {
             self.tests(documents);
         }
         if !self.problems.has_errors() {
-            self.compiles();
+            self.compiles(documents.identity.as_ref());
         }
     }
 

@@ -154,7 +154,9 @@ rules:
         text: "Limits keep a policy quick to load everywhere: 1 MiB a file, 512 files, 100,000 \
                rules and grants, 10,000 guards, 100,000 workloads and as many identities, each \
                by at most 8 selectors; for one callee 10,000 rules and grants, as many guards, \
-               and 1,024 path templates.",
+               and 1,024 path templates. Conditions tell at most 256 environments apart: every \
+               combination of the values that a variable of `identity` is compared with, and two \
+               more for each variable.",
         example: r#"workloads:
   checkout:
     listens: {http: 8443}

@@ -20,7 +20,8 @@ use thiserror::Error;
 pub(crate) use index::Index;
 
 use crate::{
-    PolicySet,
+    PolicySet, TooManyEnvironments,
+    condition::{Attribute, Fact},
     model::{Grant, Guard, Rule, Segment, Workload, WorkloadNumber},
 };
 use parts::Parts;
@@ -41,6 +42,9 @@ pub enum CompileError {
     /// The policy contradicts itself. Loading finds this first.
     #[error("the policy is not valid")]
     Policy(#[from] SnapshotError),
+    /// There are more environments to look at than can be.
+    #[error(transparent)]
+    Environments(#[from] TooManyEnvironments),
 }
 
 /// The parts of a set that a callee's policy is made from.
@@ -129,6 +133,34 @@ impl Compiler<'_> {
             document.callers = self.everybody();
         }
         Ok(document)
+    }
+
+    /// The same as [`Self::compile_named`]; `None` where nobody can have an ID.
+    pub(crate) fn compiled_at(
+        &self,
+        number: WorkloadNumber,
+        environment: &str,
+    ) -> Result<Option<SnapshotDocument>, CompileError> {
+        match self.compile_named(number, environment) {
+            Ok(document) => Ok(Some(document)),
+            // Too long, or reserved: no workload is there.
+            Err(CompileError::Identity(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether what a workload enforces differs by its own environment.
+    pub(crate) fn looks_at_environment(&self, number: WorkloadNumber) -> bool {
+        let rules = self.index.rules(number).filter_map(|at| self.rules.get(at));
+        let grants = self.index.grants(number).filter_map(|at| self.grants.get(at));
+        let guards = self.index.guards(number).filter_map(|at| self.guards.get(at));
+        let conditions = rules
+            .chain(grants.map(|grant| &grant.rule))
+            .filter_map(|rule| rule.when.as_ref())
+            .chain(guards.filter_map(|guard| guard.when.as_ref()));
+        conditions
+            .flat_map(|when| when.condition.attributes())
+            .any(|attribute| matches!(attribute, Attribute::Callee(Fact::Variable(_))))
     }
 
     /// Every workload, as callers.

@@ -6,8 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::templates::{Template, Walk};
 use cellwall_policy::{Call, CallDocument, Protocol, RequestPath};
+
+use super::{
+    statements::Statements,
+    templates::{Template, Walk},
+};
+use crate::PolicySet;
 
 /// A segment or name that stands for all that no statement writes.
 const ANY: &str = "~";
@@ -74,6 +79,21 @@ impl Example {
 }
 
 impl Declared {
+    /// What all versions declare about one callee.
+    pub(super) fn of(sets: &[&PolicySet], callee: &str) -> Self {
+        let mut declared = Self::default();
+        for set in sets {
+            let Some(number) = set.by_name.get(callee) else { continue };
+            for listener in set.workload(*number).into_iter().flat_map(|it| &it.listens) {
+                declared.listen(listener.protocol, listener.port);
+            }
+            for call in Statements::about(set, *number).calls() {
+                declared.name(call);
+            }
+        }
+        declared
+    }
+
     /// The callee listens for this protocol, for TCP on this port.
     pub(crate) fn listen(&mut self, protocol: Protocol, port: u16) {
         self.protocols.insert(protocol);

@@ -98,7 +98,7 @@ impl PolicySet {
     ///
     /// [`CompileError`] when a callee has no policy, which loading would have found.
     pub fn difference(&self, old: &Self) -> Result<Difference, CompileError> {
-        let versions = Versions::new(&[old, self]);
+        let versions = Versions::new(&[old, self])?;
         let mut changes = Vec::new();
         let mut affected: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for callee in versions.callees() {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     alike::{Alike, Group},
     classes::Who,
-    environments::Environments,
+    environments::{Environments, Values},
     moments::Moments,
     survey::{Answer, Pair, Versions},
 };
@@ -96,7 +96,7 @@ impl PolicySet {
     ///
     /// [`CompileError`] when a callee has no policy, which loading would have found.
     pub fn edges(&self) -> Result<Edges, CompileError> {
-        let versions = Versions::new(&[self]);
+        let versions = Versions::new(&[self])?;
         let mut edges = Vec::new();
         for callee in versions.callees() {
             let about = versions.about(callee)?;
@@ -136,10 +136,9 @@ impl PolicySet {
     ///
     /// [`CompileError`] when a callee has no policy, which loading would have found.
     pub fn compiled(&self) -> Result<Vec<SnapshotDocument>, CompileError> {
-        let environments = Environments::of(&[self]);
-        let written = environments.names.iter().filter(|it| !environments.others.contains(*it));
+        let environments = Environments::with(&[self], Values::Written)?;
         let mut documents = Vec::new();
-        for environment in written.filter(|name| self.has_environment(name)) {
+        for environment in environments.written() {
             for number in 0..self.workloads.len() {
                 let number = crate::model::WorkloadNumber(number);
                 documents.push(self.compiler().compile(number, environment)?);
@@ -188,15 +187,12 @@ pub(crate) fn passages(answers: &[Answer], moments: &Moments) -> Vec<Passage> {
 impl Environments {
     /// What each environment is called.
     pub(crate) fn labels(&self) -> Vec<String> {
-        self.names.iter().map(|name| self.label(name)).collect()
+        self.names.iter().take(self.callees).map(|name| self.label(name)).collect()
     }
 
     /// Inside of environments, and across boundaries.
     pub(crate) fn places(&self, pairs: &BTreeSet<Pair>) -> Vec<Places> {
-        let name = |at: usize| match self.names.get(at) {
-            Some(name) => self.label(name),
-            None => "any other".to_owned(),
-        };
+        let name = |at: usize| self.names.get(at).map_or_else(String::new, |name| self.label(name));
         let (inside, outside): (Vec<&Pair>, Vec<&Pair>) =
             pairs.iter().partition(|pair| pair.caller == pair.callee);
         let mut places = Vec::new();

@@ -16,14 +16,18 @@ mod review;
 mod statements;
 mod survey;
 mod templates;
+mod values;
 
 pub use cedar::{Cedar, CedarAction};
 pub use change::{Change, Difference, ModeChange, Turn};
 pub use edges::{Callers, Edge, Edges, Passage, Places};
+pub(crate) use environments::Environments;
+pub use environments::TooManyEnvironments;
 pub use governance::{Governed, Needed, Statements};
 pub(crate) use never::enforced;
 pub use replay::{Ask, Judge, Outcome, Recorded};
 pub use review::{Review, Reviewed};
+pub(crate) use values::Compared;
 
 #[cfg(test)]
 mod tests;

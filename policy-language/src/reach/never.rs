@@ -12,7 +12,7 @@ use super::{
     survey::{Pair, Versions},
 };
 use crate::{
-    Checked, PolicySet,
+    Checked, CompileError, PolicySet,
     codes::Code,
     finding::{Problem, Problems},
     model::{Members, Never, Through, Who as Selected},
@@ -24,6 +24,9 @@ type Node = (Arc<str>, usize);
 
 /// A step of a path: to whom, and what lets it pass.
 type Step = (Node, By);
+
+/// Where a path begins, and its steps.
+type Path = (Node, Vec<Step>);
 
 /// Callers that may pass to a callee, somehow and at some time.
 struct Incoming {
@@ -60,27 +63,43 @@ pub(crate) fn violations(set: &PolicySet, files: &Files<'_>) -> Vec<Problem> {
     if set.never.is_empty() {
         return Vec::new();
     }
-    let versions = Versions::new(&[set]);
-    let mut graph = Graph { set, versions, incoming: BTreeMap::new() };
-    let broken = |never| Some(problem(set, files, never, &graph.path(never)?));
+    let mut graph = Versions::of_paths(set)
+        .map(|versions| Graph { set, versions, incoming: BTreeMap::new() })
+        .map_err(|error| error.to_string());
+    let broken = |never| {
+        let path = match &mut graph {
+            Ok(graph) => graph.path(never).map_err(|error| error.to_string()),
+            Err(error) => Err(error.clone()),
+        };
+        match path {
+            Ok(path) => Some(problem(set, files, never, &path?)),
+            // What cannot be looked at may break it.
+            Err(error) => Some(unknown(never, &error)),
+        }
+    };
     set.never.iter().filter_map(broken).collect()
 }
 
 impl Graph<'_> {
     /// A shortest path from one of these to one of those: the first node, and each step.
-    fn path(&mut self, never: &Never) -> Option<(Node, Vec<Step>)> {
+    fn path(&mut self, never: &Never) -> Result<Option<Path>, CompileError> {
         let to = self.members(&never.to);
         let from = self.members(&never.from);
         if to.is_disjoint(&from) {
             return self.search(never, &to);
         }
         // Who is among both must not be taken for an end of its own path.
-        let paths = to.iter().filter_map(|end| self.search(never, &BTreeSet::from([end.clone()])));
-        paths.min_by_key(|(_, steps)| steps.len())
+        let paths = to.iter().map(|end| self.search(never, &BTreeSet::from([end.clone()])));
+        let paths: Vec<Option<Path>> = paths.collect::<Result<_, _>>()?;
+        Ok(paths.into_iter().flatten().min_by_key(|(_, steps)| steps.len()))
     }
 
     /// Goes back from the ends, breadth first.
-    fn search(&mut self, never: &Never, ends: &BTreeSet<Arc<str>>) -> Option<(Node, Vec<Step>)> {
+    fn search(
+        &mut self,
+        never: &Never,
+        ends: &BTreeSet<Arc<str>>,
+    ) -> Result<Option<Path>, CompileError> {
         let environments = self.versions.environments.names.len();
         let all: BTreeSet<Arc<str>> = self.set.workloads().map(Arc::from).collect();
         let mut free: Vec<BTreeSet<Arc<str>>> = vec![&all - ends; environments];
@@ -91,18 +110,18 @@ impl Graph<'_> {
             waiting.extend((0..environments).map(|at| (end.clone(), at)));
         }
         while let Some(node) = waiting.pop_front() {
-            self.look_at(&node.0);
+            self.look_at(&node.0)?;
             for incoming in self.incoming.get(&node.0).into_iter().flatten() {
                 if incoming.pair.callee != node.1 {
                     continue;
                 }
-                // Outside is one more environment that nobody writes.
-                let there = incoming.pair.caller.min(environments.saturating_sub(1));
-                for name in incoming.callers(free.get_mut(there)?, &mut seen_foreign) {
+                let there = incoming.pair.caller;
+                let Some(free) = free.get_mut(there) else { continue };
+                for name in incoming.callers(free, &mut seen_foreign) {
                     let caller = (name, there);
                     onward.insert(caller.clone(), (node.clone(), incoming.by.clone()));
                     if self.is_meant(&never.from, &caller.0) {
-                        return Some(unrolled(caller, &onward));
+                        return Ok(Some(unrolled(caller, &onward)));
                     }
                     if never.through == Through::Any && !caller.0.contains(':') {
                         waiting.push_back(caller);
@@ -110,21 +129,21 @@ impl Graph<'_> {
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Asks the engine who may call this workload.
-    fn look_at(&mut self, callee: &Arc<str>) {
+    fn look_at(&mut self, callee: &Arc<str>) -> Result<(), CompileError> {
         if self.incoming.contains_key(callee) {
-            return;
+            return Ok(());
         }
-        let about = self.versions.about(callee);
-        let rows = about.into_iter().flat_map(|about| about.rows);
+        let rows = self.versions.about(callee)?.rows.into_iter();
         let incoming = rows.filter_map(|row| {
             let passing = row.answers.iter().flatten().find(|answer| answer.passes())?.by.clone();
             Some(Incoming { pair: row.pair, who: row.who, by: passing })
         });
         self.incoming.insert(callee.clone(), incoming.collect());
+        Ok(())
     }
 
     fn members(&self, who: &Selected) -> BTreeSet<Arc<str>> {
@@ -168,7 +187,7 @@ impl Incoming {
     }
 }
 
-fn unrolled(first: Node, onward: &BTreeMap<Node, Step>) -> (Node, Vec<Step>) {
+fn unrolled(first: Node, onward: &BTreeMap<Node, Step>) -> Path {
     let mut steps = Vec::new();
     let mut at = &first;
     while let Some(step) = onward.get(at) {
@@ -178,12 +197,7 @@ fn unrolled(first: Node, onward: &BTreeMap<Node, Step>) -> (Node, Vec<Step>) {
     (first, steps)
 }
 
-fn problem(
-    set: &PolicySet,
-    files: &Files<'_>,
-    never: &Never,
-    (first, steps): &(Node, Vec<Step>),
-) -> Problem {
+fn problem(set: &PolicySet, files: &Files<'_>, never: &Never, (first, steps): &Path) -> Problem {
     let mut path = first.0.to_string();
     let mut places = Vec::new();
     for ((callee, _), by) in steps {
@@ -202,6 +216,13 @@ fn problem(
         problem = problem.related(place, label);
     }
     problem
+}
+
+fn unknown(never: &Never, error: &str) -> Problem {
+    let message = format!("`{}` cannot be shown to hold: {error}", never.name);
+    Problem::error(Code::NeverHolds, never.place, message)
+        .label(format!("{}; why: {}", reaches(never), never.why))
+        .help("compare fewer values in conditions")
 }
 
 fn reaches(never: &Never) -> String {

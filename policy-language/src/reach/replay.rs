@@ -8,7 +8,7 @@ use spiffe::SpiffeId;
 use super::{
     calls::{Declared, Kind},
     classes::{Class, Who, classes, with_examples},
-    survey::{Answer, Versions},
+    survey::Answer,
 };
 use crate::{PolicySet, question::Side};
 
@@ -62,7 +62,7 @@ pub enum Outcome<T> {
 /// Both versions, ready to be asked about recorded calls.
 #[derive(Debug)]
 pub struct Judge<'a> {
-    versions: Versions<'a>,
+    sets: [&'a PolicySet; 2],
     callees: HashMap<String, Result<Callee, &'static str>>,
 }
 
@@ -81,7 +81,7 @@ struct Callee {
 impl<'a> Judge<'a> {
     /// Of two versions.
     pub fn new(old: &'a PolicySet, new: &'a PolicySet) -> Self {
-        Self { versions: Versions::new(&[old, new]), callees: HashMap::new() }
+        Self { sets: [old, new], callees: HashMap::new() }
     }
 
     /// What the two say to a call: verdict and decider of each.
@@ -102,7 +102,7 @@ impl<'a> Judge<'a> {
             return Outcome::Unsure(reason);
         }
         let ids: Vec<SpiffeId> =
-            self.versions.sets.iter().map(|set| callee.asked_as(set, &caller)).collect();
+            self.sets.iter().map(|set| callee.asked_as(set, &caller)).collect();
         let more;
         let kinds = match callee.unknown_template(&recorded.call) {
             Some(template) => {
@@ -118,22 +118,22 @@ impl<'a> Judge<'a> {
         let id = canonical_id(id).ok_or("the callee is not recorded")?;
         let mut documents = Vec::new();
         let mut name = "";
-        for set in &self.versions.sets {
+        for set in &self.sets {
             let (number, environment) =
                 set.find(&id).ok_or("the callee is no workload of both versions")?;
             name = set.workload(number).map_or(name, |workload| workload.name.as_str());
             let document = set.compiler().compile_named(number, &environment);
             documents.push(Some(document.map_err(|_| "the callee has no policy")?));
         }
-        let classes = classes(&self.versions.sets, &documents);
+        let classes = classes(&self.sets, &documents);
         let mut snapshots = Vec::new();
         for (set, document) in
-            self.versions.sets.iter().zip(documents).filter_map(|(set, it)| Some((set, it?)))
+            self.sets.iter().zip(documents).filter_map(|(set, it)| Some((set, it?)))
         {
             let snapshot = Snapshot::new(with_examples(set, document, &classes));
             snapshots.push(snapshot.map_err(|_| "the callee has no policy")?);
         }
-        let declared = self.versions.declared(name);
+        let declared = Declared::of(&self.sets, name);
         let mut callee = Callee {
             kinds: declared.kinds(),
             declared,

@@ -13,7 +13,7 @@ use super::{
     alike::{Alike, Group},
     calls::{Declared, Kind},
     classes::{Class, Who, classes, with_examples},
-    environments::Environments,
+    environments::{Environments, Values},
     moments::Moments,
     statements::Statements,
 };
@@ -26,7 +26,7 @@ pub(crate) struct Answer {
     pub(crate) by: By,
 }
 
-/// Where both sides are: numbers of environments; the caller's may be one past them, outside.
+/// Where both sides are: numbers of environments.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Pair {
     pub(crate) caller: usize,
@@ -59,6 +59,16 @@ pub(crate) struct About {
 pub(crate) struct Versions<'a> {
     pub(crate) sets: Vec<&'a PolicySet>,
     pub(crate) environments: Environments,
+    pairs: Pairs,
+}
+
+/// Which pairs of environments are asked about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pairs {
+    /// One for all that are to each other in the same way.
+    First,
+    /// Each, so that they can be joined to paths.
+    Every,
 }
 
 impl Answer {
@@ -69,8 +79,23 @@ impl Answer {
 
 impl<'a> Versions<'a> {
     /// Of these policies, the newest last.
-    pub(crate) fn new(sets: &[&'a PolicySet]) -> Self {
-        Self { environments: Environments::of(sets), sets: sets.to_vec() }
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError::Environments`] when they tell too many environments apart.
+    pub(crate) fn new(sets: &[&'a PolicySet]) -> Result<Self, CompileError> {
+        let environments = Environments::of(sets)?;
+        Ok(Self { environments, sets: sets.to_vec(), pairs: Pairs::First })
+    }
+
+    /// Of one policy, to follow paths from environment to environment.
+    ///
+    /// # Errors
+    ///
+    /// [`CompileError::Environments`] when it tells too many environments apart.
+    pub(crate) fn of_paths(set: &'a PolicySet) -> Result<Self, CompileError> {
+        let environments = Environments::with(&[set], Values::Compared)?;
+        Ok(Self { environments, sets: vec![set], pairs: Pairs::Every })
     }
 
     /// The names of all callees.
@@ -93,7 +118,7 @@ impl<'a> Versions<'a> {
             .map(|(set, number)| Some(Statements::about(set, (*number)?)))
             .collect();
         let known = || statements.iter().flatten();
-        let kinds = self.declared(callee).kinds();
+        let kinds = Declared::of(&self.sets, callee).kinds();
         let moments = Moments::of(
             known().flat_map(Statements::conditions),
             known().flat_map(|it| it.turns.iter().copied()),
@@ -104,42 +129,42 @@ impl<'a> Versions<'a> {
             kinds,
             rows: Vec::new(),
         };
-        let here = self.environments.names.len();
         let differs = known().any(Statements::tell_environments_apart);
         let crosses = known().any(|it| it.rules.iter().any(|rule| !rule.across.is_empty()));
-        for environment in 0..here {
-            let first = about.rows.len();
+        for environment in self.callees_environments() {
+            let mut callers = if crosses { self.outside(environment) } else { Vec::new() };
             if environment > 0 && !differs && self.fit_alike(environment) {
                 let pair = Pair { caller: environment, callee: environment };
                 let same = |row: &Row| Row { pair, ..row.clone() };
                 let zero = |row: &&Row| row.pair == Pair { caller: 0, callee: 0 };
                 let rows: Vec<Row> = about.rows.iter().filter(zero).map(same).collect();
                 about.rows.extend(rows);
-                if !crosses {
-                    continue;
-                }
+            } else {
+                callers.push(environment);
             }
-            let callers = if crosses { 0..here + 1 } else { environment..environment + 1 };
-            let done = about.rows.len() > first;
-            let callers: Vec<usize> = callers.filter(|it| !(done && *it == environment)).collect();
-            self.ask(&numbers, (environment, &callers), &mut about)?;
+            if !callers.is_empty() {
+                self.ask(&numbers, (environment, &callers), &mut about)?;
+            }
         }
         Ok(about)
     }
 
-    /// What all versions declare about one callee.
-    pub(super) fn declared(&self, callee: &str) -> Declared {
-        let mut declared = Declared::default();
-        for set in &self.sets {
-            let Some(number) = set.by_name.get(callee) else { continue };
-            for listener in set.workload(*number).into_iter().flat_map(|it| &it.listens) {
-                declared.listen(listener.protocol, listener.port);
-            }
-            for call in Statements::about(set, *number).calls() {
-                declared.name(call);
-            }
+    /// The environments that a callee is looked at in.
+    fn callees_environments(&self) -> std::ops::Range<usize> {
+        0..match self.pairs {
+            Pairs::First => self.environments.callees,
+            Pairs::Every => self.environments.names.len(),
         }
-        declared
+    }
+
+    /// The environments of callers from beyond a boundary.
+    fn outside(&self, callee: usize) -> Vec<usize> {
+        let is_asked = |caller: &usize| match self.pairs {
+            Pairs::First => self.environments.are_first(callee, *caller),
+            Pairs::Every => true,
+        };
+        let others = (0..self.environments.names.len()).filter(|caller| *caller != callee);
+        others.filter(is_asked).collect()
     }
 
     /// Whether an environment is one of each version where the first is.
@@ -163,7 +188,7 @@ impl<'a> Versions<'a> {
         for (set, number) in self.sets.iter().zip(numbers) {
             documents.push(match number {
                 Some(number) if set.has_environment(name) => {
-                    Some(set.compiler().compile_named(*number, name)?)
+                    set.compiler().compiled_at(*number, name)?
                 }
                 _ => None,
             });
@@ -233,12 +258,8 @@ impl<'a> Versions<'a> {
         if class.is_foreign {
             return cellwall_policy::canonical_id(&class.example);
         }
-        let environment = match self.environments.names.get(environment) {
-            Some(name) => name,
-            None => self.environments.outside.as_ref()?,
-        };
         let side = Side {
-            environment: environment.clone(),
+            environment: self.environments.names.get(environment)?.clone(),
             workload: class.example.to_string(),
             range: 0..0,
         };

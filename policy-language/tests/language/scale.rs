@@ -73,10 +73,11 @@ fn very_many_misspelt_names_are_all_found_and_only_some_compared() {
 fn more_rules_about_one_callee_than_it_can_hold_are_refused_by_its_name() {
     let mut rules = "rules:\n".to_owned();
     for number in 0..10_001 {
+        let (one, other) = (number / 100, number % 100);
         let _ = writeln!(
             rules,
-            "  - {{name: n{number}, from: rpc, to: web, allow: [{{http: GET /}}], when: 'caller.env \
-             == \"e{number}\"', why: w}}"
+            "  - {{name: n{number}, from: rpc, to: web, allow: [{{http: GET /{other}}}], when: \
+             'caller.env == \"{one}\"', why: w}}"
         );
     }
     let text = BASE.replacen("rules:\n", &rules, 1);
@@ -92,4 +93,29 @@ fn more_guards_than_a_policy_holds_are_refused() {
     }
     let found = lines(&checked(&BASE.replacen("guards:\n", &guards, 1)));
     assert!(found.contains(&"CW0010 10029:11-16 more than 10000 guards".to_owned()), "{found:?}");
+}
+
+#[test]
+fn what_one_environment_cannot_hold_is_refused_though_all_others_can() {
+    let names: Vec<String> = (0..120).map(|at| format!("w{at}")).collect();
+    let mut text = "version: cellwall/v1\nidentity: \"spiffe://pay.example/{env}/{workload}\"\n\
+                    workloads:\n"
+        .to_owned();
+    for name in &names {
+        let _ = writeln!(text, "  {name}: {{listens: {{http: 1}}}}");
+    }
+    let _ = writeln!(text, "segments:\n  all: {{members: [{}], mode: enforce}}", names.join(", "));
+    text.push_str("rules:\n");
+    for rule in 0..100 {
+        let _ = writeln!(
+            text,
+            "  - {{name: r{rule}, from: any, to: w0, allow: [{{http: GET /x{rule}}}], across: [env], \
+             when: 'callee.env == \"prod\" && caller.env == caller.workload', why: w}}"
+        );
+    }
+    let found = lines(&checked(&text));
+    let refused: Vec<_> = found.iter().filter(|it| it.starts_with("CW0010")).collect();
+    let [only] = refused.as_slice() else { panic!("{found:?}") };
+    let expected = "CW0010 4:3-5 the policy of `w0` does not compile in prod: ";
+    assert!(only.starts_with(expected), "{only}");
 }

@@ -253,7 +253,7 @@ fn checked_shape(segments: Vec<Option<String>>) -> Result<Shape, IdentityError> 
     if matches!(segments.first(), Some(Some(text)) if text == RESERVED) {
         return Err(IdentityError::Reserved);
     }
-    match segments.iter().flatten().find(|text| !is_spiffe_segment(text)) {
+    match segments.iter().flatten().find(|text| !is_path_segment(text)) {
         Some(bad) => Err(IdentityError::BadSegment(bad.clone())),
         None => Ok(Shape { segments }),
     }
@@ -264,7 +264,7 @@ fn segment(text: &str) -> Result<Segment, IdentityError> {
     match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         Some("workload") => Ok(Segment::Workload),
         Some(name) if crate::is_name(name) => Ok(Segment::Variable(name.to_owned())),
-        None if is_spiffe_segment(text) => Ok(Segment::Literal(text.to_owned())),
+        None if is_path_segment(text) => Ok(Segment::Literal(text.to_owned())),
         _ => Err(bad()),
     }
 }
@@ -276,8 +276,9 @@ fn place((at, segment): (usize, &Segment)) -> Option<(usize, &str)> {
     }
 }
 
-/// SPIFFE-ID §2.2 (SPID-06).
-fn is_spiffe_segment(text: &str) -> bool {
+/// Whether `text` may stand between two slashes of a SPIFFE ID's path (SPID-06).
+// SPIFFE-ID §2.2
+pub fn is_path_segment(text: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     !matches!(text, "" | "." | "..") && text.bytes().all(legal)
 }

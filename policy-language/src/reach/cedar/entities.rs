@@ -38,8 +38,7 @@ impl PolicySet {
 
     pub(super) fn cedar_entities(&self, versions: &Versions<'_>) -> Value {
         let mut entities = Vec::new();
-        let written = versions.environments.names.iter();
-        for environment in written.filter(|name| !versions.environments.others.contains(*name)) {
+        for environment in versions.environments.written() {
             for workload in &self.workloads {
                 entities.extend(self.cedar_entity(&workload.name, environment));
             }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use self::expressions::{fails, holds, quoted};
 use super::{
-    calls::{Example, Kind},
+    calls::{Declared, Example, Kind},
     survey::{Versions, any_other},
 };
 use crate::{
@@ -86,7 +86,7 @@ impl PolicySet {
     ///
     /// [`CompileError`] when a callee has no policy, which loading would have found.
     pub fn cedar(&self) -> Result<Cedar, CompileError> {
-        let versions = Versions::new(&[self]);
+        let versions = Versions::new(&[self])?;
         let mut callees = BTreeMap::new();
         for (at, workload) in self.workloads.iter().enumerate() {
             let number = WorkloadNumber(at);
@@ -99,7 +99,7 @@ impl PolicySet {
                 let decision = snapshot.decide(snapshot.callee(), &Tls::default(), &call, now);
                 decision.route.as_deref().map(str::to_owned)
             };
-            let kinds = versions.declared(&workload.name).kinds().into_iter();
+            let kinds = Declared::of(&versions.sets, &workload.name).kinds().into_iter();
             let kinds = kinds.map(|kind| Owned { owner: owner(&kind), kind }).collect();
             callees.insert(number, Callee { name: &workload.name, kinds });
         }

@@ -14,7 +14,7 @@ use proptest::{
 use spiffe::SpiffeId;
 
 use super::super::{
-    calls::{Example, Kind},
+    calls::{Declared, Example, Kind},
     classes::Who,
     survey::{About, Pair, Row, Versions},
 };
@@ -124,7 +124,7 @@ fn kind_of(
     callee: &str,
     request: &Example,
 ) -> Option<usize> {
-    let declared = versions.declared(callee);
+    let declared = Declared::of(&versions.sets, callee);
     let of = |wanted: &dyn Fn(&Kind) -> bool| about.kinds.iter().position(wanted);
     match request {
         Example::Http { method: wanted, path } => {
@@ -160,7 +160,7 @@ fn pair(versions: &Versions<'_>, caller: &str, (from, to): (&str, &str)) -> Pair
     let mut pair = Pair { caller: number(from), callee: number(to) };
     if from != to && pair.caller == pair.callee {
         // Two that nobody writes, and not the same.
-        pair.caller = names.len();
+        pair.caller = names.iter().rposition(is_other).unwrap();
     }
     if caller.contains(':') {
         pair.caller = pair.callee;
@@ -196,7 +196,7 @@ struct Compared {
 
 /// Compares everything about two versions.
 fn compare(old: &PolicySet, new: &PolicySet) -> Result<Compared, String> {
-    let versions = Versions::new(&[old, new]);
+    let versions = Versions::new(&[old, new]).unwrap();
     let mut callers: BTreeSet<&str> = old.workloads().chain(new.workloads()).collect();
     callers.extend([random::PARTNER, "spiffe://other.example/x"]);
     let requests = requests();

@@ -1,5 +1,6 @@
 //! Reachability against asking about everything, one by one.
 
 mod brute;
+mod environments;
 mod never;
 mod written;
