@@ -31,10 +31,12 @@ enum Command {
     Interop(interop::Args),
     /// Dependencies: advisories, licences, a list of them for each program; builds compared.
     Hygiene(hygiene::Args),
-    /// Runs every fuzz target for some minutes and writes fuzz/ledger.json.
+    /// Runs fuzz targets beside each other for some minutes and writes fuzz/ledger.json.
     Fuzz {
         /// At least 30 for the ledger to hold.
         minutes: u32,
+        /// Which; default: all.
+        targets: Vec<String>,
     },
     /// Measures the mesh of the demo at rest, with the programs of `CELLWALL_BIN_DIR`.
     #[command(hide = true)]
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
         Command::Evidence(args) => evidence::run(&args),
         Command::Interop(args) => interop::run(&args),
         Command::Hygiene(args) => hygiene::run(&args),
-        Command::Fuzz { minutes } => evidence::fuzz(minutes),
+        Command::Fuzz { minutes, targets } => evidence::fuzz(minutes, &targets),
         Command::AtRest => evidence::at_rest(),
     };
     match result {

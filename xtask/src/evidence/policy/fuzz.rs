@@ -62,8 +62,12 @@ pub(super) fn targets(effort: Effort) -> anyhow::Result<Shown> {
     Ok(shown)
 }
 
-/// Runs all targets beside each other for some minutes, and writes the ledger.
-pub(crate) fn long(minutes: u32) -> anyhow::Result<ExitCode> {
+/// Runs these targets (none: all) beside each other for some minutes, and writes the ledger.
+pub(crate) fn long(minutes: u32, wanted: &[String]) -> anyhow::Result<ExitCode> {
+    let mut targets = names()?;
+    let unknown: Vec<_> = wanted.iter().filter(|name| !targets.contains(*name)).collect();
+    ensure!(unknown.is_empty(), "no fuzz target {unknown:?}: there are {targets:?}");
+    targets.retain(|name| wanted.is_empty() || wanted.contains(name));
     let root = cargo::root()?;
     let place = root.to_string_lossy();
     let git = |arguments: &[&str]| steps::output("git", &[&["-C", &place], arguments].concat());
@@ -79,7 +83,7 @@ pub(crate) fn long(minutes: u32) -> anyhow::Result<ExitCode> {
                 (target, ran)
             })
         };
-        let running: Vec<_> = names()?.into_iter().map(spawn).collect();
+        let running: Vec<_> = targets.into_iter().map(spawn).collect();
         anyhow::Ok(running.into_iter().filter_map(|thread| thread.join().ok()).collect::<Vec<_>>())
     })?;
     let mut ledger: Ledger = read(&root)?;
