@@ -2,8 +2,8 @@
 
 use cellwall_policy::{
     CallDocument, CallError, CallerDocument, Callers, Condition::Equal, ConditionError,
-    GuardDocument, IdentityError, NotADigest, Operand, PolicyVersion, ProbeDocument, RuleDocument,
-    Snapshot, SnapshotDocument, SnapshotError,
+    GuardDocument, IdentityError, Mode, NotADigest, Operand, PolicyVersion, ProbeDocument,
+    RuleDocument, Snapshot, SnapshotDocument, SnapshotError,
 };
 
 use crate::sample::{grant, http, named, names, rule, vault};
@@ -72,6 +72,21 @@ fn a_document_that_contradicts_itself_is_refused() {
     }
     for id in ["spiffe://other.example/a/b", "spiffe://pay.example/cellwall/x"] {
         check(|d| d.destinations[0].id = text(id), Id(text(id)));
+    }
+}
+
+#[test]
+fn a_document_is_written_as_it_is_read() {
+    let mut document = vault();
+    for mode in [Mode::Enforce, Mode::Audit] {
+        document.mode = mode;
+        document.guards[0].mode = mode;
+        let written = serde_json::to_value(&document).unwrap();
+        assert_eq!(written["mode"], mode.as_str());
+        let of_guard = (mode == Mode::Audit).then(|| mode.as_str().into());
+        assert_eq!(written["guards"][0].get("mode").cloned(), of_guard);
+        let read: SnapshotDocument = serde_json::from_value(written).unwrap();
+        assert_eq!(read, document);
     }
 }
 
