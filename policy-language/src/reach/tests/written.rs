@@ -150,3 +150,17 @@ fn approvals_are_those_of_the_version_in_force() {
     ];
     assert_eq!(needed, expected);
 }
+
+#[test]
+fn who_may_say_yes_is_for_the_operators_own_approvers() {
+    let base = format!(
+        "{BASE}approvals:\n  default: {{from: [p], count: 1}}\n  operators: {{from: [o], count: 1}}\n"
+    );
+    let old = set(&base);
+    let all = base.replace("[p]", "[q]")
+        + "operators:\n  viewer: [group/all]\nlimits:\n  grant_max: 2h\n";
+    let needed = set(&all).difference(&old).unwrap().approvals;
+    let needed: Vec<_> = needed.into_iter().map(|it| (it.by, it.touches.join(","))).collect();
+    let expected = [("default", "limits"), ("operators", "approvals,operators")];
+    assert_eq!(needed, expected.map(|(by, touches)| (by.to_owned(), touches.to_owned())));
+}
