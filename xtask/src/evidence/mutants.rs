@@ -1,6 +1,6 @@
 //! Mutants: what decides who may what, changed one place at a time; a test has to notice.
 //!
-//! The whole run takes hours, so its result is committed (`docs/mutants.json`, with the commit that it
+//! A whole run takes hours, so its result is committed (`docs/mutants*.json`, with the commit that it
 //! ran on), each survivor explained. Here a random shard is run again.
 
 use std::{
@@ -49,11 +49,11 @@ struct Set {
     tests: Vec<String>,
 }
 
-/// Checks the committed result, and runs a random shard of it again.
-pub(super) fn shard(effort: Effort) -> anyhow::Result<Shown> {
+/// Checks a committed result, and runs a random shard of it again.
+pub(super) fn shard(file: &str, effort: Effort) -> anyhow::Result<Shown> {
     let mut shown = Shown::default();
-    let text = fs::read(cargo::root()?.join("docs/mutants.json")).context("docs/mutants.json")?;
-    let committed: Committed = serde_json::from_slice(&text).context("docs/mutants.json")?;
+    let text = fs::read(cargo::root()?.join(file)).with_context(|| file.to_owned())?;
+    let committed: Committed = serde_json::from_slice(&text).with_context(|| file.to_owned())?;
     shown.figure("commit", committed.commit.clone());
     shown.figure("tried", committed.tried);
     shown.figure("caught", committed.caught);
