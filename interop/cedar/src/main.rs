@@ -152,7 +152,9 @@ impl Question {
                 };
                 return first(format!("{service}/{method}"))
                     .or_else(|| first(format!("{service}/*")))
-                    .or_else(|| mine.iter().filter(grpc).find(|it| it.templates.is_empty()).copied());
+                    .or_else(|| {
+                        mine.iter().filter(grpc).find(|it| it.templates.is_empty()).copied()
+                    });
             }
             naive::Request::Http(method, path) => (method, path),
         };
@@ -160,13 +162,20 @@ impl Question {
         let is_http = |action: &&CedarAction| action.example.contains(' ');
         let of_method =
             |action: &&CedarAction| action.example.split(' ').next() == Some(method.as_str());
+        let is_other =
+            |action: &&CedarAction| action.templates.is_empty() && action.but_for_slash.is_empty();
+        let other = match path.strip_suffix('/') {
+            Some(less) => less.to_owned(),
+            None => format!("{path}/"),
+        };
         // The kind with the most templates that match is the one that all of them match.
         mine.iter()
             .copied()
             .filter(is_http)
-            .filter(|action| action.templates.is_empty() || of_method(action))
+            .filter(|action| is_other(action) || of_method(action))
             .filter(|action| action.templates.iter().all(|template| fits(template, path)))
-            .max_by_key(|action| action.templates.len())
+            .filter(|action| action.but_for_slash.iter().all(|template| fits(template, &other)))
+            .max_by_key(|action| action.templates.len() + action.but_for_slash.len())
     }
 }
 

@@ -112,8 +112,8 @@ fn mismatch(call: &CallDocument, listens: &[Listener]) -> Option<Mismatch> {
     Some(Mismatch { message, help, nearest })
 }
 
-/// Whether every request of `inner` is one that `outer` matches too. Never yes where it is not so;
-/// where only several together match all of them it is no.
+/// Whether every request of `inner`, a rule's, is one that `outer`, a guard's, match too. Never yes
+/// where it is not so; where only several together match all of them it is no.
 pub(super) fn contains(outer: &[CallItem], inner: &CallDocument) -> bool {
     match inner {
         CallDocument::Http { methods, path } => methods.iter().all(|method| {
@@ -134,20 +134,18 @@ pub(super) fn contains(outer: &[CallItem], inner: &CallDocument) -> bool {
     }
 }
 
-/// Whether a path template matches every path that another one matches.
+/// Whether a guard's path template is about every path that another one matches. A slash at the end
+/// of either makes no difference to a guard.
 fn matches_all(wide: &str, narrow: &str) -> bool {
-    if wide.ends_with('/') != narrow.ends_with('/') {
-        return false;
-    }
-    let mut wide = wide.split('/');
-    let mut narrow = narrow.split('/');
+    let mut wide = wide.strip_suffix('/').unwrap_or(wide).split('/');
+    let mut narrow = narrow.strip_suffix('/').unwrap_or(narrow).split('/');
     loop {
         match (wide.next(), narrow.next()) {
             (None, None) => return true,
             // The last part: it takes all that is left, which is at least one segment.
             (Some(part), Some(_)) if part.ends_with("...}") => return true,
             (Some(part), Some(other)) => {
-                let is_any = part.starts_with('{') && !other.ends_with("...}") && !other.is_empty();
+                let is_any = part.starts_with('{') && !other.ends_with("...}");
                 if !is_any && part != other {
                     return false;
                 }
@@ -202,14 +200,22 @@ mod tests {
             ("GET /a/{x...}", "GET /{y...}", false),
             ("GET /a/{x...}", "GET /a", false),
             ("GET /a/{x...}", "GET /b/c", false),
-            // A tail never takes a trailing slash.
-            ("GET /{x...}", "GET /a/", false),
+            // A slash at the end of either makes no difference, and is no segment.
+            ("GET /{x...}", "GET /a/", true),
             ("GET /{x...}", "GET /", false),
+            ("GET /a/{x...}", "GET /a/", false),
+            ("GET /{x}", "GET /", false),
             ("GET /a/", "GET /a/", true),
             ("GET /{x}/", "GET /a/", true),
-            ("GET /a", "GET /a/", false),
-            ("GET /a/", "GET /a", false),
+            ("GET /{x}/", "GET /a", true),
+            ("GET /{x}", "GET /a/", true),
+            ("GET /a", "GET /a/", true),
+            ("GET /a/", "GET /a", true),
+            ("GET /a/", "GET /b", false),
+            ("GET /a/", "GET /a/b", false),
+            ("GET /a/", "GET /{x...}", false),
             ("GET /", "GET /", true),
+            ("GET /", "GET /a", false),
             ("a.A/Get", "a.A/Get", true),
             ("a.A/*", "a.A/Get", true),
             ("a.A/*", "a.A/*", true),

@@ -9,8 +9,8 @@ pub(super) const PAGES: &[CodePage] = &[
         text: "A call is exactly one of `http: METHOD[,METHOD] /path/{id}`, `grpc: \
                pkg.Service/Method` (or `pkg.Service/*`) and `tcp: PORT`. In a path, `{name}` is \
                one whole segment and `{name...}`, last, is one or more. Templates are canonical: \
-               no escapes of what may stand plain, no dot segments, no `;`. `/a/` is not `/a`. \
-               A probe is one method and one path without parameters.",
+               no escapes of what may stand plain, no dot segments, no `;`. `/a/` is not `/a`, \
+               but to a guard. A probe is one method and one path without parameters.",
         example: "rules:
   - name: checkout-pays
     from: checkout

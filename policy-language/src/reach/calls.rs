@@ -1,7 +1,7 @@
 //! Every kind of call that the statements about one callee can tell apart, with an example of each.
 //!
 //! The examples are what the engine is asked; nothing is decided here. Two requests are of one kind
-//! when the same templates match them. The kinds are found by walking all templates at once,
+//! when the same templates match them, those of guards also but for a slash at the end. The kinds are found by walking all templates at once,
 //! segment by segment, as the engine's index does.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +10,15 @@ use cellwall_policy::{Call, CallDocument, Protocol, RequestPath};
 
 use super::{
     statements::Statements,
-    templates::{Template, Walk},
+    templates::{Ends, Template, Walk},
 };
 use crate::PolicySet;
 
 /// A segment or name that stands for all that no statement writes.
 const ANY: &str = "~";
+
+/// A method that stands for all that no statement writes, where `GET` cannot.
+const ANY_METHOD: &str = "ANY";
 
 /// A call to ask about.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub(crate) struct Kind {
     pub(crate) example: Example,
     /// The templates that match calls of this kind, the most specific first.
     pub(crate) templates: Vec<String>,
+    /// Those of guards that match them but for a slash at the end of the path.
+    pub(crate) but_for_slash: Vec<String>,
     pub(crate) protocol: Protocol,
 }
 
@@ -87,9 +92,9 @@ impl Declared {
             for listener in set.workload(*number).into_iter().flat_map(|it| &it.listens) {
                 declared.listen(listener.protocol, listener.port);
             }
-            for call in Statements::about(set, *number).calls() {
-                declared.name(call);
-            }
+            let statements = Statements::about(set, *number);
+            statements.allowed().for_each(|call| declared.name(call));
+            statements.denied().for_each(|call| declared.guard(call));
         }
         declared
     }
@@ -102,13 +107,19 @@ impl Declared {
         }
     }
 
+    /// A guard names this call.
+    pub(crate) fn guard(&mut self, call: &CallDocument) {
+        self.name(call);
+        if let CallDocument::Http { methods, path } = call {
+            self.template(path).guarded.extend(methods.iter().cloned());
+        }
+    }
+
     /// A statement names this call.
     pub(crate) fn name(&mut self, call: &CallDocument) {
         match call {
             CallDocument::Http { methods, path } => {
-                let template = self.templates.entry(path.clone());
-                let template = template.or_insert_with(|| Template::parse(path));
-                template.methods.extend(methods.iter().cloned());
+                self.template(path).methods.extend(methods.iter().cloned());
             }
             CallDocument::Grpc { service, method } => {
                 self.services.entry(service.clone()).or_default().insert(method.clone());
@@ -119,6 +130,10 @@ impl Declared {
         }
     }
 
+    fn template(&mut self, path: &str) -> &mut Template {
+        self.templates.entry(path.to_owned()).or_insert_with(|| Template::parse(path))
+    }
+
     /// The same, with one call more.
     pub(crate) fn with(&self, call: &CallDocument) -> Self {
         let mut more = self.clone();
@@ -126,21 +141,14 @@ impl Declared {
         more
     }
 
-    /// The templates that match a request: how a test finds its kind.
+    /// The templates that match a request, and those that do but for a slash: how a test finds its
+    /// kind.
     #[cfg(test)]
-    pub(super) fn matching(&self, method: &str, path: &str) -> Vec<String> {
-        let mut sorted: Vec<_> = self.templates.iter().collect();
-        sorted.sort_by_key(|(text, template)| (template.ranks(), *text));
-        let inner = path.strip_prefix('/').unwrap_or(path);
-        let (inner, slash) = match inner.strip_suffix('/') {
-            Some(inner) => (inner, true),
-            None => (inner, inner.is_empty()),
-        };
-        let walk = Walk { templates: &sorted, other: "" };
-        let segments = inner.split('/').filter(|_| !inner.is_empty());
-        let ends = walk.matching(segments, slash).into_iter().map(|at| sorted[at]);
-        let carry = ends.filter(|(_, template)| template.methods.contains(method));
-        carry.map(|(text, _)| text.clone()).collect()
+    pub(super) fn matching(&self, method: &str, path: &str) -> [Vec<String>; 2] {
+        let templates = self.sorted();
+        let walk = Walk { templates: &templates, other: "" };
+        let ends = carrying(&templates, &walk.matching(path)).remove(method).unwrap_or_default();
+        texts(&templates, &ends)
     }
 
     /// Every kind of call, with the one that no statement names.
@@ -156,6 +164,7 @@ impl Declared {
             kinds.extend(self.ports.iter().map(|port| Kind {
                 example: Example::Tcp { port: *port },
                 templates: vec![format!("tcp:{port}")],
+                but_for_slash: Vec::new(),
                 protocol: Protocol::Tcp,
             }));
         }
@@ -165,7 +174,8 @@ impl Declared {
     fn grpc(&self, kinds: &mut Vec<Kind>) {
         let mut push = |service: &str, method: &str, templates: Vec<String>| {
             let example = Example::Grpc { service: service.to_owned(), method: method.to_owned() };
-            kinds.push(Kind { example, templates, protocol: Protocol::Grpc });
+            let (but_for_slash, protocol) = (Vec::new(), Protocol::Grpc);
+            kinds.push(Kind { example, templates, but_for_slash, protocol });
         };
         for (service, methods) in &self.services {
             let all = methods.contains("*").then(|| format!("{service}/*"));
@@ -180,44 +190,78 @@ impl Declared {
         push(ANY, ANY, Vec::new());
     }
 
+    /// The templates, the most specific first.
+    fn sorted(&self) -> Vec<(&String, &Template)> {
+        let mut sorted: Vec<_> = self.templates.iter().collect();
+        sorted.sort_by_key(|(text, template)| (template.ranks(), *text));
+        sorted
+    }
+
     fn http(&self, kinds: &mut Vec<Kind>) {
-        let templates: Vec<(&String, &Template)> = {
-            let mut sorted: Vec<_> = self.templates.iter().collect();
-            sorted.sort_by_key(|(text, template)| (template.ranks(), *text));
-            sorted
-        };
+        let templates = self.sorted();
         let literals = templates.iter().flat_map(|(_, template)| &template.segments).flatten();
         let literals: BTreeSet<&str> = literals.map(String::as_str).collect();
         let other = unused(ANY, |text| literals.contains(text));
         let walk = Walk { templates: &templates, other: &other };
-        let mut found: BTreeMap<(String, Vec<usize>), String> = BTreeMap::new();
-        let mut visit = |path: &str, ends: &[usize]| {
-            let mut by_method: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-            for at in ends {
-                let Some((_, template)) = templates.get(*at) else { continue };
-                for method in &template.methods {
-                    by_method.entry(method).or_default().push(*at);
-                }
-            }
-            for (method, ends) in by_method {
+        let mut found: BTreeMap<(String, Ends), String> = BTreeMap::new();
+        let mut visit = |path: &str, ends: &Ends| {
+            for (method, ends) in carrying(&templates, ends) {
                 found.entry((method.to_owned(), ends)).or_insert_with(|| path.to_owned());
             }
         };
         walk.all(&mut visit);
-        found.insert(("GET".to_owned(), Vec::new()), walk.unmatched());
+        let path = walk.unmatched();
+        let matching = walk.matching(&path);
+        let taken = carrying(&templates, &matching);
+        let method = if taken.contains_key("GET") { ANY_METHOD } else { "GET" };
+        let method = unused(method, |text| taken.contains_key(text));
+        found.insert((method, Ends::default()), path);
         for ((method, ends), path) in found {
             let Ok(path) = RequestPath::parse(&path) else { continue };
-            let texts = ends.iter().filter_map(|at| Some((*templates.get(*at)?.0).clone()));
+            let [written, but_for_slash] = texts(&templates, &ends);
             kinds.push(Kind {
                 example: Example::Http { method, path: path.into_owned() },
-                templates: texts.collect(),
+                templates: written,
+                but_for_slash,
                 protocol: Protocol::Http,
             });
         }
     }
 }
 
+/// Of the templates that match a path, those that carry each method.
+fn carrying<'t>(templates: &[(&String, &'t Template)], ends: &Ends) -> BTreeMap<&'t str, Ends> {
+    let mut by_method: BTreeMap<&str, Ends> = BTreeMap::new();
+    let find = |at: &usize| Some((*at, templates.get(*at)?.1));
+    for (at, template) in ends.written.iter().filter_map(find) {
+        for method in &template.methods {
+            by_method.entry(method).or_default().written.push(at);
+        }
+    }
+    for (at, template) in ends.but_for_slash.iter().filter_map(find) {
+        for method in &template.guarded {
+            by_method.entry(method).or_default().but_for_slash.push(at);
+        }
+    }
+    by_method
+}
+
+fn texts(templates: &[(&String, &Template)], ends: &Ends) -> [Vec<String>; 2] {
+    let text = |at: &usize| Some((*templates.get(*at)?.0).clone());
+    [&ends.written, &ends.but_for_slash].map(|ends| ends.iter().filter_map(text).collect())
+}
+
 impl Kind {
+    /// Whether a guard that names this template is about calls of this kind.
+    pub(super) fn is_guarded_by(&self, template: &str) -> bool {
+        self.templates.iter().chain(&self.but_for_slash).any(|it| it == template)
+    }
+
+    /// Whether no template matches such calls in any way.
+    pub(super) fn is_other(&self) -> bool {
+        self.templates.is_empty() && self.but_for_slash.is_empty()
+    }
+
     /// Whether a gRPC call is of this kind: of its own, of its service's, or of no other.
     pub(super) fn is_grpc(&self, text: &str, all: &[Self]) -> bool {
         if self.protocol != Protocol::Grpc {

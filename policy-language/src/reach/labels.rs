@@ -79,7 +79,12 @@ impl About {
         let Some(about) = self.kinds.get(kind) else { return String::new() };
         let method = about.example.method().filter(|_| owners.is_empty());
         let method = method.map_or_else(String::new, |method| format!("{method} "));
-        let templates = about.templates.iter().filter(|text| !owners.contains(text.as_str()));
+        // What two templates of guards say with a slash and without one, one of them says.
+        let bare = |text: &str| text.trim_end_matches('/').to_owned();
+        let said: BTreeSet<String> = about.templates.iter().map(|text| bare(text)).collect();
+        let guards = about.but_for_slash.iter().filter(|text| !said.contains(&bare(text)));
+        let templates = about.templates.iter().chain(guards);
+        let templates = templates.filter(|text| !owners.contains(text.as_str()));
         let also: Vec<_> = templates.map(|text| format!("{method}{text}")).collect();
         also.join(" and ")
     }

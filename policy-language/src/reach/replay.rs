@@ -243,7 +243,7 @@ impl Callee {
                         kinds.iter().filter(method).filter(of).collect()
                     }
                     None => {
-                        let free = |kind: &&Kind| kind.templates.is_empty() || method(kind);
+                        let free = |kind: &&Kind| kind.is_other() || method(kind);
                         let is_http = |kind: &&Kind| kind.protocol == Protocol::Http;
                         return kinds
                             .iter()

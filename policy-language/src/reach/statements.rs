@@ -29,9 +29,14 @@ impl<'a> Statements<'a> {
         }
     }
 
-    pub(super) fn calls(&self) -> impl Iterator<Item = &'a CallDocument> {
-        let rules = self.rules.iter().flat_map(|rule| &rule.calls);
-        rules.chain(self.guards.iter().flat_map(|guard| &guard.calls)).map(|item| &item.call)
+    /// What rules and grants allow.
+    pub(super) fn allowed(&self) -> impl Iterator<Item = &'a CallDocument> {
+        self.rules.iter().flat_map(|rule| &rule.calls).map(|item| &item.call)
+    }
+
+    /// What guards deny.
+    pub(super) fn denied(&self) -> impl Iterator<Item = &'a CallDocument> {
+        self.guards.iter().flat_map(|guard| &guard.calls).map(|item| &item.call)
     }
 
     pub(super) fn conditions(&self) -> impl Iterator<Item = &'a Condition> {

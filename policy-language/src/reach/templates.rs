@@ -10,6 +10,18 @@ pub(super) struct Template {
     tail: bool,
     slash: bool,
     pub(super) methods: BTreeSet<String>,
+    /// Those of the methods that guards give it: a guard is about a path also where a slash at its
+    /// end is all that differs.
+    pub(super) guarded: BTreeSet<String>,
+}
+
+/// The templates that match a path.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Ends {
+    /// As it is.
+    pub(super) written: Vec<usize>,
+    /// Those of guards that match it but for the slash at its end.
+    pub(super) but_for_slash: Vec<usize>,
 }
 
 /// How far a template has come: matched segments, or `usize::MAX` in its tail.
@@ -24,7 +36,7 @@ pub(super) struct Walk<'a> {
 
 impl Walk<'_> {
     /// Shows every path that stands for its kind, with the templates that match it.
-    pub(super) fn all(&self, visit: &mut impl FnMut(&str, &[usize])) {
+    pub(super) fn all(&self, visit: &mut impl FnMut(&str, &Ends)) {
         let root: Progress = (0..self.templates.len()).map(|at| (at, 0)).collect();
         let mut seen = BTreeSet::from([root.clone()]);
         let mut waiting = vec![(root, String::new())];
@@ -45,7 +57,7 @@ impl Walk<'_> {
     }
 
     /// A path that no template matches: deeper than any without a tail, and with a slash at its
-    /// end, which no tail takes.
+    /// end, which no tail takes but a guard's.
     pub(super) fn unmatched(&self) -> String {
         let deepest = self.templates.iter().map(|(_, template)| template.segments.len()).max();
         let mut path = String::new();
@@ -56,27 +68,26 @@ impl Walk<'_> {
         path
     }
 
-    /// The templates that match these segments: how a test finds a kind.
-    #[cfg(test)]
-    pub(super) fn matching<'s>(
-        &self,
-        segments: impl Iterator<Item = &'s str>,
-        slash: bool,
-    ) -> Vec<usize> {
+    /// The templates that match a path.
+    pub(super) fn matching(&self, path: &str) -> Ends {
+        let (segments, slash) = parts(path);
         let root: Progress = (0..self.templates.len()).map(|at| (at, 0)).collect();
         let progress = segments.fold(root, |progress, segment| self.after(&progress, segment));
         self.ends(&progress, slash)
     }
 
-    fn ends(&self, progress: &Progress, slash: bool) -> Vec<usize> {
-        let ends = |(at, matched): &(usize, usize)| {
-            let (_, template) = self.templates.get(*at)?;
+    fn ends(&self, progress: &Progress, slash: bool) -> Ends {
+        let mut ends = Ends::default();
+        for (at, matched) in progress {
+            let Some((_, template)) = self.templates.get(*at) else { continue };
             let is_whole =
                 *matched == usize::MAX || *matched == template.segments.len() && !template.tail;
-            (is_whole && template.slash == slash).then_some(*at)
-        };
-        let mut ends: Vec<_> = progress.iter().filter_map(ends).collect();
-        ends.dedup();
+            if is_whole && template.slash == slash {
+                ends.written.push(*at);
+            } else if is_whole {
+                ends.but_for_slash.push(*at);
+            }
+        }
         ends
     }
 
@@ -104,14 +115,15 @@ impl Walk<'_> {
 
 impl Template {
     pub(super) fn parse(text: &str) -> Self {
-        let inner = text.strip_prefix('/').unwrap_or(text);
-        let (inner, slash) = match inner.strip_suffix('/') {
-            Some(inner) => (inner, true),
-            None => (inner, inner.is_empty()),
+        let (segments, slash) = parts(text);
+        let mut template = Self {
+            segments: Vec::new(),
+            tail: false,
+            slash,
+            methods: BTreeSet::new(),
+            guarded: BTreeSet::new(),
         };
-        let mut template =
-            Self { segments: Vec::new(), tail: false, slash, methods: BTreeSet::new() };
-        for segment in inner.split('/').filter(|_| !inner.is_empty()) {
+        for segment in segments {
             match segment.strip_prefix('{') {
                 Some(rest) if rest.ends_with("...}") => template.tail = true,
                 Some(_) => template.segments.push(None),
@@ -128,4 +140,14 @@ impl Template {
         ranks.push(2);
         ranks
     }
+}
+
+/// The segments of a path or template, and whether it ends in a slash.
+fn parts(text: &str) -> (impl Iterator<Item = &str>, bool) {
+    let inner = text.strip_prefix('/').unwrap_or(text);
+    let (inner, slash) = match inner.strip_suffix('/') {
+        Some(inner) => (inner, true),
+        None => (inner, inner.is_empty()),
+    };
+    (inner.split('/').filter(|_| !inner.is_empty()), slash)
 }

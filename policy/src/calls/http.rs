@@ -44,6 +44,15 @@ struct Declaration<V> {
     methods: BTreeMap<Box<str>, V>,
 }
 
+/// Which ends of a path its template stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ends {
+    /// Its own: what opens, opens no path that nobody wrote.
+    Written,
+    /// With a slash and without one: what closes holds however the workload reads the slash.
+    Both,
+}
+
 /// How far a template has come on the way to a node.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Progress {
@@ -128,6 +137,7 @@ impl<V> Declared<V> {
     /// and carry a method: the most specific template's, and the others'.
     pub(super) fn compile<T>(
         mut self,
+        ends: Ends,
         mut merge: impl FnMut(&V, &[&V]) -> T,
     ) -> Result<HttpIndex<T>, CallError> {
         // Most specific first, so that each set of templates is in that order.
@@ -138,7 +148,7 @@ impl<V> Declared<V> {
         let mut waiting: Vec<Possible> = numbers.keys().cloned().collect();
         index.nodes.push(Node::default());
         while let Some(possible) = waiting.pop() {
-            let mut node = self.ends(&possible, &mut merge);
+            let mut node = self.ends(&possible, ends, &mut merge);
             let mut reach = |next: Possible| -> Result<usize, CallError> {
                 if let Some(number) = numbers.get(&next) {
                     return Ok(*number);
@@ -214,8 +224,13 @@ impl<V> Declared<V> {
     }
 
     /// The node of a set, so far only with what ends there.
-    fn ends<T>(&self, possible: &Possible, merge: &mut impl FnMut(&V, &[&V]) -> T) -> Node<T> {
-        let mut ends: [BTreeMap<&str, Vec<&V>>; 2] = Default::default();
+    fn ends<T>(
+        &self,
+        possible: &Possible,
+        ends: Ends,
+        merge: &mut impl FnMut(&V, &[&V]) -> T,
+    ) -> Node<T> {
+        let mut found: [BTreeMap<&str, Vec<&V>>; 2] = Default::default();
         // In the order of the templates: the most specific first.
         for (at, progress) in possible {
             let Some(Declaration { template, methods }) = self.0.get(*at) else { continue };
@@ -228,13 +243,15 @@ impl<V> Declared<V> {
             if !whole {
                 continue;
             }
-            let [end, end_slash] = &mut ends;
-            let end = if template.slash { end_slash } else { end };
-            for (method, value) in methods {
-                end.entry(method).or_default().push(value);
+            for (end, slash) in found.iter_mut().zip([false, true]) {
+                if template.slash == slash || ends == Ends::Both {
+                    methods.iter().for_each(|(method, value)| {
+                        end.entry(method).or_default().push(value);
+                    });
+                }
             }
         }
-        let [end, end_slash] = ends.map(|end| {
+        let [end, end_slash] = found.map(|end| {
             let merged = end.into_iter().filter_map(|(method, values)| {
                 let (first, others) = values.split_first()?;
                 Some((Box::from(method), merge(first, others)))

@@ -1,14 +1,18 @@
 //! From a call to every set of calls that contains it: what guards with `calls` are asked by.
 //!
 //! A rule counts only for requests whose most specific template it names. A guard counts for every
-//! request that its template matches, whoever owns it.
+//! request that its template matches, whoever owns it, and whether or not the path ends in a slash:
+//! the workload may read `/a/` as `/a`, so that a guard of one is a guard of both.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use super::{CallError, http, http::HttpIndex};
+use super::{
+    CallError, http,
+    http::{Ends, HttpIndex},
+};
 use crate::{Call, CallDocument, ListensDocument};
 
 /// The numbers of the sets that contain a call, ascending.
@@ -86,7 +90,7 @@ impl MatchingBuilder {
 
     /// The index of all sets.
     pub(crate) fn finish(self) -> Result<Matching, CallError> {
-        let http = self.http.compile(|first, others| {
+        let http = self.http.compile(Ends::Both, |first, others| {
             let mut all = first.clone();
             all.extend(others.iter().copied().flatten());
             frozen(all)

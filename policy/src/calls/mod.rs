@@ -11,8 +11,8 @@ use crate::{
     Call, CallDocument, Conflict, ListensDocument, Protocol, TemplateError, is_grpc_name,
     is_http_method,
 };
-use http::HttpIndex;
 pub use http::MAX_HTTP_TEMPLATES;
+use http::{Ends, HttpIndex};
 pub(crate) use matching::{Matching, MatchingBuilder};
 
 /// A template and a method, numbered in one snapshot.
@@ -155,7 +155,7 @@ impl CallBuilder {
     pub(crate) fn finish(mut self) -> Result<CallIndex, CallError> {
         self.declared.check_conflicts()?;
         // The most specific template owns the request.
-        self.index.http = self.declared.compile(|first, _| *first)?;
+        self.index.http = self.declared.compile(Ends::Written, |first, _| *first)?;
         Ok(self.index)
     }
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 ///
 /// Percent-encoded unreserved characters are decoded and the hex digits of all other escapes are
 /// upper case (RFC 3986 §6.2.2); nothing else is resolved, a path with two readings is refused. A
-/// trailing slash is kept: `/a/` is not `/a`, and only a template that ends in `/` matches it.
+/// trailing slash is kept: `/a/` is not `/a`, and what opens one does not open the other.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RequestPath<'a>(Cow<'a, str>);
 

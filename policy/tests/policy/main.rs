@@ -3,6 +3,7 @@
 
 mod decide;
 mod document;
+mod guards;
 mod near_misses;
 mod sample;
 mod signed;

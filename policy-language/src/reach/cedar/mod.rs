@@ -51,6 +51,8 @@ pub struct CedarAction {
     pub example: String,
     /// Every template that matches such calls, the owner first.
     pub templates: Vec<String>,
+    /// Every template of a guard that matches them but for a slash at the end of the path.
+    pub but_for_slash: Vec<String>,
 }
 
 const HEADER: &str = "\
@@ -157,7 +159,7 @@ impl PolicySet {
         let mut actions = Vec::new();
         for callee in callees.values() {
             for (at, Owned { kind, .. }) in callee.kinds.iter().enumerate() {
-                if guard.calls.iter().any(|item| matches(&item.call, kind)) {
+                if guard.calls.iter().any(|item| is_about(&item.call, kind)) {
                     actions.push(format!("{}#{at}", callee.name));
                 }
             }
@@ -223,27 +225,32 @@ impl Callee<'_> {
                 call,
                 example,
                 templates: kind.templates.clone(),
+                but_for_slash: kind.but_for_slash.clone(),
             }
         };
         self.kinds.iter().enumerate().map(action).collect()
     }
 }
 
-/// Whether a call names the template that owns calls of this kind.
+/// Whether a call of a rule names the template that owns calls of this kind.
 fn names(call: &CallDocument, kind: &Kind, owner: &str) -> bool {
-    matches(call, kind)
-        && match call {
-            CallDocument::Http { path, .. } => path == owner,
-            CallDocument::Grpc { service, method } => format!("{service}/{method}") == owner,
-            CallDocument::Tcp { .. } => true,
-        }
-}
-
-/// Whether a call's template matches calls of this kind.
-fn matches(call: &CallDocument, kind: &Kind) -> bool {
     match (call, &kind.example) {
         (CallDocument::Http { methods, path }, Example::Http { method, .. }) => {
-            methods.contains(method) && kind.templates.contains(path)
+            methods.contains(method) && path == owner
+        }
+        (CallDocument::Grpc { service, method }, Example::Grpc { .. }) => {
+            format!("{service}/{method}") == owner
+        }
+        (CallDocument::Tcp { port: wanted }, Example::Tcp { port }) => wanted == port,
+        _ => false,
+    }
+}
+
+/// Whether a call of a guard is about calls of this kind.
+fn is_about(call: &CallDocument, kind: &Kind) -> bool {
+    match (call, &kind.example) {
+        (CallDocument::Http { methods, path }, Example::Http { method, .. }) => {
+            methods.contains(method) && kind.is_guarded_by(path)
         }
         (CallDocument::Grpc { service, method }, Example::Grpc { .. }) => {
             kind.templates.contains(&format!("{service}/{method}"))

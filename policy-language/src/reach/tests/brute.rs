@@ -128,10 +128,11 @@ fn kind_of(
     let of = |wanted: &dyn Fn(&Kind) -> bool| about.kinds.iter().position(wanted);
     match request {
         Example::Http { method: wanted, path } => {
-            let templates = declared.matching(wanted, path.as_str());
+            let matching = declared.matching(wanted, path.as_str());
             of(&|kind| match &kind.example {
                 Example::Http { method, .. } => {
-                    kind.templates == templates && (templates.is_empty() || method == wanted)
+                    [&kind.templates, &kind.but_for_slash] == [&matching[0], &matching[1]]
+                        && (kind.is_other() || method == wanted)
                 }
                 Example::Grpc { .. } | Example::Tcp { .. } => false,
             })

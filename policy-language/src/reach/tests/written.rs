@@ -1,6 +1,10 @@
 //! Edges and differences of documents as people write them.
 
-use crate::{Edge, Edges, PolicySet, Sources, Turn, check};
+use std::time::UNIX_EPOCH;
+
+use cellwall_policy::Verdict;
+
+use crate::{Ask, Edge, Edges, Judge, Outcome, PolicySet, Recorded, Sources, Turn, check};
 
 const BASE: &str = r#"version: cellwall/v1
 identity: "spiffe://pay.example/{env}/{workload}"
@@ -62,6 +66,39 @@ fn a_template_within_another_that_a_guard_closes_is_taken_out() {
     let audited = "web -> api GET /v1/{rest...} as /v1/x/{id}: audit by guard/g \
                    in [\"prod\", \"any other\"] []";
     assert_eq!(lines(&format!("{BASE}{audit}")), [audited, expected]);
+}
+
+#[test]
+fn a_guard_closes_a_path_also_but_for_the_slash_at_its_end() {
+    let guard = |path: &str| {
+        format!(
+            "guards:\n  - {{name: g, deny: any -> api, calls: [{{http: \"GET {path}\"}}], why: w}}\n"
+        )
+    };
+    let inside = "in [\"prod\", \"any other\"] []";
+    // Nothing opens `/v1/x/1/`, the guard closes `/v1/x/1`.
+    let expected =
+        format!("web -> api GET /v1/{{rest...}} but /v1/x/{{id}}/: allow by web-calls {inside}");
+    assert_eq!(lines(&format!("{BASE}{}", guard("/v1/x/{id}/"))), [expected]);
+    // What is about both is named once, however it is written.
+    let audit = bent(&[
+        ("members: [api], mode: enforce", "members: [api], mode: audit"),
+        ("from: web", "from: any"),
+    ]);
+    let allowed = format!("any -> api GET /v1/{{rest...}}: allow by web-calls {inside}");
+    let other =
+        |less: &str| format!("any -> api any other call but {less}: audit by default {inside}");
+    assert_eq!(lines(&format!("{audit}{}", guard("/x"))), [allowed.clone(), other("GET /x")]);
+    let both = guard("/x").replace("/x\"}", "/x\"}, {http: \"GET /x/\"}");
+    assert_eq!(lines(&format!("{audit}{both}")), [allowed, other("GET /x, GET /x/")]);
+    // A guard of every path but `/` leaves `/`, and what has another method.
+    let all = guard("/{rest...}").replace("calls", "except: [web], calls");
+    let expected = [
+        format!("web -> api GET /v1/{{rest...}}: allow by web-calls {inside}"),
+        format!("web -> api any other call as GET /{{rest...}}: audit by default {inside}"),
+        other("GET /{rest...}"),
+    ];
+    assert_eq!(lines(&format!("{audit}{all}")), expected);
 }
 
 #[test]
@@ -163,4 +200,25 @@ fn who_may_say_yes_is_for_the_operators_own_approvers() {
     let needed: Vec<_> = needed.into_iter().map(|it| (it.by, it.touches.join(","))).collect();
     let expected = [("default", "limits"), ("operators", "approvals,operators")];
     assert_eq!(needed, expected.map(|(by, touches)| (by.to_owned(), touches.to_owned())));
+}
+
+#[test]
+fn a_recorded_request_is_of_no_kind_that_has_another_method() {
+    let audit = bent(&[("members: [api], mode: enforce", "members: [api], mode: audit")]);
+    let guard = "guards:\n  - {name: g, deny: any -> api, calls: [{http: POST /x}], why: w}\n";
+    let (old, new) = (set(&format!("{audit}{guard}")), set(&format!("{BASE}{guard}")));
+    let mut judge = Judge::new(&old, &new);
+    let mut judged = |method| {
+        judge.judge(&Recorded {
+            caller: "spiffe://pay.example/prod/web",
+            callee: "spiffe://pay.example/prod/api",
+            call: Ask::Http { method, route: None },
+            verdict: None,
+            at: UNIX_EPOCH,
+        })
+    };
+    let default = |verdict| (verdict, "default".to_owned());
+    let (was, now) = (default(Verdict::Audit), default(Verdict::Deny));
+    assert_eq!(judged("PUT"), Outcome::Judged { was, now });
+    assert_eq!(judged("POST"), Outcome::Unsure("the path is not recorded, and it decides"));
 }

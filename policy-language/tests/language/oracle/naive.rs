@@ -122,10 +122,7 @@ impl Document {
             let excepted = guard.except.as_ref().is_some_and(means);
             let from_fits =
                 from == "any" || from == caller_id || name.is_some_and(|it| self.picks(from, it));
-            let called = guard.calls.is_empty()
-                || guard.calls.iter().flatten().any(|(protocol, written)| {
-                    matches(protocol, written, &asked.request).is_some()
-                });
+            let called = guard.calls.is_empty() || is_about(guard, &asked.request);
             // What cannot be said keeps a guard shut.
             let holds = guard.when.as_ref().is_none_or(|it| truth(it, &facts) != Some(false));
             if self.picks(to, callee) && from_fits && !excepted && called && holds {
@@ -352,6 +349,24 @@ fn outermost<'a>(text: &'a str, sign: &str) -> Vec<&'a str> {
     }
     parts.push(&text[start..]);
     parts
+}
+
+/// Whether a call of a guard matches a request, or the same with a slash more or less at the end of
+/// its path: a workload may take one for the other.
+fn is_about(guard: &Guard, request: &Request) -> bool {
+    let mut readings = vec![request.clone()];
+    if let Request::Http(method, path) = request {
+        let other = match path.strip_suffix('/') {
+            Some(less) => less.to_owned(),
+            None => format!("{path}/"),
+        };
+        readings.push(Request::Http(method.clone(), other));
+    }
+    let calls = || guard.calls.iter().flatten();
+    let is_called = |request: &Request| {
+        calls().any(|(protocol, written)| matches(protocol, written, request).is_some())
+    };
+    readings.iter().any(is_called)
 }
 
 fn matches(protocol: &str, written: &Written, request: &Request) -> Option<Vec<u8>> {
