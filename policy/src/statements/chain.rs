@@ -10,6 +10,10 @@ pub(super) struct Chain(u32);
 #[derive(Debug)]
 pub(super) struct Chains(Vec<Box<[u32]>>);
 
+/// How many statements of a list are looked at for one that covers a new one. To leave a covered one
+/// out saves room and decides nothing; to look at all of them would cost their square.
+const MAX_LOOKED_AT: usize = 64;
+
 /// Makes lists, one statement after the other. A list is its last statement and the list before it,
 /// so that what only led to another list takes one step of it.
 #[derive(Debug)]
@@ -29,6 +33,13 @@ impl Chains {
     pub(super) fn get(&self, chain: Chain) -> &[u32] {
         usize::try_from(chain.0).ok().and_then(|at| self.0.get(at)).map_or(&[], |list| list)
     }
+
+    /// Adds a list. `None` when there are more than can be counted.
+    pub(super) fn push(&mut self, list: Box<[u32]>) -> Option<Chain> {
+        let number = u32::try_from(self.0.len()).ok()?;
+        self.0.push(list);
+        Some(Chain(number))
+    }
 }
 
 impl ChainBuilder {
@@ -36,7 +47,7 @@ impl ChainBuilder {
         Self { steps: vec![Step::default()], longer: HashMap::new() }
     }
 
-    /// The list with one statement more, unless one that is in it `covers` it. `None` when there are
+    /// The list with one statement more, unless one of its last ones `covers` it. `None` when there are
     /// more lists than can be counted.
     pub(super) fn extend(
         &mut self,
@@ -47,7 +58,9 @@ impl ChainBuilder {
         if let Some(known) = self.longer.get(&(chain, statement)) {
             return Some(*known);
         }
-        let is_covered = self.walk(chain).any(|known| known == statement || covers(known));
+        // The same statement can only be the last one.
+        let is_covered =
+            self.walk(chain).take(MAX_LOOKED_AT).any(|known| known == statement || covers(known));
         let longer = if is_covered {
             chain
         } else {

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    Known, by_name,
-    chain::{Chain, ChainBuilder, Chains},
-    condition,
+    Known, by_name, condition,
+    kept_out::{KeptOut, Lists, Scopes},
 };
 use crate::{
-    By, Call, Callers, GuardDocument, ListensDocument, Mode, SnapshotError, Truth,
+    By, Call, CallDocument, CallError, Callers, GuardDocument, ListensDocument, Mode,
+    SnapshotError, Truth,
     calls::{Matching, MatchingBuilder},
     condition::{Compiled, Facts},
     identity::{CallerIndex, IdentityIndex},
@@ -19,10 +19,8 @@ use crate::{
 pub(crate) struct Guards {
     /// In the order of their names.
     clauses: Vec<Clause>,
-    chains: Chains,
-    known: HashMap<CallerIndex, Chain>,
-    /// The guards against whoever the snapshot does not know.
-    unknown: Chain,
+    /// By number.
+    lists: Lists,
     calls: Matching,
 }
 
@@ -45,6 +43,13 @@ struct Clause {
     mode: Mode,
 }
 
+/// The sets of calls that guards are about, each once.
+#[derive(Debug, Default)]
+struct Sets {
+    calls: MatchingBuilder,
+    numbers: HashMap<String, u32>,
+}
+
 impl Guards {
     /// Indexes `guards`.
     pub(crate) fn build(
@@ -53,54 +58,32 @@ impl Guards {
         known: &Known<'_>,
         identities: &IdentityIndex,
     ) -> Result<Self, SnapshotError> {
-        let mut built = Self::default();
-        let mut chains = ChainBuilder::new();
-        let mut calls = MatchingBuilder::default();
-        let mut sets: HashMap<String, u32> = HashMap::new();
+        let mut clauses = Vec::new();
+        let mut sets = Sets::default();
+        let mut scopes = Scopes::new((None, None));
+        let mut kept_out = KeptOut::default();
         let too_many = || SnapshotError::TooMany("guards");
         for guard in by_name(guards, |guard| &guard.name)? {
             let name = guard.name.as_str();
-            let set = match guard.calls.as_slice() {
-                [] => None,
-                some => Some(match sets.get(&format!("{some:?}")) {
-                    Some(set) => *set,
-                    None => {
-                        let set = calls.add(some, listens)?;
-                        sets.insert(format!("{some:?}"), set);
-                        set
-                    }
-                }),
-            };
-            let number = u32::try_from(built.clauses.len()).map_err(|_| too_many())?;
-            built.clauses.push(Clause {
+            let calls = sets.number(&guard.calls, listens)?;
+            clauses.push(Clause {
                 by: By::Guard(Arc::from(name)),
-                calls: set,
+                calls,
                 when: condition(name, guard.when.as_ref(), identities)?,
                 mode: guard.mode,
             });
-            let Self { clauses, known: lists, unknown, .. } = &mut built;
-            let covers = |old: u32| covers(clauses, old, number);
+            let scope = scopes.number((calls, guard.when.as_ref())).ok_or_else(too_many)?;
+            let number = kept_out.add(scope, guard.mode).ok_or_else(too_many)?;
             let except = known.numbers(name, &guard.except)?;
-            let kept_out = match &guard.from {
-                Callers::Any => {
-                    known.callers.values().chain(known.foreign.values()).copied().collect()
+            match &guard.from {
+                Callers::Any => kept_out.anyone_but(number, &except),
+                Callers::Unknown => kept_out.strangers(number),
+                Callers::Named(names) => {
+                    kept_out.these(number, known.numbers(name, names)?.difference(&except));
                 }
-                Callers::Unknown => [].into(),
-                Callers::Named(names) => known.numbers(name, names)?,
-            };
-            // AZ-02: whoever is unknown is no exception.
-            if matches!(guard.from, Callers::Any | Callers::Unknown) {
-                *unknown = chains.extend(*unknown, number, covers).ok_or_else(too_many)?;
-            }
-            for caller in kept_out.difference(&except) {
-                let list = lists.entry(*caller).or_default();
-                *list = chains.extend(*list, number, covers).ok_or_else(too_many)?;
             }
         }
-        let used = built.known.values_mut().chain([&mut built.unknown]);
-        built.chains = chains.finish(used);
-        built.calls = calls.finish()?;
-        Ok(built)
+        Ok(Self { clauses, lists: kept_out.lists()?, calls: sets.calls.finish()? })
     }
 
     /// What the guards say of a call. Of several the first by name.
@@ -110,14 +93,11 @@ impl Guards {
         call: &Call<'_>,
         facts: &Facts<'_>,
     ) -> Against<'_> {
-        let chain = match caller {
-            Some(caller) => self.known.get(&caller).copied().unwrap_or_default(),
-            None => self.unknown,
-        };
         let mut against = Against::default();
         let mut sets = None;
-        for number in self.chains.get(chain) {
-            let Some(clause) = clause(&self.clauses, *number) else { continue };
+        for number in self.lists.of(caller) {
+            let clause = usize::try_from(*number).ok().and_then(|at| self.clauses.get(at));
+            let Some(clause) = clause else { continue };
             if let Some(set) = clause.calls {
                 let sets = *sets.get_or_insert_with(|| self.calls.sets(call));
                 if sets.binary_search(&set).is_err() {
@@ -142,14 +122,22 @@ impl Guards {
     }
 }
 
-fn clause(clauses: &[Clause], number: u32) -> Option<&Clause> {
-    clauses.get(usize::try_from(number).ok()?)
-}
-
-/// Whether a guard never decides beside one that stands before it.
-fn covers(clauses: &[Clause], old: u32, new: u32) -> bool {
-    let (Some(old), Some(new)) = (clause(clauses, old), clause(clauses, new)) else { return false };
-    let is_wider =
-        old.calls.is_none() && old.when.is_none() || old.calls == new.calls && old.when == new.when;
-    is_wider && (old.mode == Mode::Enforce || new.mode == Mode::Audit)
+impl Sets {
+    /// The number of a set; `None` for every call.
+    fn number(
+        &mut self,
+        calls: &[CallDocument],
+        listens: &[ListensDocument],
+    ) -> Result<Option<u32>, CallError> {
+        if calls.is_empty() {
+            return Ok(None);
+        }
+        let text = format!("{calls:?}");
+        let set = match self.numbers.get(&text) {
+            Some(set) => *set,
+            None => self.calls.add(calls, listens)?,
+        };
+        self.numbers.insert(text, set);
+        Ok(Some(set))
+    }
 }

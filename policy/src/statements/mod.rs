@@ -2,6 +2,7 @@
 
 mod chain;
 mod guards;
+mod kept_out;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
