@@ -92,16 +92,12 @@ impl Checker<'_> {
                 members.is_subset(&guard.except) && foreign.is_subset(&guard.except_foreign)
             }
         };
-        let nowhere = matches!(&guard.to.members, Members::Some(members) if members.is_empty());
-        let (message, help) = if nobody {
-            ("denies nobody", "take somebody out of `except`, or remove the guard")
-        } else if nowhere {
-            ("denies nobody anything: nobody is where it points", "name another callee")
-        } else {
+        if !nobody {
             return None;
-        };
-        let message = format!("guard `{}` {message}", guard.name);
-        Some(Problem::error(Code::GuardsNobody, guard.place, message).help(help))
+        }
+        let message = format!("guard `{}` denies nobody", guard.name);
+        let problem = Problem::error(Code::GuardsNobody, guard.place, message);
+        Some(problem.help("take somebody out of `except`, or remove the guard"))
     }
 
     /// Segments that nothing leads to and nothing leads from.

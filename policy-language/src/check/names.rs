@@ -92,11 +92,24 @@ impl Checker<'_> {
                 if !whole {
                     return None;
                 }
+                if members.is_empty() && foreign.is_empty() {
+                    self.nobody(selector);
+                    return None;
+                }
                 Members::Some(members)
             }
             SelectorKind::Labels(labels) => Members::Some(self.labelled(labels)?),
         };
         Some(Who { members, foreign, text: describe(selector) })
+    }
+
+    /// Notes a selector of segments that have no members: it must not select nobody without a word.
+    fn nobody(&mut self, selector: &Selector) {
+        let message = format!("nobody is in `{}`", describe(selector));
+        let problem = Problem::error(Code::UnknownSegment, selector.place, message)
+            .label("without members")
+            .help("give the segment members, or name somebody else");
+        self.problems.push(problem);
     }
 
     /// The members of a selector, `any` spelled out.

@@ -85,7 +85,7 @@ rules:
     CodePage {
         code: "CW0305",
         title: "a guard that denies nobody",
-        text: "Everyone whom the guard names is also an exception of it, or it points at nobody.",
+        text: "Everyone whom the guard names is also an exception of it.",
         example: "guards:
   - name: data-stays
     deny: segment/edge -> ledger-db

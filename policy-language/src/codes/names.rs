@@ -35,8 +35,10 @@ pub(super) const PAGES: &[CodePage] = &[
     },
     CodePage {
         code: "CW0103",
-        title: "unknown segment",
-        text: "A selector `segment/NAME` needs a segment of that name under `segments`.",
+        title: "unknown segment, or one without members",
+        text: "A selector `segment/NAME` needs a segment of that name under `segments`. A selector \
+               of nothing but segments without members selects nobody, and is refused as one that \
+               is misspelt is.",
         example: "guards:
   - {name: data-stays, deny: segment/egde -> ledger-db, why: not its data}
 ",

@@ -87,6 +87,42 @@ fn an_error_keeps_the_policy_from_being_used_and_a_warning_does_not() {
 }
 
 #[test]
+fn a_selector_of_segments_without_members_is_an_error_wherever_it_stands() {
+    let empty =
+        "segments:\n  void: {members: [], mode: enforce}\n  hole: {members: [], mode: audit}";
+    let empty = bent("segments:", empty);
+    let never = "never:\n  - {name: n, from: segment/void, to: web, why: w}\n";
+    let found = |from: &str, to: &str| {
+        assert!(empty.contains(from), "{from}");
+        lines(&checked(&empty.replacen(from, to, 1)))
+    };
+    let nobody = |place: &str, who: &str| vec![format!("CW0103 {place} nobody is in `{who}`")];
+    for (from, to, expected) in [
+        ("from: web", "from: segment/void", nobody("16:11-23", "segment/void")),
+        (
+            "from: web",
+            "from: [segment/void, segment/hole]",
+            nobody("16:11-12", "segment/void or segment/hole"),
+        ),
+        ("    to: db", "    to: segment/void", nobody("21:9-21", "segment/void")),
+        ("any -> db", "segment/void -> db", nobody("32:11-23", "segment/void")),
+        ("any -> db", "any -> segment/void", nobody("32:18-30", "segment/void")),
+        ("except: [rpc]", "except: segment/void", nobody("33:13-25", "segment/void")),
+        ("tests:", &format!("{never}tests:"), nobody("36:21-33", "segment/void")),
+        // Somebody is enough.
+        ("from: web", "from: [segment/void, web]", Vec::new()),
+        ("except: [rpc]", "except: [segment/void, rpc]", Vec::new()),
+        (
+            "tests:",
+            "never:\n  - {name: n, from: [segment/void, \"spiffe://b.example/x\"], to: db, why: w}\ntests:",
+            Vec::new(),
+        ),
+    ] {
+        assert_eq!(found(from, to), expected, "{to}");
+    }
+}
+
+#[test]
 fn mistakes_of_all_kinds_in_all_files_are_found_in_one_run() {
     let root = bent("identity:", "include: [more/*.yaml]\nidentity:")
         .replace("role: reader", "role: raeder")

@@ -70,6 +70,11 @@ pub(super) const CASES: &[Case] = &[
         findings: &["CW0103 14:11-23 unknown segment `frnt`"],
     },
     Case {
+        from: "segments:",
+        to: "segments:\n  void: {members: [], mode: enforce}",
+        findings: &[],
+    },
+    Case {
         from: "    from: web",
         to: "    from: {tier: egde}",
         findings: &["CW0106 14:18-22 no workload has `tier: egde`"],
