@@ -1,9 +1,9 @@
 //! Why a call that was made was decided as it was, from what is recorded of it.
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use cellwall_policy::{
-    By, CallDocument, Decision, Protocol, RuleDocument, Snapshot, canonical_id, is_grpc_name,
+    By, CallDocument, Decision, Protocol, Snapshot, SnapshotDocument, canonical_id, is_grpc_name,
 };
 use spiffe::SpiffeId;
 
@@ -83,11 +83,10 @@ impl PolicySet {
         let unknown = || CompileError::UnknownCallee(past.callee.clone());
         let (callee, environment) = self.find(&callee_id).ok_or_else(unknown)?;
         let document = self.compiler().compile(callee, &environment)?;
-        let guess = deciding == Deciding::Others && past.call.may_match(&document.rules);
+        let paths = Paths::of(&past.call, &document);
         let snapshot = Snapshot::new(document).map_err(CompileError::from)?;
         let (call, decision) = past.call.asked(&snapshot, &caller_id, past.at)?;
-        // A guard and a boundary do not look at the path.
-        if guess && matches!(decision.by, By::Rule(_) | By::Grant(_) | By::Default) {
+        if deciding == Deciding::Others && paths.may_decide(&decision.by) {
             return Err(ExplainError::Path);
         }
         self.reasoned(&Case {
@@ -108,6 +107,37 @@ impl PolicySet {
             None => (String::new(), self.template.read(id).map_or_else(String::new, |it| it.1)),
         };
         ExplainedSide { workload, environment, spiffe_id: id.to_string() }
+    }
+}
+
+/// What a document says of the paths of a call whose path was not recorded.
+struct Paths {
+    /// A rule may be about it.
+    ruled: bool,
+    /// A guard may.
+    guarded: bool,
+    /// The guards that look at no path.
+    whole: BTreeSet<String>,
+}
+
+impl Paths {
+    fn of(call: &DecidedCall, document: &SnapshotDocument) -> Self {
+        let rules = document.rules.iter().chain(document.grants.iter().map(|it| &it.rule));
+        let whole = document.guards.iter().filter(|guard| guard.calls.is_empty());
+        Self {
+            ruled: call.may_be_of(rules.flat_map(|rule| &rule.calls)),
+            guarded: call.may_be_of(document.guards.iter().flat_map(|guard| &guard.calls)),
+            whole: whole.map(|guard| guard.name.clone()).collect(),
+        }
+    }
+
+    /// Whether with another path something else might decide.
+    fn may_decide(&self, by: &By) -> bool {
+        match by {
+            By::Guard(name) => self.guarded && !self.whole.contains(&**name),
+            By::Boundary(_) => self.guarded,
+            By::Rule(_) | By::Grant(_) | By::Default => self.guarded || self.ruled,
+        }
     }
 }
 
@@ -132,14 +162,13 @@ impl DecidedCall {
         }
     }
 
-    /// Whether its path, which is not recorded, may be one that these rules name.
-    fn may_match(&self, rules: &[RuleDocument]) -> bool {
+    /// Whether its path, which is not recorded, may be that of one of these calls.
+    fn may_be_of<'a>(&self, mut calls: impl Iterator<Item = &'a CallDocument>) -> bool {
         let Self::Http { method, route: None } = self else { return false };
-        let names = |call: &CallDocument| match call {
+        calls.any(|call| match call {
             CallDocument::Http { methods, .. } => methods.contains(method),
             CallDocument::Grpc { .. } | CallDocument::Tcp { .. } => false,
-        };
-        rules.iter().flat_map(|rule| &rule.calls).any(names)
+        })
     }
 
     /// A call that the snapshot answers as it answers the one that is recorded.

@@ -1,8 +1,8 @@
 //! Every kind of call that the statements about one callee can tell apart, with an example of each.
 //!
 //! The examples are what the engine is asked; nothing is decided here. Two requests are of one kind
-//! when the same templates match them, those of guards also but for a slash at the end. The kinds are found by walking all templates at once,
-//! segment by segment, as the engine's index does.
+//! when the same templates match them, those of guards also but for a slash at the end. The kinds
+//! are found by walking all templates at once, segment by segment, as the engine's index does.
 
 use std::collections::{BTreeMap, BTreeSet};
 

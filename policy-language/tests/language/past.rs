@@ -135,3 +135,18 @@ fn another_policy_says_nothing_of_a_path_that_it_may_name() {
     let named = past("/prod/checkout", "/prod/card-vault", http("POST", Some("/v1/tokens")));
     assert_eq!(set.explain_past_anew(&named).unwrap().by, "checkout-tokenises");
 }
+
+#[test]
+fn another_policy_says_nothing_of_a_path_that_a_guard_may_name() {
+    let guard = "guards:\n  - {name: g, deny: any -> web, calls: [{http: DELETE /v1}], why: w}\n";
+    let set = sample::set(&sample::BASE.replacen("guards:\n", guard, 1));
+    let unknown = |caller: &str, method: &str| {
+        let past = past(caller, "/prod/web", http(method, None));
+        set.explain_past_anew(&past).map(|it| it.by).map_err(|error| error.to_string())
+    };
+    for caller in ["/prod/rpc", "/staging/rpc"] {
+        let error = unknown(caller, "DELETE").unwrap_err();
+        assert!(error.starts_with("the path was not recorded"), "{error}");
+    }
+    assert_eq!(unknown("/staging/rpc", "PATCH").unwrap(), "boundary/env");
+}
