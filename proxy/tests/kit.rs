@@ -81,9 +81,19 @@ impl Town {
 
     /// Starts a sidecar that has neither an SVID nor a policy yet.
     pub(crate) async fn bare(&self, plan: Plan<'_>) -> Sidecar {
+        self.flagged(plan, |_| Vec::new()).await
+    }
+
+    /// The same, with flags that name its workload.
+    pub(crate) async fn flagged(
+        &self,
+        plan: Plan<'_>,
+        flags: impl FnOnce(SocketAddr) -> Vec<String>,
+    ) -> Sidecar {
         let workload = Workload::start(workload_config(&plan, self.log(plan.name))).await.unwrap();
-        let address = workload.address();
-        let sidecar = self.beside(plan, address).await;
+        let flags = flags(workload.address());
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let sidecar = self.told(plan, workload.address(), &flags).await;
         Sidecar { _workload: Some(workload), ..sidecar }
     }
 
@@ -140,10 +150,8 @@ impl Town {
 
     /// The same, without an SVID and a policy.
     pub(crate) async fn keeping_bare(&self, plan: Plan<'_>) -> Sidecar {
-        let workload = Workload::start(workload_config(&plan, self.log(plan.name))).await.unwrap();
         let flag = self.state_flag(plan.name);
-        let sidecar = self.told(plan, workload.address(), &[&flag]).await;
-        Sidecar { _workload: Some(workload), ..sidecar }
+        self.flagged(plan, |_| vec![flag]).await
     }
 
     /// Stops a sidecar and starts it again at its address, with `flags`. It has no SVID yet.
@@ -330,7 +338,17 @@ pub(crate) fn checkout(
 impl Sidecar {
     /// A TLS connection to its inbound listener.
     pub(crate) async fn dial(&self, svid: &Svid, alpn: &[&str]) -> TlsStream<TcpStream> {
-        let tcp = TcpStream::connect(self.inbound).await.unwrap();
+        self.dial_at(self.inbound, svid, alpn).await
+    }
+
+    /// A TLS connection to one of its inbound listeners.
+    pub(crate) async fn dial_at(
+        &self,
+        listener: SocketAddr,
+        svid: &Svid,
+        alpn: &[&str],
+    ) -> TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(listener).await.unwrap();
         DangerousParty::presenting(svid).alpn(alpn).connect(tcp).await.unwrap()
     }
 

@@ -175,18 +175,13 @@ async fn each_of_several_listeners_speaks_and_allows_what_is_declared_for_it() {
     // AZ-03
     let town = Town::new().await;
     let (plan, mut policy) = payments();
-    let web = town.bare(plan).await;
-    let workload = web.workload;
-    drop(web.process);
     let (database, _tasks) = echo().await;
-    let flags = [
-        format!("--inbound=8443@127.0.0.1:0={workload}"),
-        format!("--inbound=5432@127.0.0.1:0={database}"),
-        format!("--inbound=9999@127.0.0.1:0={database}"),
-    ];
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let (plan, _) = payments();
-    let bare = town.told(plan, workload, &flags).await;
+    let flags = |workload| {
+        [("8443", workload), ("5432", database), ("9999", database)]
+            .map(|(port, at)| format!("--inbound={port}@127.0.0.1:0={at}"))
+            .into()
+    };
+    let bare = town.flagged(plan, flags).await;
     policy.listens.push(ListensDocument { protocol: Protocol::Tcp, port: 5432 });
     policy.rules.push(RuleDocument {
         name: "db".to_owned(),
@@ -220,16 +215,9 @@ async fn each_of_several_listeners_speaks_and_allows_what_is_declared_for_it() {
 async fn the_node_may_ask_what_the_policy_lists_as_probes_and_nothing_else() {
     let town = Town::new().await;
     let (plan, mut policy) = payments();
-    let web = town.bare(plan).await;
-    let workload = web.workload;
-    drop(web.process);
-    let probe =
-        |method: &str, path: &str| ProbeDocument { method: method.into(), path: path.into() };
-    policy.probes = vec![probe("GET", "/livez")];
-    let flags =
-        [format!("--inbound=127.0.0.1:0={workload}"), format!("--probes=127.0.0.1:0={workload}")];
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let bare = town.told(payments().0, workload, &flags).await;
+    policy.probes = vec![ProbeDocument { method: "GET".into(), path: "/livez".into() }];
+    let flags = |workload| vec![format!("--probes=127.0.0.1:0={workload}")];
+    let bare = town.flagged(plan, flags).await;
     let probes: std::net::SocketAddr =
         bare.config().await["probes"].as_str().unwrap().parse().unwrap();
     let ask = async |call: &str| {
