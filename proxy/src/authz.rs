@@ -6,7 +6,7 @@ use cellwall_mtls::Peer;
 use cellwall_policy::{Call, Decision, RequestPath, Snapshot, Tls, Verdict};
 use http::Method;
 
-use crate::{Live, decision_id::DecisionId, live::Watch};
+use crate::{CloseReason, Live, decision_id::DecisionId, listener::Declared, live::Watch};
 
 /// Asks the policy in force. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub struct Authz {
     policy: Arc<Live<Snapshot>>,
 }
 
-/// Proof that the policy lets this peer make this call. The workload cannot be reached without
-/// one, and only this room makes one.
+/// Proof that the policy lets this peer make this call on a listener that it declares. The workload
+/// cannot be reached without one, and only this room makes one.
 #[derive(Debug)]
 #[must_use]
 pub struct Permit {
@@ -26,8 +26,10 @@ pub struct Permit {
 /// The policy does not allow the call, or there is none (AZ-01).
 #[derive(Debug)]
 pub struct Denied {
-    /// Why; `None` when there is no policy.
+    /// What the policy says; `None` when it was not asked.
     pub decision: Option<Decision>,
+    /// Why the call ends: by that, or for want of a policy or a listener.
+    pub reason: CloseReason,
     /// What the caller is told, and an operator can look up.
     pub id: DecisionId,
 }
@@ -43,29 +45,51 @@ impl Authz {
         self.policy.load()
     }
 
-    /// Decides on one call of `peer` over a connection that `tls` protects, by the policy of this
-    /// moment (AZ-09).
+    /// Decides on one call of `peer` that came to the listener `at` over a connection that `tls`
+    /// protects, by the policy of this moment (AZ-09).
     ///
     /// # Errors
     ///
-    /// [`Denied`] unless the policy says allow or audit.
-    pub fn decide(&self, peer: &Peer, tls: &Tls, call: &Call<'_>) -> Result<Permit, Denied> {
-        let Some(decision) = self.ask(peer, tls, call) else {
-            return Err(Denied { decision: None, id: DecisionId::new() }); // AZ-01
-        };
+    /// [`Denied`] unless the policy says allow or audit, and still declares the listener so.
+    pub fn decide(
+        &self,
+        at: Declared,
+        peer: &Peer,
+        tls: &Tls,
+        call: &Call<'_>,
+    ) -> Result<Permit, Denied> {
+        let denied = |decision, reason| Denied { decision, reason, id: DecisionId::new() };
+        let decision = self.ask(at, peer, tls, call).map_err(|reason| denied(None, reason))?;
         match decision.verdict {
             Verdict::Allow => Ok(Permit { decision, audited: None }),
             Verdict::Audit => Ok(Permit { decision, audited: Some(DecisionId::new()) }),
-            Verdict::Deny => Err(Denied { decision: Some(decision), id: DecisionId::new() }),
+            Verdict::Deny => Err(denied(Some(decision), CloseReason::PolicyDenied)),
         }
     }
 }
 
 impl Authz {
-    /// What the policy of this moment says; `None` without one.
-    pub(crate) fn ask(&self, peer: &Peer, tls: &Tls, call: &Call<'_>) -> Option<Decision> {
-        let snapshot = self.policy.load()?;
-        Some(snapshot.decide(peer.id(), tls, call, SystemTime::now()))
+    /// What the policy of this moment declares for our listener of `port`; `None`: our only one.
+    pub(crate) fn declared(&self, port: Option<u16>) -> Result<Declared, CloseReason> {
+        let snapshot = self.policy.load().ok_or(CloseReason::NoPolicy)?; // AZ-01
+        Declared::find(port, snapshot.listens()).ok_or(CloseReason::NotDeclared)
+    }
+
+    /// The policy of this moment, if it declares this listener as it did before (AZ-03).
+    pub(crate) fn declaring(&self, at: Declared) -> Result<Arc<Snapshot>, CloseReason> {
+        let snapshot = self.policy.load().ok_or(CloseReason::NoPolicy)?; // AZ-01
+        if at.is_in(snapshot.listens()) { Ok(snapshot) } else { Err(CloseReason::NotDeclared) }
+    }
+
+    /// What the policy of this moment says of a call that came to the listener `at`.
+    pub(crate) fn ask(
+        &self,
+        at: Declared,
+        peer: &Peer,
+        tls: &Tls,
+        call: &Call<'_>,
+    ) -> Result<Decision, CloseReason> {
+        Ok(self.declaring(at)?.decide(peer.id(), tls, call, SystemTime::now()))
     }
 
     /// What the policy of this moment lets anybody on the node ask; `None` for everything else.

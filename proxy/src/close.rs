@@ -29,7 +29,7 @@ pub enum CloseReason {
     TrustWithdrawn(Refusal),
     /// There is no verified policy to ask (AZ-01).
     NoPolicy,
-    /// The policy declares no such listener of our workload.
+    /// The policy declares no such listener of our workload, or not as it did.
     NotDeclared,
     /// The policy knows no such destination.
     NoRoute,

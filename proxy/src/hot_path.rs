@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
-use cellwall_policy::{Call, ListensDocument, Protocol};
+use cellwall_policy::{Call, Protocol};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
@@ -16,11 +16,12 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     Authz, CloseReason, Directory, Drain, Flows, Identities, Identity, Permit,
-    authority::{Authority, StandingCall},
+    authority::{Authority, Needs},
     authz::tls,
     flow::{Direction, Flow, Kind},
     http::{self as web, Body, Canonical, Reply, SendError, Version},
-    listener, metrics, relay,
+    listener::{Declared, offered},
+    metrics, relay,
     reproof::{self, Register},
     upstream::{HANDSHAKE_DEADLINE, Peers, Workload},
 };
@@ -72,7 +73,7 @@ impl Proxy {
             }
         };
         let arrival = Arrival { served, declared, from };
-        match (session.alpn, declared.protocol) {
+        match (session.alpn, declared.protocol()) {
             (Alpn::Reproof, _) => {
                 let answer = reproof::answer(session, &identity, &self.register);
                 tokio::select! {
@@ -85,18 +86,18 @@ impl Proxy {
         }
     }
 
-    /// Who is it? Without an identity or a policy of our own we do not even ask (ID-21, AZ-01).
+    /// Who is it? Without an identity, or a policy that says what is spoken here, we do not even ask
+    /// (ID-21, AZ-01, AZ-03).
     async fn accept(
         &self,
         tcp: TcpStream,
         served: &Served,
-    ) -> Result<(Inbound, Arc<Identity>, ListensDocument), CloseReason> {
+    ) -> Result<(Inbound, Arc<Identity>, Declared), CloseReason> {
         let identity =
             self.identities.current().ok_or(CloseReason::TlsRefused(Refusal::NoOwnIdentity))?;
-        let snapshot = self.authz.snapshot().ok_or(CloseReason::NoPolicy)?;
-        let declared = served.declared(snapshot.listens()).ok_or(CloseReason::NotDeclared)?;
+        let declared = self.authz.declared(served.port)?;
         let started = Instant::now();
-        let alpn = listener::offered(declared.protocol);
+        let alpn = offered(declared.protocol());
         let session =
             cellwall_mtls::accept(&identity.material, tcp, alpn, HANDSHAKE_DEADLINE).await;
         let result = session.as_ref().map(drop).map_err(|error| error.refusal);
@@ -121,15 +122,15 @@ impl Proxy {
         arrival: &Arrival,
         flow: &mut Flow,
     ) -> Result<(), CloseReason> {
-        let port = arrival.declared.port;
-        let permit =
-            self.authz.decide(&peer, &tls(group), &Call::Tcp { port }).map_err(|denied| {
-                flow.denied(&denied);
-                CloseReason::PolicyDenied
-            })?;
+        let at = arrival.declared;
+        let call = Call::Tcp { port: at.port() };
+        let permit = self.authz.decide(at, &peer, &tls(group), &call).map_err(|denied| {
+            flow.denied(&denied);
+            denied.reason
+        })?;
         flow.permitted(&permit);
         let connection = Authority::of_connection(&self.identities, identity, &peer, tls(group));
-        let authority = connection.of_call(&self.authz, StandingCall::Tcp { port });
+        let authority = connection.needing(&self.authz, Needs::Tcp(at));
         let _named = self.register.enter(binding, &authority);
         let mut workload = arrival.served.workload.connect(&permit).await?;
         let drain = self.drain.watch();
@@ -141,14 +142,15 @@ impl Proxy {
         }
     }
 
-    /// HTTP and gRPC: each request is a call (AZ-09).
+    /// HTTP and gRPC: each request is a call (AZ-09), on a connection that ends with its listener.
     async fn answer(
         self: Arc<Self>,
         Session { stream, peer, alpn, binding, group }: Inbound,
         identity: &Identity,
         arrival: Arrival,
     ) {
-        let authority = Authority::of_connection(&self.identities, identity, &peer, tls(group));
+        let connection = Authority::of_connection(&self.identities, identity, &peer, tls(group));
+        let authority = connection.needing(&self.authz, Needs::Listener(arrival.declared));
         let _named = self.register.enter(binding, &authority);
         let caller = Caller { peer, authority: authority.clone(), arrival };
         let version = if alpn == Alpn::H2 { Version::Http2 } else { Version::Http1 };
@@ -160,7 +162,7 @@ impl Proxy {
     async fn call(self: Arc<Self>, caller: Caller, request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let Arrival { ref served, declared, from } = caller.arrival;
-        let protocol = declared.protocol;
+        let protocol = declared.protocol();
         let mut flow = self.flows.open(Kind::Call, Direction::Inbound, from);
         flow.identify_caller(&caller.peer, self.authz.snapshot().as_deref());
         let canonical = match web::read(&mut flow, protocol, &request) {
@@ -171,17 +173,17 @@ impl Proxy {
             let reason = CloseReason::RequestAmbiguous;
             return web::refused(flow, Reply(protocol).ambiguous(reason), reason);
         };
-        let permit = match self.authz.decide(&caller.peer, caller.authority.tls(), &call) {
+        let tls = caller.authority.tls();
+        let permit = match self.authz.decide(declared, &caller.peer, tls, &call) {
             Ok(permit) => permit,
             Err(denied) => {
                 flow.denied(&denied);
-                let reason = CloseReason::PolicyDenied;
-                return web::refused(flow, Reply(protocol).denied(denied.id), reason);
+                return web::refused(flow, Reply(protocol).denied(denied.id), denied.reason);
             }
         };
         flow.permitted(&permit);
-        let standing = StandingCall::Request(canonical.clone(), protocol);
-        let authority = caller.authority.of_call(&self.authz, standing);
+        let needs = Needs::Request(declared, canonical.clone());
+        let authority = caller.authority.needing(&self.authz, needs);
         let what = (protocol, &*canonical);
         let forwarded = served.forward(&permit, &authority, what, (request, &mut flow));
         let response = tokio::select! {
@@ -198,15 +200,6 @@ impl Proxy {
 }
 
 impl Served {
-    /// What the policy declares for this listener.
-    fn declared(&self, listens: &[ListensDocument]) -> Option<ListensDocument> {
-        match (self.port, listens) {
-            (None, [only]) => Some(*only),
-            (None, _) => None,
-            (Some(port), _) => listens.iter().find(|listener| listener.port == port).copied(),
-        }
-    }
-
     /// What was authorised is what is sent (HTTP-10), with the caller's ID and nobody else's.
     async fn forward(
         &self,
@@ -239,6 +232,6 @@ struct Caller {
 struct Arrival {
     served: Arc<Served>,
     /// What the policy said of the listener when it came.
-    declared: ListensDocument,
+    declared: Declared,
     from: SocketAddr,
 }

@@ -50,7 +50,7 @@ pub use flow::{Direction, FlowRecord, Flows, Kind, Party};
 pub use flow_feed::FlowFeed;
 pub use hot_path::{Proxy, Served};
 pub use identity::{Identities, Identity};
-pub use listener::listen;
+pub use listener::{Declared, listen};
 pub use live::{Live, Watch};
 pub use logging::AccessLog;
 pub use policy_feed::PolicyFeed;

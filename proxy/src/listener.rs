@@ -1,9 +1,10 @@
-//! Accepting: a bounded number of connections, and a pause when the kernel has no descriptors.
+//! Listeners: what the policy declares them to be, and accepting: a bounded number of connections,
+//! and a pause when the kernel has no descriptors.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use cellwall_mtls::Alpn;
-use cellwall_policy::Protocol;
+use cellwall_policy::{ListensDocument, Protocol};
 use metrics::counter;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -12,6 +13,41 @@ use tokio::{
 };
 
 use crate::Drain;
+
+/// One of our inbound listeners, as the policy declares it at one moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Declared {
+    /// Which one `--inbound` names; `None`: the only one.
+    port: Option<u16>,
+    listener: ListensDocument,
+}
+
+impl Declared {
+    /// What `listens` says of our listener of `port`; `None`: our only one.
+    pub(crate) fn find(port: Option<u16>, listens: &[ListensDocument]) -> Option<Self> {
+        let listener = match (port, listens) {
+            (None, [only]) => Some(only),
+            (None, _) => None,
+            (Some(port), _) => listens.iter().find(|listener| listener.port == port),
+        };
+        listener.map(|listener| Self { port, listener: *listener })
+    }
+
+    /// Whether `listens` says the same of it.
+    pub(crate) fn is_in(self, listens: &[ListensDocument]) -> bool {
+        Self::find(self.port, listens) == Some(self)
+    }
+
+    /// What is spoken there.
+    pub(crate) const fn protocol(self) -> Protocol {
+        self.listener.protocol
+    }
+
+    /// The declared port, whatever address it has.
+    pub(crate) const fn port(self) -> u16 {
+        self.listener.port
+    }
+}
 
 /// The pause after a failed accept: long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -65,6 +65,8 @@ enum Wire {
 #[derive(Clone, Copy, Debug)]
 enum Cause {
     Policy,
+    /// The listener is declared on another port.
+    Listener,
     PeerExpired,
     OwnExpired,
     AnchorWithdrawn,
@@ -104,7 +106,9 @@ impl Cause {
     /// What the requirement gives (ROT-05): at once, or after the grace of five seconds.
     const fn limit(self) -> Duration {
         match self {
-            Self::Policy | Self::PeerExpired | Self::OwnExpired => Duration::from_secs(1),
+            Self::Policy | Self::Listener | Self::PeerExpired | Self::OwnExpired => {
+                Duration::from_secs(1)
+            }
             Self::AnchorWithdrawn | Self::OwnWithdrawn => Duration::from_secs(6),
         }
     }
@@ -113,6 +117,7 @@ impl Cause {
     const fn reason(self) -> &'static str {
         match self {
             Self::Policy => "policy_revoked",
+            Self::Listener => "not_declared",
             Self::PeerExpired | Self::OwnExpired => "svid_expired",
             Self::AnchorWithdrawn => "trust_withdrawn",
             Self::OwnWithdrawn => "svid_withdrawn",
@@ -305,7 +310,9 @@ impl Scene {
         let doomed = match cause {
             Cause::PeerExpired => town.ca.svid_valid(&id("checkout"), soon),
             Cause::AnchorWithdrawn => old.svid(&id("checkout")),
-            Cause::Policy | Cause::OwnExpired | Cause::OwnWithdrawn => town.svid("checkout"),
+            Cause::Policy | Cause::Listener | Cause::OwnExpired | Cause::OwnWithdrawn => {
+                town.svid("checkout")
+            }
         };
         let scene = Self { town, sidecar, document, old, ours, doomed, _tasks: tasks };
         scene.sidecar.renewed(&scene.identity(&[&scene.town.ca, &scene.old])).await;
@@ -326,6 +333,15 @@ impl Scene {
                 let rules = self.document.rules.iter().filter(|one| one.name != "checkout-calls");
                 let rules = rules.cloned().collect();
                 self.town.publish(SnapshotDocument { rules, ..self.document.clone() });
+            }
+            Cause::Listener => {
+                let mut next = self.document.clone();
+                next.listens[0].port = 8444;
+                let calls = next.rules.iter_mut().flat_map(|rule| &mut rule.calls);
+                for call in calls.filter(|call| matches!(call, CallDocument::Tcp { .. })) {
+                    *call = CallDocument::Tcp { port: 8444 };
+                }
+                self.town.publish(next);
             }
             // A certificate is valid through its last second.
             Cause::PeerExpired => return whole_second(self.doomed.validity.not_after),
@@ -421,6 +437,7 @@ async fn streams_end_in_time_and_nobody_elses() {
     if evidence_time().is_some() {
         let causes = [
             Cause::Policy,
+            Cause::Listener,
             Cause::PeerExpired,
             Cause::OwnExpired,
             Cause::AnchorWithdrawn,
@@ -434,6 +451,7 @@ async fn streams_end_in_time_and_nobody_elses() {
         let mut all = JoinSet::new();
         for wire in wires {
             all.spawn(Box::pin(measure(wire, Cause::Policy, FEW_STREAMS)));
+            all.spawn(Box::pin(measure(wire, Cause::Listener, FEW_STREAMS)));
             all.spawn(Box::pin(measure(wire, Cause::PeerExpired, FEW_STREAMS)));
         }
         while let Some(row) = all.join_next().await {

@@ -27,5 +27,6 @@ mod secrets;
 mod spoofs;
 mod statements;
 mod tcp;
+mod undeclared;
 mod uploads;
 mod workload_api;

@@ -74,22 +74,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> RawH2<IO> {
         let _ = self.io.write_all(&sent).await;
         let _ = self.io.flush().await;
         loop {
-            let mut header = [0; 9];
-            self.io.read_exact(&mut header).await.ok()?;
-            let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
-            let mut payload = vec![0; usize::try_from(length).unwrap()];
-            self.io.read_exact(&mut payload).await.ok()?;
-            let about = u32::from_be_bytes([header[5], header[6], header[7], header[8]]);
-            match header[3] {
-                HEADERS if about == stream => return Some(payload.first() == Some(&STATUS_200)),
-                RST_STREAM if about == stream => return Some(false),
-                GOAWAY => return None,
-                SETTINGS if header[4] & ACK == 0 => {
-                    let _ = self.io.write_all(&frame(SETTINGS, ACK, 0, &[])).await;
-                    let _ = self.io.flush().await;
+            match self.next_frame().await? {
+                (HEADERS, about, payload) if about == stream => {
+                    return Some(payload.first() == Some(&STATUS_200));
                 }
+                (RST_STREAM, about, _) if about == stream => return Some(false),
+                (GOAWAY, ..) => return None,
                 _ => {}
             }
         }
+    }
+
+    /// Resolves when the other side says that the connection ends, or ends it. No ping is answered:
+    /// a server that asks how much is on its way is left waiting.
+    pub(crate) async fn left(&mut self) {
+        while !matches!(self.next_frame().await, None | Some((GOAWAY, ..))) {}
+    }
+
+    /// Kind, stream and payload; `None` at the end.
+    async fn next_frame(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        let mut header = [0; 9];
+        self.io.read_exact(&mut header).await.ok()?;
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        self.io.read_exact(&mut payload).await.ok()?;
+        if header[3] == SETTINGS && header[4] & ACK == 0 {
+            let _ = self.io.write_all(&frame(SETTINGS, ACK, 0, &[])).await;
+            let _ = self.io.flush().await;
+        }
+        let about = u32::from_be_bytes([header[5], header[6], header[7], header[8]]);
+        Some((header[3], about, payload))
     }
 }

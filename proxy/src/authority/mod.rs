@@ -10,11 +10,11 @@ use std::{
 };
 
 use cellwall_mtls::{Peer, Refusal};
-use cellwall_policy::{Call, Protocol, Tls, Verdict};
+use cellwall_policy::{Call, Tls, Verdict};
 use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 
-use crate::{Authz, CloseReason, Identities, Identity, http::Canonical};
+use crate::{Authz, CloseReason, Identities, Identity, http::Canonical, listener::Declared};
 
 /// The longest sleep before a look at the clock: it may have been set meanwhile (ROT-08).
 const LOOK: Duration = Duration::from_secs(30);
@@ -42,7 +42,8 @@ pub(crate) struct Authority {
     late_at: SystemTime,
     /// The connection's own protection: a re-proof's session is another one.
     tls: Tls,
-    call: Option<(Authz, StandingCall)>,
+    /// None where the other side's policy is what counts.
+    policy: Option<(Authz, Needs)>,
 }
 
 /// What both sides proved last: in the connection's own handshake, or in a re-proof.
@@ -62,16 +63,15 @@ pub(crate) enum NotRenewed {
     NotAllowed(CloseReason),
 }
 
-/// A call that the policy has to go on allowing for as long as it takes.
+/// What the policy has to go on saying for as long as a connection or a call takes.
 #[derive(Clone, Debug)]
-pub(crate) enum StandingCall {
-    /// One TCP connection.
-    Tcp {
-        /// The declared port.
-        port: u16,
-    },
-    /// One request on a listener of this protocol.
-    Request(Arc<Canonical>, Protocol),
+pub(crate) enum Needs {
+    /// That our listener is what it was: for an HTTP connection, on which each request is asked of.
+    Listener(Declared),
+    /// The same, and that the caller may connect to it.
+    Tcp(Declared),
+    /// The same, and that the caller may make this request.
+    Request(Declared, Arc<Canonical>),
 }
 
 impl Authority {
@@ -92,13 +92,13 @@ impl Authority {
             retire_at: now + left.mul_f64(USEFUL),
             late_at: now + left.mul_f64(LATE),
             tls,
-            call: None,
+            policy: None,
         }
     }
 
-    /// The authority of one call on this connection.
-    pub(crate) fn of_call(&self, authz: &Authz, call: StandingCall) -> Self {
-        Self { call: Some((authz.clone(), call)), ..self.clone() }
+    /// The same connection's, for what also needs something of the policy.
+    pub(crate) fn needing(&self, authz: &Authz, needs: Needs) -> Self {
+        Self { policy: Some((authz.clone(), needs)), ..self.clone() }
     }
 
     /// Resolves when the connection should be left for a new one: before its end, so that no call
@@ -164,7 +164,7 @@ impl Authority {
     pub(crate) async fn ended(&self) -> CloseReason {
         // AZ-10: watch first, then look, so that no change in between is missed.
         let mut identity = self.identities.watch();
-        let mut policy = self.call.as_ref().map(|(authz, _)| authz.watch());
+        let mut policy = self.policy.as_ref().map(|(authz, _)| authz.watch());
         let mut proved = self.proved.subscribe();
         // By the clock that nobody sets: a grace is not longer for it (ROT-08).
         let mut lost: Option<Instant> = None;
@@ -213,14 +213,9 @@ impl Authority {
             Err(Refusal::Expired) => return Err(CloseReason::SvidExpired),
             Err(refusal) => return Err(CloseReason::TrustWithdrawn(refusal)),
         }
-        let Some((authz, call)) = &self.call else { return Ok(ends) };
-        let decision = call.as_call().and_then(|call| authz.ask(&proved.peer, &self.tls, &call));
-        match decision {
-            Some(decision) if decision.verdict != Verdict::Deny => {
-                Ok(decision.until.map_or(ends, |until| until.min(ends)))
-            }
-            Some(_) | None => Err(CloseReason::PolicyRevoked),
-        }
+        let Some((authz, needs)) = &self.policy else { return Ok(ends) };
+        let until = needs.asked_of(authz, &proved.peer, &self.tls)?;
+        Ok(until.map_or(ends, |until| until.min(ends)))
     }
 }
 
@@ -230,11 +225,23 @@ impl Proved {
     }
 }
 
-impl StandingCall {
-    fn as_call(&self) -> Option<Call<'_>> {
-        match self {
-            Self::Tcp { port } => Some(Call::Tcp { port: *port }),
-            Self::Request(canonical, protocol) => canonical.call(*protocol),
+impl Needs {
+    /// Whether the policy of this moment says so, and until when if it ends by itself.
+    fn asked_of(
+        &self,
+        authz: &Authz,
+        peer: &Peer,
+        tls: &Tls,
+    ) -> Result<Option<SystemTime>, CloseReason> {
+        let (at, call) = match self {
+            Self::Listener(at) => return authz.declaring(*at).map(|_| None),
+            Self::Tcp(at) => (*at, Some(Call::Tcp { port: at.port() })),
+            Self::Request(at, canonical) => (*at, canonical.call(at.protocol())),
+        };
+        let decision = authz.ask(at, peer, tls, &call.ok_or(CloseReason::PolicyRevoked)?)?;
+        match decision.verdict {
+            Verdict::Allow | Verdict::Audit => Ok(decision.until),
+            Verdict::Deny => Err(CloseReason::PolicyRevoked),
         }
     }
 }

@@ -9,8 +9,8 @@ use std::{
 
 use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, Refusal, TlsMaterial};
 use cellwall_policy::{
-    CallDocument, CallerDocument, Callers, Digest, ListensDocument, Mode, Protocol, RuleDocument,
-    Snapshot, SnapshotDocument, Tls,
+    Call, CallDocument, CallerDocument, Callers, Digest, ListensDocument, Mode, Protocol,
+    RequestPath, RuleDocument, Snapshot, SnapshotDocument, Tls,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -21,7 +21,7 @@ use rustls_pki_types::UnixTime;
 use spiffe::TrustDomain;
 use tokio::sync::watch;
 
-use super::{Authority, Proved, StandingCall, grace, late};
+use super::{Authority, Needs, Proved, grace, late};
 use crate::{Authz, CloseReason, Identities, Identity, Live};
 
 const CLIENT: &str = "spiffe://pay.example/prod/checkout";
@@ -116,7 +116,8 @@ impl World {
         let mut first = Authority::of_connection(&identities, &self.trusting, peer, Tls::default());
         let own_end = peer.not_after();
         first.proved = Arc::new(watch::Sender::new(Proved { peer: peer.clone(), own_end }));
-        let authority = call.map(|authz| first.of_call(authz, StandingCall::Tcp { port: 5432 }));
+        let at = |authz: &Authz| authz.declared(None).unwrap();
+        let authority = call.map(|authz| first.needing(authz, Needs::Tcp(at(authz))));
         (authority.unwrap_or(first), identities)
     }
 }
@@ -311,6 +312,60 @@ fn only_what_is_replaced_gets_a_grace() {
     ] {
         assert_eq!(grace(reason), Duration::ZERO, "{reason:?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_stands_on_a_listener_that_is_not_declared_as_it_was() {
+    // AZ-03
+    let world = World::new().await;
+    let (http, grpc, tcp) = (Protocol::Http, Protocol::Grpc, Protocol::Tcp);
+    let path = RequestPath::parse("/v1").unwrap();
+    for (port, before, now, expected) in [
+        (Some(5432), vec![(tcp, 5432)], vec![(tcp, 5432), (http, 80)], Ok(())),
+        (Some(5432), vec![(tcp, 5432)], vec![(tcp, 5433)], Err(CloseReason::NotDeclared)),
+        (Some(80), vec![(http, 80)], vec![(grpc, 80), (http, 81)], Err(CloseReason::NotDeclared)),
+        (None, vec![(tcp, 5432)], vec![(tcp, 5432)], Ok(())),
+        (None, vec![(tcp, 5432)], vec![(tcp, 5433)], Err(CloseReason::NotDeclared)),
+        (None, vec![(http, 80)], vec![(http, 80), (tcp, 81)], Err(CloseReason::NotDeclared)),
+    ] {
+        let live = Arc::new(Live::default());
+        let authz = Authz::new(live.clone());
+        live.publish(listening(&before));
+        let at = authz.declared(port).unwrap();
+        let call = match at.protocol() {
+            Protocol::Tcp => Call::Tcp { port: before[0].1 },
+            Protocol::Http | Protocol::Grpc => Call::Http { method: "GET", path: &path },
+        };
+        let peer = &world.clients[0];
+        let (connection, _identities) = world.side(peer, None);
+        let connection = connection.needing(&authz, Needs::Listener(at));
+        let stands = || {
+            let asked = authz.decide(at, peer, connection.tls(), &call);
+            (connection.holds(world.at(1)), asked.map(drop).map_err(|denied| denied.reason))
+        };
+        assert_eq!(stands(), (Ok(()), Ok(())), "{before:?}");
+        live.publish(listening(&now));
+        assert_eq!(stands(), (expected, expected), "{before:?}, then {now:?}");
+        live.withdraw();
+        let none = Err(CloseReason::NoPolicy);
+        assert_eq!(stands(), (none, none));
+    }
+}
+
+/// A policy that allows everything on these listeners.
+fn listening(listens: &[(Protocol, u16)]) -> Snapshot {
+    let listens = listens.iter().map(|&(protocol, port)| ListensDocument { protocol, port });
+    let listens: Vec<_> = listens.collect();
+    let call = |listener: &ListensDocument| match listener.protocol {
+        Protocol::Tcp => CallDocument::Tcp { port: listener.port },
+        Protocol::Http => {
+            CallDocument::Http { methods: vec!["GET".to_owned()], path: "/v1".to_owned() }
+        }
+        Protocol::Grpc => CallDocument::Grpc { service: "a.B".to_owned(), method: "C".to_owned() },
+    };
+    let mut document = policy(true);
+    document.rules[0].calls = listens.iter().map(call).collect();
+    Snapshot::new(SnapshotDocument { listens, ..document }).unwrap()
 }
 
 fn policy(is_allowed: bool) -> SnapshotDocument {

@@ -63,10 +63,13 @@ pub struct DecisionRecord {
     at_ms: u64,
 }
 
-/// Whether this end is a denial by policy: by rules, for want of a policy, or by the deny list.
+/// Whether this end is a denial by policy: by rules, for want of a policy or of a listener, or by the
+/// deny list.
 pub(crate) fn is_denial(record: &FlowRecord) -> bool {
     match record.close {
         CloseReason::PolicyDenied | CloseReason::PolicyRevoked | CloseReason::NoPolicy => true,
+        // Whoever has not said who they are could push everybody else's out.
+        CloseReason::NotDeclared => record.caller.id.is_some(),
         CloseReason::TlsRefused(refusal) | CloseReason::TrustWithdrawn(refusal) => matches!(
             refusal,
             Refusal::DeniedId

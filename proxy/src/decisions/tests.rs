@@ -49,11 +49,16 @@ fn whatever_denies_leaves_an_id_and_nothing_else_does() {
     for close in [
         CloseReason::Done,
         CloseReason::PathAmbiguous,
+        CloseReason::NotDeclared,
         CloseReason::TlsRefused(Refusal::UnknownIssuer),
         CloseReason::SvidExpired,
     ] {
         assert_eq!(ended(Direction::Inbound, close), 0, "{close:?}");
     }
+    // Of somebody who has proved who they are.
+    let before = flows.decisions().recent(RECENT).len();
+    call(&flows, Verdict::Allow, CloseReason::NotDeclared);
+    assert_eq!(flows.decisions().recent(RECENT).len() - before, 1);
     let ids: Vec<_> =
         flows.decisions().recent(RECENT).iter().map(|record| record.id.clone()).collect();
     assert!(ids.iter().all(|id| id.len() == 28 && id.starts_with("d_")), "{ids:?}");

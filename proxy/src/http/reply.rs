@@ -51,6 +51,7 @@ impl Reply {
             CloseReason::TlsRefused(_) => (StatusCode::BAD_GATEWAY, "no"),
             // It was on its way when what it stood on ended.
             CloseReason::PolicyRevoked
+            | CloseReason::NotDeclared
             | CloseReason::SvidExpired
             | CloseReason::SvidWithdrawn
             | CloseReason::TrustWithdrawn(_) => (StatusCode::SERVICE_UNAVAILABLE, "unknown"),
@@ -62,7 +63,6 @@ impl Reply {
             | CloseReason::RequestAmbiguous
             | CloseReason::PolicyDenied
             | CloseReason::NoPolicy
-            | CloseReason::NotDeclared
             | CloseReason::NoRoute
             | CloseReason::NoEndpoint
             | CloseReason::ConnectFailed => (StatusCode::SERVICE_UNAVAILABLE, "no"),
