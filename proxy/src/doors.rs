@@ -7,16 +7,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     Configured, Destination, Probes, Proxy, Served, Workload,
     config::{Config, InboundConfig},
-    listen,
+    listen, probes,
 };
-
-/// Health checks at once: a node asks every few seconds.
-const PROBES: usize = 32;
 
 /// The listeners, bound before anything else starts: a mistake ends the process at once.
 pub(crate) struct Listeners {
@@ -110,9 +107,10 @@ impl Doors {
                 authz: proxy.authz.clone(),
                 workload: Workload::new(config.workload, drain.clone()),
                 from: probes_from,
+                arrived: watch::Sender::default(),
                 drain: drain.clone(),
             });
-            drain.spawn(listen(listener, PROBES, drain.clone(), move |tcp, from| {
+            drain.spawn(listen(listener, probes::CONNECTIONS, drain.clone(), move |tcp, from| {
                 probes.clone().serve(tcp, from)
             }));
         }

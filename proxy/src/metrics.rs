@@ -48,7 +48,10 @@ fn describe() {
         ("cellwall_connection_bytes_total", "Bytes inside TCP connections."),
         ("cellwall_tls_handshakes_total", "Handshakes, and why those that failed were refused."),
         ("cellwall_reproofs_total", "Connections proved anew by newer certificates, or not."),
-        ("cellwall_probes_total", "Health checks of the node, answered, refused or failed."),
+        (
+            "cellwall_probes_total",
+            "Health checks of the node, answered, refused or failed, and connections without one.",
+        ),
         ("cellwall_svid_rotations_total", "New identity material, accepted or refused."),
         ("cellwall_policy_updates_total", "Policy snapshots, accepted (ack) or refused (nack)."),
         ("cellwall_policy_restores_total", "What a start found on the disk."),

@@ -6,14 +6,17 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use cellwall_policy::RequestPath;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 
 use crate::{
     Authz, Drain,
@@ -22,6 +25,16 @@ use crate::{
     metrics,
     upstream::Workload,
 };
+
+/// How many younger connections there may be before one that has asked nothing gives way. A node asks
+/// every few seconds, as soon as it has connected.
+const YOUNGER: u64 = 32;
+
+/// Connections at once: those, and as many that wait for the workload.
+pub(crate) const CONNECTIONS: usize = 64;
+
+/// How long a connection may take to ask.
+const ASKING_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How long the workload may take to answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -35,6 +48,8 @@ pub struct Probes {
     pub workload: Workload,
     /// Who may ask besides this host.
     pub from: Vec<IpAddr>,
+    /// How many have connected.
+    pub arrived: watch::Sender<u64>,
     /// Ends all of it.
     pub drain: Drain,
 }
@@ -48,6 +63,8 @@ enum Outcome {
     Refused,
     /// The workload did not answer.
     Failed,
+    /// Nothing was asked in time, or before others needed the place.
+    Silent,
 }
 
 impl Outcome {
@@ -56,18 +73,43 @@ impl Outcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::Failed => "failed",
+            Self::Silent => "silent",
         }
     }
 }
 
 impl Probes {
-    /// One connection of whoever checks.
+    /// One connection of whoever checks: one question, one answer.
     pub async fn serve(self: Arc<Self>, tcp: TcpStream, from: SocketAddr) {
         if !self.may_ask(from.ip(), tcp.local_addr().ok().map(|address| address.ip())) {
             return metrics::probe(Outcome::Refused.as_str());
         }
-        let (drain, answer) = (self.drain.clone(), |request| self.clone().answer(request));
-        web::serve(tcp, Version::Http1, (&drain, None), answer).await;
+        let asked = AtomicBool::new(false);
+        let answer = |request| {
+            asked.store(true, Ordering::Relaxed);
+            self.clone().answer(request)
+        };
+        tokio::select! {
+            biased; // what is there to be read was asked
+            _ = web::serve(tcp, Version::Http1, (&self.drain, None), answer) => {}
+            () = self.silence(&asked) => metrics::probe(Outcome::Silent.as_str()),
+        }
+    }
+
+    /// Resolves when a connection that comes now has to go because nothing is asked on it. Whoever
+    /// only connects takes no place from whoever asks (RES-03).
+    async fn silence(&self, asked: &AtomicBool) {
+        let mut arrived = self.arrived.subscribe();
+        let mut number = 0;
+        self.arrived.send_modify(|all| {
+            *all += 1;
+            number = *all;
+        });
+        let crowd = arrived.wait_for(|all| all - number >= YOUNGER);
+        let _ = tokio::time::timeout(ASKING_DEADLINE, crowd).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// This host, or whom the operator named.
@@ -86,6 +128,7 @@ impl Probes {
         metrics::probe(outcome.as_str());
         let mut response = Response::new(Body::ours(""));
         *response.status_mut() = status;
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         response
     }
 

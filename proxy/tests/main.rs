@@ -20,6 +20,7 @@ mod outage;
 mod played;
 mod policy;
 mod pool;
+mod probes;
 mod raw_h2;
 mod reproof;
 mod rotation;
