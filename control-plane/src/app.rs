@@ -27,7 +27,7 @@ use crate::{
     ledger::Ledger,
     metrics::install,
     offline,
-    operators::{self, Operators, ProcessFacts},
+    operators::{self, Explainer, Operators, ProcessFacts},
     policy_book::PolicyBook,
     store::{LedgerReader, SealingKey, Store, StoreThread},
 };
@@ -175,6 +175,7 @@ async fn serve(
         holdings,
         ledger,
         store,
+        explainer: Explainer::default(),
         drain: drain.clone(),
     };
     let health = Health { metrics: metrics.clone(), gauges, drain: drain.clone() };

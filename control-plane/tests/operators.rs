@@ -2,11 +2,11 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use cellwall_testkit::client::{HttpConnection, Server, build};
+use cellwall_testkit::client::{HttpConnection, Server, build, request_json};
 use http_body_util::Full;
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, net::UnixStream};
+use tokio::{io::AsyncWriteExt, net::UnixStream, task::JoinSet};
 
 use crate::{
     daemon::{DEADLINE, Daemon},
@@ -14,6 +14,12 @@ use crate::{
     roles::{NOBODY, role, this_program},
     workload::{self, Svids, connect},
 };
+
+/// Workloads of [`wide`].
+const WIDE: usize = 2000;
+
+/// Requests of somebody else while questions are being answered.
+const OTHERS: usize = 100;
 
 #[tokio::test]
 async fn status_tells_what_runs_where() {
@@ -180,6 +186,46 @@ async fn a_call_is_explained_by_the_policy_in_force() {
     assert_eq!((&document["verdict"], &document["by"]), (&"deny".into(), &"boundary/env".into()));
     let (status, problem) = ask("what about payments").await;
     assert_eq!((status, &problem["title"]), (422, &"not a call".into()));
+}
+
+/// A policy in which the smallest change that allows a call is long sought.
+fn wide() -> String {
+    let names: Vec<String> = (0..WIDE).map(|number| format!("s{number}")).collect();
+    let mut text = String::from("version: cellwall/v1\n");
+    text.push_str("identity: \"spiffe://pay.example/{env}/{workload}\"\nworkloads:\n");
+    names.iter().for_each(|name| text.push_str(&format!("  {name}: {{listens: {{http: 80}}}}\n")));
+    let members = names.join(", ");
+    text.push_str(&format!("segments:\n  all: {{members: [{members}], mode: enforce}}\nrules:\n"));
+    for pair in names.windows(2) {
+        let [from, to] = [&pair[0], &pair[1]];
+        text.push_str(&format!("  - name: {from}-{to}\n    from: {from}\n    to: {to}\n"));
+        text.push_str("    allow:\n      - http: GET /v1/things\n    why: a test\n");
+    }
+    text
+}
+
+#[tokio::test]
+async fn questions_that_take_long_keep_nobody_else_waiting() {
+    let daemon = Daemon::start_with_policy(&[], &wide()).await;
+    let mut questions = JoinSet::new();
+    let threads = std::thread::available_parallelism().unwrap().get();
+    for _ in 0..(8 * threads).min(40) {
+        let server = Server::Unix(daemon.operator_socket.clone());
+        questions.spawn(async move {
+            let question = json!({"call": "prod/s7 -> prod/s3 GET /v1/things"});
+            request_json(server, "POST /v1/explain", &question).await.unwrap()
+        });
+    }
+    let others = async {
+        for _ in 0..OTHERS {
+            assert_eq!(daemon.get("/v1/status").await.0, 200);
+        }
+    };
+    let answered = async { while questions.join_next().await.is_some() {} };
+    tokio::select! {
+        () = others => {}
+        () = answered => panic!("the questions were answered before the others"),
+    }
 }
 
 #[tokio::test]

@@ -94,11 +94,15 @@ pub(super) async fn explain(operators: &Operators, facts: &Facts) -> Result<Resp
     let past = facts.call()?;
     let current = operators.book.edition();
     let then = match facts.policy_version {
-        Some(version) => Some(then(operators, PolicyVersion(version), &past).await),
+        Some(version) => Some(then(operators, PolicyVersion(version), &past).await?),
         None => None,
     };
-    let again = then.as_ref().is_none_or(|then| then.version != current.version.0);
-    let now = again.then(|| verdict(&current, &past, PolicySet::explain_past_anew));
+    let now = if then.as_ref().is_none_or(|then| then.version != current.version.0) {
+        let seek = move || verdict(&current, &past, PolicySet::explain_past_anew);
+        Some(operators.explainer.answer(seek).await?)
+    } else {
+        None
+    };
     Ok(document(&json!({ "then": then, "now": now })))
 }
 
@@ -123,20 +127,28 @@ impl Facts {
     }
 }
 
-async fn then(operators: &Operators, version: PolicyVersion, past: &PastCall) -> Verdict {
+async fn then(
+    operators: &Operators,
+    version: PolicyVersion,
+    past: &PastCall,
+) -> Result<Verdict, Problem> {
     let unexplained = match operators.book.past(version).await {
-        Ok(Some(edition)) => return verdict(&edition, past, PolicySet::explain_past),
+        Ok(Some(edition)) => {
+            let past = past.clone();
+            let seek = move || verdict(&edition, &past, PolicySet::explain_past);
+            return operators.explainer.answer(seek).await;
+        }
         Ok(None) => "this version is not in the policy book".to_owned(),
         Err(error) => chain(&error),
     };
-    Verdict {
+    Ok(Verdict {
         version: version.0,
         applied_at: None,
         applied_by: None,
         message: None,
         explanation: None,
         unexplained: Some(unexplained),
-    }
+    })
 }
 
 fn verdict(edition: &Edition, past: &PastCall, explain: Explain) -> Verdict {

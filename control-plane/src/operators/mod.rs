@@ -1,6 +1,7 @@
 //! The operators' API: HTTP and JSON over a unix socket that only our own user and root may use.
 
 mod decisions;
+mod explainer;
 mod listener;
 mod policy;
 mod views;
@@ -20,6 +21,7 @@ use crate::{
     policy_book::PolicyBook, store::Store,
 };
 
+pub use explainer::Explainer;
 pub use listener::{Operator, serve};
 
 /// What the API is about.
@@ -39,6 +41,8 @@ pub struct Operators {
     pub ledger: Ledger,
     /// What was recorded.
     pub store: Store,
+    /// Answers what takes long.
+    pub explainer: Explainer,
     /// Runs the connections.
     pub drain: Drain,
 }

@@ -105,18 +105,21 @@ pub(super) async fn explain(
         ExplainRequest::Decision(facts) => return decisions::explain(&operators, &facts).await,
     };
     let edition = operators.book.edition();
-    let Some(policy) = &edition.policy else {
-        return Ok(no_policy(StatusCode::UNPROCESSABLE_ENTITY));
-    };
-    match policy.set.explain(&call, SystemTime::now()) {
-        Ok(mut explanation) => {
+    let seek = move || {
+        let policy = edition.policy.as_ref()?;
+        let explained = policy.set.explain(&call, SystemTime::now());
+        Some(explained.map(|mut explanation| {
             explanation.fix = policy.set.fix(&policy.sources, &explanation);
-            Ok(document(&explanation))
-        }
-        Err(error) => {
+            explanation
+        }))
+    };
+    match operators.explainer.answer(seek).await? {
+        Some(Ok(explanation)) => Ok(document(&explanation)),
+        Some(Err(error)) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             Err(Problem::new(status, "not a call", chain(&error)))
         }
+        None => Ok(no_policy(StatusCode::UNPROCESSABLE_ENTITY)),
     }
 }
 
