@@ -163,6 +163,7 @@ fn a_decision_without_a_policy_has_no_clauses_and_says_why() {
             Value::Null,
             "the callee's sidecar had no verified policy: it lets nobody in",
         ),
+        ("not_declared", Value::Null, "the policy did not declare the listener any more as it was"),
         ("tls_refused", "denied_id".into(), "the handshake was refused: denied_id"),
     ] {
         let mut decision = decision();
@@ -175,6 +176,24 @@ fn a_decision_without_a_policy_has_no_clauses_and_says_why() {
         let ran = run(&shell, &["explain", ID]);
         assert_eq!(ran.code, 0);
         assert!(ran.stdout.ends_with(&format!("  so       {so}\n")), "{}", ran.stdout);
+        server.join().unwrap();
+        std::fs::remove_file(shell.path("operator.sock")).unwrap();
+    }
+}
+
+#[test]
+fn a_call_that_was_allowed_and_lost_its_listener_was_revoked() {
+    let shell = Shell::new();
+    for verdict in ["allow", "audit"] {
+        let mut decision = decision();
+        for field in ["by", "policy_version", "caller", "caller_workload", "rpc", "protocol"] {
+            decision[field] = Value::Null;
+        }
+        decision["verdict"] = verdict.into();
+        decision["reason"] = "not_declared".into();
+        let server = scripted(&shell, vec![(200, json!({"decision": decision}))]);
+        let ran = run(&shell, &["explain", ID]);
+        assert_eq!(ran.stdout.split_whitespace().next(), Some("REVOKED"), "{}", ran.stdout);
         server.join().unwrap();
         std::fs::remove_file(shell.path("operator.sock")).unwrap();
     }

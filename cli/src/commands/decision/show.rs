@@ -72,6 +72,7 @@ fn sides(text: &mut String, decision: &Decision, reasons: &Reasons) -> anyhow::R
 fn without_policy(decision: &Decision) -> String {
     match (decision.reason.as_str(), &decision.tls_reason) {
         ("no_policy", _) => "the callee's sidecar had no verified policy: it lets nobody in".into(),
+        ("not_declared", _) => "the policy did not declare the listener any more as it was".into(),
         (_, Some(reason)) => format!("the handshake was refused: {reason}"),
         (reason, None) => format!("{reason}; no policy to explain it by"),
     }
@@ -100,7 +101,7 @@ impl Decision {
     /// What became of the call, in one word.
     fn headline(&self) -> (&'static str, Colour) {
         match (self.verdict.as_str(), self.reason.as_str()) {
-            (_, "policy_revoked") => ("REVOKED", Colour::Red),
+            (_, "policy_revoked") | ("allow" | "audit", "not_declared") => ("REVOKED", Colour::Red),
             ("audit", _) => ("PASSED IN AUDIT", Colour::Yellow),
             ("allow", _) => ("ALLOWED", Colour::Green),
             _ => ("DENIED", Colour::Red),
