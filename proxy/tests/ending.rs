@@ -27,14 +27,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::mpsc,
     task::JoinSet,
 };
 use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::kit::{Plan, Sidecar, Town, evidence, evidence_time, http, id, policy};
+use crate::{
+    kit::{Plan, Sidecar, Town, evidence, evidence_time, http, id, policy},
+    played::accepting,
+};
 
 /// Streams for `cargo evidence`; a test run beside others has fewer.
 const STREAMS: usize = 500;
@@ -131,33 +134,24 @@ impl Cause {
 
 /// A workload that answers everything with octets without end.
 async fn endless(protocol: Protocol) -> (SocketAddr, JoinSet<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        loop {
-            let (mut tcp, _) = listener.accept().await.unwrap();
-            connections.spawn(async move {
-                match protocol {
-                    Protocol::Tcp => {
-                        while tcp.write_all(b".").await.is_ok() {
-                            tokio::time::sleep(PAUSE).await;
-                        }
-                    }
-                    Protocol::Http => {
-                        let serve = server::conn::http1::Builder::new();
-                        let _ = serve.serve_connection(TokioIo::new(tcp), service_fn(events)).await;
-                    }
-                    Protocol::Grpc => {
-                        let serve = server::conn::http2::Builder::new(TokioExecutor::new());
-                        let _ = serve.serve_connection(TokioIo::new(tcp), service_fn(events)).await;
-                    }
+    accepting(move |mut tcp| async move {
+        match protocol {
+            Protocol::Tcp => {
+                while tcp.write_all(b".").await.is_ok() {
+                    tokio::time::sleep(PAUSE).await;
                 }
-            });
+            }
+            Protocol::Http => {
+                let serve = server::conn::http1::Builder::new();
+                let _ = serve.serve_connection(TokioIo::new(tcp), service_fn(events)).await;
+            }
+            Protocol::Grpc => {
+                let serve = server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = serve.serve_connection(TokioIo::new(tcp), service_fn(events)).await;
+            }
         }
-    });
-    (address, tasks)
+    })
+    .await
 }
 
 /// Ends with the test's runtime.

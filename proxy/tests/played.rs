@@ -1,5 +1,5 @@
-//! A server that the test plays: another sidecar behind TLS, or a gRPC workload. It answers 200 to
-//! everything, and says what came over which connection.
+//! Servers that the test plays: another sidecar behind TLS, or a gRPC workload, which answers 200 to
+//! everything and says what came over which connection; and workloads of a few lines.
 
 use std::{net::SocketAddr, time::SystemTime};
 
@@ -10,7 +10,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
 };
@@ -32,6 +32,35 @@ pub(crate) struct Arrived {
     pub(crate) at: SystemTime,
     pub(crate) head: Parts,
     pub(crate) trailers: HeaderMap,
+}
+
+/// A workload that does so with each connection, until the test ends.
+pub(crate) async fn accepting<F>(
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) -> (SocketAddr, JoinSet<()>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            connections.spawn(serve(tcp));
+        }
+    });
+    (address, tasks)
+}
+
+/// A workload that sends every octet back.
+pub(crate) async fn echo() -> (SocketAddr, JoinSet<()>) {
+    accepting(|mut tcp| async move {
+        let (mut read, mut write) = tcp.split();
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+    })
+    .await
 }
 
 impl Played {

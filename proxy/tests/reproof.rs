@@ -1,9 +1,6 @@
 //! Connections that outlive the certificates they began with, and nobody's lie about one (ROT-05).
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_lc_rs::hmac;
 use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
@@ -18,13 +15,15 @@ use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
 };
 use tokio_rustls::{client::TlsStream, server};
 
-use crate::kit::{
-    DEADLINE, Plan, Sidecar, Town, checkout, destination, eventually, evidence, evidence_time, id,
-    payments, policy,
+use crate::{
+    kit::{
+        DEADLINE, Plan, Sidecar, Town, checkout, destination, eventually, evidence, evidence_time,
+        id, payments, policy,
+    },
+    played::echo,
 };
 
 const TCP: &str = "cellwall-tcp/1";
@@ -272,24 +271,6 @@ async fn a_session_for_a_proof_reaches_no_workload() {
     .await;
     assert_eq!(answer, b"");
     assert_eq!(sidecar.seen(), []);
-}
-
-/// Sends back what comes, until the test ends.
-async fn echo() -> (SocketAddr, JoinSet<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        loop {
-            let (mut tcp, _) = listener.accept().await.unwrap();
-            connections.spawn(async move {
-                let (mut read, mut write) = tcp.split();
-                let _ = tokio::io::copy(&mut read, &mut write).await;
-            });
-        }
-    });
-    (address, tasks)
 }
 
 /// Gives both sidecars SVIDs that live for `life`.

@@ -10,11 +10,13 @@ use cellwall_policy::{
 use cellwall_testkit::tls::DangerousParty;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
+    net::TcpStream,
 };
 
-use crate::kit::{DEADLINE, Plan, Sidecar, Town, http, payments, policy};
+use crate::{
+    kit::{DEADLINE, Plan, Sidecar, Town, http, payments, policy},
+    played::echo,
+};
 
 /// Seconds that a grant has left when a test begins.
 const LEFT: u64 = 3;
@@ -34,24 +36,6 @@ fn granted(policy: SnapshotDocument) -> (SnapshotDocument, SystemTime) {
     let grants = policy.rules.iter().map(grant).collect();
     let end = UNIX_EPOCH + Duration::from_secs(expires);
     (SnapshotDocument { rules: Vec::new(), grants, ..policy }, end)
-}
-
-/// A workload that sends every octet back.
-async fn echo() -> (std::net::SocketAddr, JoinSet<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut connections = JoinSet::new();
-        loop {
-            let (mut tcp, _) = listener.accept().await.unwrap();
-            connections.spawn(async move {
-                let (mut read, mut write) = tcp.split();
-                tokio::io::copy(&mut read, &mut write).await.ok();
-            });
-        }
-    });
-    (address, tasks)
 }
 
 #[tokio::test]
