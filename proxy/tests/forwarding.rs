@@ -7,8 +7,8 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
     task::JoinSet,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Payments' sidecar, and the listener that it takes for its workload.
-async fn played(town: &Town) -> (Sidecar, TcpListener) {
+pub(crate) async fn played(town: &Town) -> (Sidecar, TcpListener) {
     let workload = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (plan, policy): (_, SnapshotDocument) = payments();
     let sidecar = town.beside(plan, workload.local_addr().unwrap()).await;
@@ -26,7 +26,7 @@ async fn played(town: &Town) -> (Sidecar, TcpListener) {
 }
 
 /// Reads from `stream` until `end` came.
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+pub(crate) async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut read = Vec::new();
     let ended = async {
         while !read.ends_with(end.as_bytes()) && stream.read_buf(&mut read).await.unwrap() > 0 {}
@@ -263,4 +263,45 @@ async fn a_workload_connection_with_an_unfinished_request_is_not_used_again() {
     assert!(read_until(&mut second, "\r\n\r\nnext").await.ends_with("\r\n\r\nnext"));
     drop(early);
     assert_eq!(read_until(&mut first, "next").await, "", "nothing but its end");
+}
+
+/// Whether the other end closes `stream` in time, without another byte.
+pub(crate) async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    let end = tokio::time::timeout(DEADLINE, stream.read(&mut [0])).await;
+    // With answers of the other side unread, TCP says it with a reset.
+    matches!(end, Ok(Ok(0) | Err(_)))
+}
+
+#[tokio::test]
+async fn a_workload_connection_that_spoke_http_1_0_is_not_used_again() {
+    // HTTP-10, HTTP-22: hyper would speak 1.0 on it, which knows no chunks, and leave the body out
+    let town = Town::new().await;
+    let (sidecar, workload) = played(&town).await;
+    let mut caller = sidecar.dial(&town.svid("checkout"), &["http/1.1"]).await;
+    let asks = b"GET /v1/payments/p_1 HTTP/1.1\r\nhost: payments\r\n\r\n";
+    caller.write_all(asks).await.unwrap();
+    let (mut first, _) = workload.accept().await.unwrap();
+    read_until(&mut first, "\r\n\r\n").await;
+    let old = b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok";
+    first.write_all(old).await.unwrap();
+    assert!(read_until(&mut caller, "\r\n\r\nok").await.starts_with("HTTP/1.1 200"));
+    assert!(is_closed(&mut first).await, "it is kept");
+    let pays = b"POST /v1/payments HTTP/1.1\r\nhost: payments\r\n\
+        transfer-encoding: chunked\r\n\r\n5\r\nmoney\r\n0\r\n\r\n";
+    caller.write_all(pays).await.unwrap();
+    let (mut second, _) = workload.accept().await.unwrap();
+    let seen = read_until(&mut second, "\r\n0\r\n\r\n").await;
+    assert!(seen.starts_with("POST /v1/payments HTTP/1.1\r\n"), "{seen}");
+    assert!(seen.ends_with("\r\n\r\n5\r\nmoney\r\n0\r\n\r\n"), "{seen}");
+}
+
+#[tokio::test]
+async fn an_answer_is_a_message_of_our_own() {
+    // RFC 9110 §6.2: the version is that of whoever sends; a reason phrase says nothing
+    let request = "GET /v1/payments/p_1 HTTP/1.1\r\nhost: payments\r\nconnection: close\r\n\r\n";
+    for first in ["HTTP/1.0 200 OK", "HTTP/1.1 200 Marvellous", "HTTP/1.0 200 \u{e9}"] {
+        let answer = format!("{first}\r\ncontent-length: 2\r\n\r\nok");
+        let (_, got) = exchanged(request, "\r\n\r\n", &answer).await;
+        assert!(got.starts_with("HTTP/1.1 200 OK\r\n"), "{first}: {got}");
+    }
 }

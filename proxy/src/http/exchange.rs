@@ -80,5 +80,9 @@ pub(crate) fn delivered(
     let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
     metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
     let place = head.extensions.remove();
-    Response::from_parts(head, Body::response(body, flow, (authority, place)))
+    // RFC 9110 §6.2: a message of our own, with neither the callee's version nor its reason phrase.
+    let mut answer = Response::new(Body::response(body, flow, (authority, place)));
+    *answer.status_mut() = head.status;
+    *answer.headers_mut() = head.headers;
+    answer
 }

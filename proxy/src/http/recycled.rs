@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
+use http::Version;
 use hyper::{Request, Response, body::Incoming, client::conn::http1};
 
 use super::{
@@ -61,6 +62,11 @@ impl Recycled {
         response: Response<Incoming>,
     ) -> Response<Incoming> {
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
+        // Where HTTP/1.0 was spoken hyper goes on in it: it has no chunks, and a body of unknown
+        // length would be left out in silence (HTTP-10).
+        if response.version() != Version::HTTP_11 {
+            return response;
+        }
         self.drain.services().spawn(async move {
             tokio::select! {
                 () = watch.stopping() => {}
