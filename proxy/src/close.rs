@@ -41,6 +41,8 @@ pub enum CloseReason {
     ConnectFailed,
     /// It was reached, and failed before it answered: whether it acted is unknown.
     UpstreamFailed,
+    /// It was reached, and its answer has more than one reading (HTTP-23): whether it acted is unknown.
+    AnswerAmbiguous,
     /// It was reached, and did not answer in time: whether it acted is unknown.
     UpstreamTimeout,
 }
@@ -67,6 +69,7 @@ impl CloseReason {
             Self::TlsRefused(_) => "tls_refused",
             Self::ConnectFailed => "connect_failed",
             Self::UpstreamFailed => "upstream_failed",
+            Self::AnswerAmbiguous => "answer_ambiguous",
             Self::UpstreamTimeout => "upstream_timeout",
         }
     }
@@ -91,6 +94,7 @@ impl CloseReason {
             | Self::NoEndpoint
             | Self::ConnectFailed
             | Self::UpstreamFailed
+            | Self::AnswerAmbiguous
             | Self::UpstreamTimeout => None,
         }
     }

@@ -199,6 +199,7 @@ fn upstream_failure(close: CloseReason) -> Option<&'static str> {
         | CloseReason::NoEndpoint
         | CloseReason::ConnectFailed
         | CloseReason::UpstreamFailed
+        | CloseReason::AnswerAmbiguous
         | CloseReason::UpstreamTimeout => Some(close.as_str()),
         CloseReason::Done
         | CloseReason::Drained

@@ -3,6 +3,7 @@
 
 mod kit;
 
+mod answers;
 mod authority;
 mod away;
 mod calls;

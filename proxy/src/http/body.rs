@@ -118,14 +118,12 @@ impl Role {
     /// Looks at a frame as it passes.
     fn frame(&mut self, frame: &mut Frame<bytes::Bytes>) {
         let data = frame.data_ref().map_or(0, bytes::Bytes::len);
+        if let Some(trailers) = frame.trailers_mut() {
+            headers::scrub_trailers(trailers); // HTTP-16, HTTP-19
+        }
         match self {
             Self::Ours => {}
-            Self::Request(bytes) => {
-                bytes.add_request(data);
-                if let Some(trailers) = frame.trailers_mut() {
-                    headers::scrub_trailers(trailers); // HTTP-16, HTTP-19
-                }
-            }
+            Self::Request(bytes) => bytes.add_request(data),
             Self::Response(Some(answer)) => {
                 answer.flow.bytes.add_response(data);
                 if let Some(status) = frame.trailers_ref().and_then(headers::grpc_status) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use hyper::{
-    Request, Response, StatusCode,
+    Request, Response,
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
     rt::Executor,
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::body::Body;
+use super::{body::Body, canonical::check_answer};
 use crate::{CloseReason, Drain, authority::ended, reproof::Renewal};
 
 /// How long the head of an answer may take. Streams may go on for as long as they like.
@@ -36,13 +36,13 @@ pub(super) async fn answered(
     sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
 ) -> Result<Response<Incoming>, Unsent> {
     match tokio::time::timeout(RESPONSE_DEADLINE, sent).await {
-        // HTTP-12: upgrades are never asked for, and what follows one is not HTTP.
-        Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Err(Unsent::Gone(CloseReason::UpstreamFailed))
+        Ok(Ok(response)) if check_answer(&response).is_err() => {
+            Err(Unsent::Gone(CloseReason::AnswerAmbiguous))
         }
         Ok(Ok(response)) => Ok(response),
         Ok(Err(mut error)) => Err(match error.take_message() {
             Some(request) => Unsent::Returned(Box::new(request)),
+            None if error.error().is_parse() => Unsent::Gone(CloseReason::AnswerAmbiguous),
             None => Unsent::Gone(CloseReason::UpstreamFailed),
         }),
         Err(_) => Err(Unsent::Gone(CloseReason::UpstreamTimeout)),

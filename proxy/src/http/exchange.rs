@@ -7,7 +7,12 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
 use super::{body::Body, canonical::Canonical, client::SendError, headers};
-use crate::{CloseReason, authority::Authority, flow::Flow, metrics};
+use crate::{
+    CloseReason,
+    authority::Authority,
+    flow::{Direction, Flow},
+    metrics,
+};
 
 /// What cannot be written down again had no one reading.
 const AMBIGUOUS: SendError = SendError(CloseReason::RequestAmbiguous);
@@ -74,7 +79,10 @@ pub(crate) fn delivered(
     (response, authority): (Response<Incoming>, Authority),
 ) -> Response<Body> {
     let (mut head, body) = response.into_parts();
-    headers::to_caller(&mut head.headers);
+    match flow.record.direction {
+        Direction::Inbound => headers::from_workload(&mut head.headers),
+        Direction::Outbound => headers::from_peer(&mut head.headers),
+    }
     flow.record.status = Some(head.status.as_u16());
     flow.record.grpc_status = headers::grpc_status(&head.headers);
     let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);

@@ -6,6 +6,7 @@ mod canonical;
 mod client;
 mod exchange;
 mod headers;
+mod interim;
 mod multiplexed;
 mod recycled;
 mod reply;

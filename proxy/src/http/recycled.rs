@@ -9,6 +9,7 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use super::{
     body::Body,
     client::{SendError, Unsent, answered},
+    interim,
 };
 use crate::{CloseReason, Drain};
 
@@ -41,14 +42,14 @@ impl Recycled {
             if !sender.is_ready() {
                 continue;
             }
-            match answered(sender.try_send_request(request)).await {
+            match exchange(&mut sender, request).await {
                 Ok(response) => return Ok(self.recycle(sender, response)),
                 Err(Unsent::Returned(back)) => request = *back,
                 Err(Unsent::Gone(reason)) => return Err(SendError(reason)),
             }
         }
         let mut sender = open().await.map_err(SendError)?;
-        match answered(sender.try_send_request(request)).await {
+        match exchange(&mut sender, request).await {
             Ok(response) => Ok(self.recycle(sender, response)),
             Err(Unsent::Returned(_)) => Err(SendError(CloseReason::ConnectFailed)),
             Err(Unsent::Gone(reason)) => Err(SendError(reason)),
@@ -61,6 +62,11 @@ impl Recycled {
         mut sender: http1::SendRequest<Body>,
         response: Response<Incoming>,
     ) -> Response<Incoming> {
+        // Where HTTP/1.0 was spoken hyper goes on in it: it has no chunks, and a body of unknown
+        // length would be left out in silence (HTTP-10).
+        if response.version() != Version::HTTP_11 {
+            return response;
+        }
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
         // Where HTTP/1.0 was spoken hyper goes on in it: it has no chunks, and a body of unknown
         // length would be left out in silence (HTTP-10).
@@ -78,5 +84,19 @@ impl Recycled {
             }
         });
         response
+    }
+}
+
+/// One call on a connection of its own for as long as it takes. A connection that has no answer for
+/// it is dropped, and so closed.
+async fn exchange(
+    sender: &mut http1::SendRequest<Body>,
+    mut request: Request<Body>,
+) -> Result<Response<Incoming>, Unsent> {
+    let too_many = interim::bounded(&mut request);
+    tokio::select! {
+        biased; // an answer behind too many others is none
+        () = too_many.cancelled() => Err(Unsent::Gone(CloseReason::AnswerAmbiguous)),
+        answer = answered(sender.try_send_request(request)) => answer,
     }
 }

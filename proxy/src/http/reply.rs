@@ -47,7 +47,9 @@ impl Reply {
         }
         let (status, sent) = match reason {
             CloseReason::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "unknown"),
-            CloseReason::UpstreamFailed => (StatusCode::BAD_GATEWAY, "unknown"),
+            CloseReason::UpstreamFailed | CloseReason::AnswerAmbiguous => {
+                (StatusCode::BAD_GATEWAY, "unknown")
+            }
             CloseReason::TlsRefused(_) => (StatusCode::BAD_GATEWAY, "no"),
             // It was on its way when what it stood on ended.
             CloseReason::PolicyRevoked

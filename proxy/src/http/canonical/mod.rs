@@ -8,6 +8,11 @@ use http::{
 
 use crate::CloseReason;
 
+mod answer;
+mod framing;
+
+pub(crate) use answer::check_answer;
+
 /// The longest method (HTTP-18).
 const MAX_METHOD: usize = 32;
 
@@ -34,7 +39,7 @@ impl Canonical {
     pub(crate) fn read<B>(request: &Request<B>) -> Result<Self, Ambiguous> {
         let uri = request.uri();
         check_method(request.method())?;
-        check_framing(request)?;
+        framing::length(request.version(), request.headers())?;
         let authority = authority(uri, request.headers())?;
         let path = RequestPath::parse(uri.path()).map_err(|_| Ambiguous::Path)?.into_owned();
         let query = uri.query().map(Into::into);
@@ -99,21 +104,6 @@ impl From<Ambiguous> for CloseReason {
 fn check_method(method: &Method) -> Result<(), Ambiguous> {
     let refused = *method == Method::CONNECT || *method == Method::TRACE;
     if refused || method.as_str().len() > MAX_METHOD { Err(Ambiguous::Request) } else { Ok(()) }
-}
-
-/// HTTP-01..03: one length, said once, in one way.
-fn check_framing<B>(request: &Request<B>) -> Result<(), Ambiguous> {
-    let headers = request.headers();
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let (length, second) = (lengths.next(), lengths.next());
-    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let (encoding, another) = (encodings.next(), encodings.next());
-    let chunked =
-        encoding.is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    let twice = second.is_some() || another.is_some();
-    let both = length.is_some() && encoding.is_some();
-    let old = encoding.is_some() && request.version() == Version::HTTP_10;
-    if twice || both || old || !chunked { Err(Ambiguous::Request) } else { Ok(()) }
 }
 
 /// HTTP-05, HTTP-06, HTTP-11, HTTP-17: exactly one authority, without userinfo, however it is said.

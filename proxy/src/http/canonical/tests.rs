@@ -1,7 +1,7 @@
 use cellwall_policy::{Call, Protocol};
-use http::{Request, Version, header};
+use http::{Request, Response, Version, header};
 
-use super::{Ambiguous, Canonical};
+use super::{Ambiguous, Canonical, check_answer};
 
 /// A request's head as hyper hands it over.
 fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> {
@@ -107,4 +107,36 @@ fn bytes_are_never_read_as_a_request() {
     // AZ-03
     let canonical = Canonical::read(&request("GET", "/a", &[HOST])).unwrap();
     assert!(canonical.call(Protocol::Tcp).is_none());
+}
+
+#[test]
+fn an_answer_has_one_end_whoever_reads_it() {
+    // HTTP-23: status, version, headers, and whether it is handed on
+    let (old, new) = (Version::HTTP_10, Version::HTTP_11);
+    let table = [
+        (200, new, &[][..], true),
+        (200, new, &[("content-length", "2")], true),
+        (200, Version::HTTP_2, &[("content-length", "2")], true),
+        (200, new, &[("transfer-encoding", "Chunked")], true),
+        (204, new, &[("content-length", "0")], true),
+        (304, new, &[("content-length", "2")], true),
+        (304, new, &[("transfer-encoding", "chunked")], true), // RFC 9112 §6.1
+        (200, new, &[("content-length", "2"), ("transfer-encoding", "chunked")], false),
+        (200, new, &[("content-length", "2"), ("content-length", "2")], false),
+        (200, new, &[("content-length", "2, 2")], false),
+        (200, new, &[("transfer-encoding", "gzip")], false),
+        (200, old, &[("transfer-encoding", "chunked")], false),
+        (204, new, &[("transfer-encoding", "chunked")], false),
+        (204, new, &[("content-length", "2")], false),
+        (101, new, &[], false),
+        (200, new, &[("connection", "x back")], false),
+    ];
+    for (status, version, headers, is_whole) in table {
+        let mut answer = Response::builder().status(status).version(version);
+        for (name, value) in headers {
+            answer = answer.header(*name, *value);
+        }
+        let checked = check_answer(&answer.body(()).unwrap());
+        assert_eq!(checked.is_ok(), is_whole, "{status} {version:?} {headers:?}");
+    }
 }

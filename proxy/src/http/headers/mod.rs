@@ -38,14 +38,20 @@ pub(crate) fn to_peer(headers: &mut HeaderMap) {
     scrub_request(headers);
 }
 
-/// Makes a response's headers fit for the caller.
-pub(crate) fn to_caller(headers: &mut HeaderMap) {
+/// Makes our workload's answer fit for the caller. What sidecars say is not its to say.
+pub(crate) fn from_workload(headers: &mut HeaderMap) {
+    remove(headers, is_sidecars);
     remove_hop_by_hop(headers);
 }
 
-/// Identity and framing have no place after the body (HTTP-16, HTTP-19).
+/// Makes the answer of the other sidecar fit for our workload, with what that sidecar says.
+pub(crate) fn from_peer(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+}
+
+/// Identity, framing and words of ours have no place after a body, either way (HTTP-16, HTTP-19).
 pub(crate) fn scrub_trailers(trailers: &mut HeaderMap) {
-    remove_identity(trailers);
+    remove(trailers, |name| is_identity(name) || is_sidecars(name));
     remove_hop_by_hop(trailers);
     for name in [header::CONTENT_LENGTH, header::HOST, header::AUTHORIZATION, header::COOKIE] {
         trailers.remove(name);
@@ -72,17 +78,16 @@ fn scrub_request(headers: &mut HeaderMap) {
     // RFC 9110 §10.1.4: `trailers` is the one member of TE that is not about this hop alone, and
     // gRPC insists on it.
     let trailers = headers.get_all(header::TE).iter().any(|value| value == "trailers");
-    remove_identity(headers);
+    remove(headers, |name| is_identity(name) || is_sidecars(name));
     remove_hop_by_hop(headers);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
 }
 
-fn remove_identity(headers: &mut HeaderMap) {
-    let spoofs: Vec<HeaderName> =
-        headers.keys().filter(|name| is_identity(name)).cloned().collect();
-    for name in spoofs {
+fn remove(headers: &mut HeaderMap, matches: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| matches(name)).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
 }
@@ -93,6 +98,13 @@ fn is_identity(name: &HeaderName) -> bool {
     let plain = |name: &'static str| name.bytes().filter(u8::is_ascii_alphanumeric);
     let letters = || name.as_str().bytes().filter(u8::is_ascii_alphanumeric);
     IDENTITY.iter().any(|known| letters().eq(plain(known)))
+}
+
+/// Whether a reader could take `name` for one of those that sidecars speak by, `cellwall-outcome`
+/// for example.
+fn is_sidecars(name: &HeaderName) -> bool {
+    let rest = name.as_str().strip_prefix("cellwall");
+    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{grpc_status, scrub_trailers, to_callee, to_caller, to_peer, trace_id};
+use super::{from_peer, from_workload, grpc_status, scrub_trailers, to_callee, to_peer, trace_id};
 
 const CALLER: &str = "spiffe://pay.example/prod/checkout";
 
@@ -71,10 +71,26 @@ fn headers_of_one_hop_stay_on_it() {
         let mut request = headers(&[(name, value), ("accept", "*")]);
         to_peer(&mut request);
         assert_eq!(request, headers(&[("accept", "*")]), "request {name}");
-        let mut response = headers(&[(name, value), ("server", "x")]);
-        to_caller(&mut response);
-        assert_eq!(response, headers(&[("server", "x")]), "response {name}");
+        for fit in [from_workload, from_peer] {
+            let mut response = headers(&[(name, value), ("server", "x")]);
+            fit(&mut response);
+            assert_eq!(response, headers(&[("server", "x")]), "response {name}");
+        }
     }
+}
+
+#[test]
+fn only_sidecars_speak_by_our_names() {
+    // HTTP-16: neither a caller nor a workload; the callee's own sidecar does
+    let said = [("cellwall-decision", "d_1"), ("cellwall_outcome", "not-done"), ("cellwalls", "1")];
+    for fit in [to_peer, from_workload] {
+        let mut read = headers(&said);
+        fit(&mut read);
+        assert_eq!(read, headers(&[("cellwalls", "1")]));
+    }
+    let mut read = headers(&said);
+    from_peer(&mut read);
+    assert_eq!(read, headers(&said));
 }
 
 #[test]
@@ -102,6 +118,7 @@ fn trailers_carry_neither_identity_nor_framing() {
         ("content-length", "3"),
         ("host", "a"),
         ("transfer-encoding", "chunked"),
+        ("cellwall-outcome", "not-done"),
         ("grpc-status", "0"),
     ]);
     scrub_trailers(&mut trailers);
