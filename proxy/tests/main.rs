@@ -23,6 +23,7 @@ mod policy;
 mod pool;
 mod probes;
 mod raw_h2;
+mod readings;
 mod reproof;
 mod rotation;
 mod secrets;

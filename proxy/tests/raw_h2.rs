@@ -37,6 +37,14 @@ fn block(fields: &[Field]) -> Vec<u8> {
     fields.iter().flat_map(|(name, value)| literal(name, value)).collect()
 }
 
+/// What most requests begin with.
+pub(crate) const PAYMENT: [(&str, &str); 4] = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":authority", "payments"),
+    (":path", "/v1/payments"),
+];
+
 /// A connection that sends what it is told to.
 pub(crate) struct RawH2<IO> {
     io: IO,
@@ -54,15 +62,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> RawH2<IO> {
     /// Sends one request with these fields; whether it was answered 200. `None` when the
     /// connection ended over it.
     pub(crate) async fn answered(&mut self, fields: &Fields) -> Option<bool> {
+        self.asked(&PAYMENT, fields).await
+    }
+
+    /// The same with other pseudo-header fields.
+    pub(crate) async fn asked(&mut self, pseudo: &[(&str, &str)], fields: &Fields) -> Option<bool> {
         let stream = self.next;
         self.next += 2;
-        let pseudo = [
-            (":method", "POST"),
-            (":scheme", "http"),
-            (":authority", "payments"),
-            (":path", "/v1/payments"),
-        ]
-        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        let pseudo: Vec<Field> = pseudo
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect();
         let head = [block(&pseudo), block(&fields.head)].concat();
         let mut sent = frame(HEADERS, END_HEADERS, stream, &head);
         let trailers = block(&fields.trailers);

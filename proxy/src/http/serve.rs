@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, pin::Pin, time::Duration};
 
+use http::{HeaderValue, header};
 use hyper::{Request, Response, body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -56,9 +57,18 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
+        let last = version == Version::Http1 && request.headers().contains_key(header::UPGRADE);
         let response = answer(request);
-        async move { Ok::<_, Infallible>(response.await) }
+        async move {
+            let mut response = response.await;
+            if last {
+                // HTTP-12: not granted, and who asked may go on in the other protocol all the same.
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     match version {
         Version::Http1 => {

@@ -57,3 +57,14 @@ pub(super) fn check_nominations(headers: &HeaderMap) -> Result<(), Doubt> {
     }
     Ok(())
 }
+
+/// RFC 9110 §10.1.1 knows one expectation. Another one is about a reader that we do not know.
+pub(super) fn check_expectation(headers: &HeaderMap) -> Result<(), Doubt> {
+    let mut expected = headers.get_all(header::EXPECT).iter();
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    match (expected.next(), expected.next()) {
+        (None, _) => Ok(()),
+        (Some(value), None) if known(value) => Ok(()),
+        _ => Err(Doubt),
+    }
+}

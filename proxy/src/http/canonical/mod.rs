@@ -1,20 +1,20 @@
 //! The one reading of a request: what policy judges is what is sent on (HTTP-10).
 
-use cellwall_policy::{Call, Protocol, RequestPath};
+use cellwall_policy::{Call, Protocol, RequestPath, is_http_method};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri, Version, header,
-    uri::{Authority, PathAndQuery, Scheme},
+    Method, Request, Uri, Version, header,
+    uri::{PathAndQuery, Scheme},
 };
+
+use self::authority::Host;
 
 use crate::CloseReason;
 
 mod answer;
+mod authority;
 mod framing;
 
 pub(crate) use answer::check_answer;
-
-/// The longest method (HTTP-18).
-const MAX_METHOD: usize = 32;
 
 /// A request's target and framing, read once.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Canonical {
     method: Method,
     path: RequestPath<'static>,
     query: Option<Box<str>>,
-    authority: Authority,
+    host: Host,
 }
 
 /// The request has more than one reading, or none: it is refused before routing and policy.
@@ -40,10 +40,12 @@ impl Canonical {
         let uri = request.uri();
         check_method(request.method())?;
         framing::length(request.version(), request.headers())?;
-        let authority = authority(uri, request.headers())?;
+        framing::check_nominations(request.headers())?;
+        framing::check_expectation(request.headers())?;
+        let host = Host::of(request)?;
         let path = RequestPath::parse(uri.path()).map_err(|_| Ambiguous::Path)?.into_owned();
         let query = uri.query().map(Into::into);
-        Ok(Self { method: request.method().clone(), path, query, authority })
+        Ok(Self { method: request.method().clone(), path, query, host })
     }
 
     /// The call that policy is asked about, on a listener of `protocol`. A gRPC path that is not
@@ -77,13 +79,12 @@ impl Canonical {
             target.push_str(query);
         }
         let target = PathAndQuery::try_from(target)?;
-        let host = HeaderValue::from_str(self.authority.as_str())?;
         request.headers_mut().remove(header::HOST);
         let uri = Uri::builder().path_and_query(target);
         *request.uri_mut() = if version == Version::HTTP_2 {
-            uri.scheme(Scheme::HTTP).authority(self.authority.clone()).build()?
+            uri.scheme(Scheme::HTTP).authority(self.host.authority()).build()?
         } else {
-            request.headers_mut().insert(header::HOST, host);
+            request.headers_mut().insert(header::HOST, self.host.value()?);
             uri.build()?
         };
         *request.version_mut() = version;
@@ -100,31 +101,10 @@ impl From<Ambiguous> for CloseReason {
     }
 }
 
-/// HTTP-14, HTTP-18: no tunnels, no echo of what only the proxy should see.
+/// HTTP-14, HTTP-18: no tunnels, no echo of what only the proxy should see, and no method that a
+/// guard cannot name: where it passes, an app may take `post` for `POST`.
 fn check_method(method: &Method) -> Result<(), Ambiguous> {
-    let refused = *method == Method::CONNECT || *method == Method::TRACE;
-    if refused || method.as_str().len() > MAX_METHOD { Err(Ambiguous::Request) } else { Ok(()) }
-}
-
-/// HTTP-05, HTTP-06, HTTP-11, HTTP-17: exactly one authority, without userinfo, however it is said.
-fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Ambiguous> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let (host, second) = (hosts.next(), hosts.next());
-    if second.is_some() {
-        return Err(Ambiguous::Request);
-    }
-    let host = host
-        .map(|host| Authority::try_from(host.as_bytes()))
-        .transpose()
-        .map_err(|_| Ambiguous::Request)?;
-    let authority = match (uri.authority(), host) {
-        (Some(target), Some(host)) if *target != host => return Err(Ambiguous::Request),
-        (Some(target), _) => target.clone(),
-        (None, Some(host)) => host,
-        (None, None) => return Err(Ambiguous::Request),
-    };
-    let plain = !authority.as_str().contains('@') && !authority.host().is_empty();
-    if plain { Ok(authority) } else { Err(Ambiguous::Request) }
+    if is_http_method(method.as_str()) { Ok(()) } else { Err(Ambiguous::Request) }
 }
 
 #[cfg(test)]

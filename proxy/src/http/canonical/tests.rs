@@ -54,9 +54,92 @@ fn one_authority_and_no_userinfo() {
         ("http://ledger/a", &[HOST]),
         ("/a", &[("host", "u@payments")]),
         ("/a", &[("host", "")]),
+        ("gopher://payments/a", &[HOST]),
+        ("http://payments/a", &[]), // over HTTP/1 the header says it
     ];
     for (target, headers) in refused {
         assert_eq!(read("GET", target, headers), Err(Ambiguous::Request), "{target} {headers:?}");
+    }
+}
+
+#[test]
+fn a_host_has_one_spelling() {
+    // HTTP-11
+    let (name_of_254, label) = (format!("{}a", "abcdefghijk.".repeat(21) + "a"), "a".repeat(253));
+    let table = [
+        ("payments", Some("payments")),
+        ("PAYMENTS.Pay.example.", Some("payments.pay.example")),
+        ("payments:80", Some("payments")),
+        ("payments.:80", Some("payments")),
+        ("payments:080", Some("payments")),
+        ("payments:443", Some("payments:443")),
+        ("payments:65535", Some("payments:65535")),
+        ("pay_ments~1", Some("pay_ments~1")),
+        ("10.0.0.1:8443", Some("10.0.0.1:8443")),
+        ("xn--pyments-6za", Some("xn--pyments-6za")),
+        ("[::1]", Some("[::1]")),
+        ("[2001:DB8:0:0::1]:80", Some("[2001:db8::1]")),
+        (&label, Some(&label)),
+        (&name_of_254, None),
+        ("p\u{e9}yments", None),
+        ("pay%6dents", None),
+        ("pay,ments", None),
+        ("pay;ments", None),
+        ("payments..", None),
+        (".payments", None),
+        (".", None),
+        (":80", None),
+        ("payments:", None),
+        ("payments:0", None),
+        ("payments:65536", None),
+        ("payments:+80", None),
+        ("payments:80:80", None),
+        ("[::1", None),
+        ("::1", None),
+        ("[v1.a]", None),
+        ("[fe80::1%25eth0]", None),
+        ("[127.0.0.1]", None),
+        ("u:p@payments", None),
+    ];
+    for (host, expected) in table {
+        let read = read("GET", "/a", &[("host", host)]);
+        let expected = expected.map(|host| format!("GET /a {host}")).ok_or(Ambiguous::Request);
+        assert_eq!(read, expected, "{host}");
+    }
+}
+
+#[test]
+fn over_http_2_the_target_may_say_the_host_alone() {
+    // HTTP-05, HTTP-17
+    let over_h2 = |target: &str, headers| {
+        let mut request = request("GET", target, headers);
+        *request.version_mut() = Version::HTTP_2;
+        let canonical = Canonical::read(&request)?;
+        canonical.apply(&mut request, Version::HTTP_2).unwrap();
+        assert!(!request.headers().contains_key(header::HOST));
+        Ok(request.uri().to_string())
+    };
+    assert_eq!(over_h2("https://PAYMENTS.:80/a", &[]), Ok("http://payments/a".to_owned()));
+    assert_eq!(
+        over_h2("http://payments/a", &[("host", "Payments:80")]),
+        Ok("http://payments/a".to_owned())
+    );
+    assert_eq!(over_h2("http://payments/a", &[("host", "ledger")]), Err(Ambiguous::Request));
+    assert_eq!(over_h2("/a", &[]), Err(Ambiguous::Request));
+}
+
+#[test]
+fn what_a_request_asks_of_one_hop_can_be_read() {
+    // HTTP-13
+    let refused =
+        [("connection", "x y"), ("connection", "\u{e9}"), ("expect", "200-ok"), ("expect", "")];
+    for line in refused {
+        assert_eq!(read("GET", "/a", &[HOST, line]), Err(Ambiguous::Request), "{line:?}");
+    }
+    let twice = [HOST, ("expect", "100-continue"), ("expect", "100-continue")];
+    assert_eq!(read("GET", "/a", &twice), Err(Ambiguous::Request));
+    for line in [("connection", "close,, X-Hop ,"), ("expect", "100-Continue")] {
+        assert!(read("GET", "/a", &[HOST, line]).is_ok(), "{line:?}");
     }
 }
 
@@ -80,9 +163,10 @@ fn one_length_said_once() {
 }
 
 #[test]
-fn no_tunnels_and_no_echo() {
+fn no_tunnels_no_echo_and_no_method_that_policy_cannot_name() {
     // HTTP-14, HTTP-18
-    for method in ["CONNECT", "TRACE", "AVERYLONGMETHODNAMEOFTHIRTYTHREE1"] {
+    let long = "A".repeat(33);
+    for method in ["CONNECT", "TRACE", "post", "pOsT", "POST~", "POST1", &long] {
         assert_eq!(read(method, "/a", &[HOST]), Err(Ambiguous::Request), "{method}");
     }
 }

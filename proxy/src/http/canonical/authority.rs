@@ -1,0 +1,86 @@
+//! Who a request says that it is for, in one spelling (HTTP-05, HTTP-06, HTTP-11, HTTP-17).
+
+use std::net::Ipv6Addr;
+
+use http::{HeaderValue, Request, Version, header, uri::Authority};
+
+use super::framing::Doubt;
+
+/// The longest name of the DNS (RFC 1035 §2.3.4).
+const MAX_NAME: usize = 253;
+
+/// The port that a request without one means: the mesh carries `http`.
+const DEFAULT_PORT: u16 = 80;
+
+/// A host, and a port if it is not the default one: lower case, without a trailing dot.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Host(Authority);
+
+impl Host {
+    /// The one host of `request`, however often it says it. Over HTTP/1 it has to be in the header
+    /// (RFC 9112 §3.2); over HTTP/2 either place will do.
+    pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Doubt> {
+        let mut lines = request.headers().get_all(header::HOST).iter();
+        let (line, second) = (lines.next(), lines.next());
+        let said = line.map(|line| Self::parse(line.as_bytes())).transpose()?;
+        let uri = request.uri();
+        let target = uri.authority().map(|one| Self::parse(one.as_str().as_bytes())).transpose()?;
+        let schemes = [None, Some("http"), Some("https")];
+        let needs_line = request.version() != Version::HTTP_2;
+        if second.is_some() || !schemes.contains(&uri.scheme_str()) {
+            return Err(Doubt);
+        }
+        match (said, target) {
+            (Some(said), Some(target)) if said != target => Err(Doubt),
+            (Some(said), _) => Ok(said),
+            (None, Some(target)) if !needs_line => Ok(target),
+            (None, _) => Err(Doubt),
+        }
+    }
+
+    /// Reads `host[:port]`. What a name means beyond its letters is not interpreted: neither
+    /// escapes nor IDNA, nor addresses in the spellings of `inet_aton`.
+    fn parse(text: &[u8]) -> Result<Self, Doubt> {
+        let text = std::str::from_utf8(text).map_err(|_| Doubt)?;
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (text, None),
+        };
+        let port = port.map(port_number).transpose()?.filter(|port| *port != DEFAULT_PORT);
+        let mut canonical = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().map_err(|_| Doubt)?),
+            None => name(host)?,
+        };
+        if let Some(port) = port {
+            canonical = format!("{canonical}:{port}");
+        }
+        Authority::try_from(canonical).map(Self).map_err(|_| Doubt)
+    }
+
+    /// As the target of HTTP/2 says it.
+    pub(super) fn authority(&self) -> Authority {
+        self.0.clone()
+    }
+
+    /// As the header of HTTP/1 says it.
+    pub(super) fn value(&self) -> Result<HeaderValue, http::Error> {
+        Ok(HeaderValue::from_str(self.0.as_str())?)
+    }
+}
+
+/// Labels of letters, digits, `-`, `_` and `~`, joined by dots: less than a URI may have (RFC 3986
+/// §3.2.2), and all that names of hosts need.
+fn name(host: &str) -> Result<String, Doubt> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_plain);
+    let is_name = host.len() <= MAX_NAME && host.split('.').all(is_label);
+    if is_name { Ok(host.to_ascii_lowercase()) } else { Err(Doubt) }
+}
+
+/// Digits and nothing else, from 1 to 65535.
+fn port_number(text: &str) -> Result<u16, Doubt> {
+    let is_figure = text.bytes().all(|byte| byte.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| *port > 0 && is_figure);
+    port.ok_or(Doubt)
+}
