@@ -12,7 +12,8 @@ use crate::{
     CloseReason, Proxy,
     flow::{Direction, Kind},
     http::{self as web, Body, Reply, SendError, Version},
-    metrics, relay,
+    metrics,
+    relay::{self, Plain},
     route::{Destination, Route},
 };
 
@@ -34,6 +35,7 @@ impl Proxy {
                 let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
                 let snapshot = self.authz.snapshot();
                 flow.identify_callee(&destination.name, None, snapshot.as_deref());
+                drop(Plain::new(app));
                 flow.close(reason);
             }
         }
@@ -46,11 +48,12 @@ impl Proxy {
     /// TCP: a session of its own.
     async fn send(
         &self,
-        mut app: TcpStream,
+        app: TcpStream,
         from: SocketAddr,
         destination: &Destination,
         route: &Route,
     ) {
+        let mut app = Plain::new(app);
         let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
         flow.record.protocol = Some(Protocol::Tcp);
         let snapshot = self.authz.snapshot();

@@ -1,12 +1,18 @@
-//! Copies bytes both ways until both sides have closed. A half-closed side stays half-closed.
+//! Copies bytes both ways until both sides have closed. A half-closed side stays half-closed, and what
+//! is cut never looks closed.
 
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    net::TcpStream,
+};
 
 use crate::{CloseReason, flow::Bytes};
 
@@ -18,6 +24,66 @@ pub(crate) async fn both_ways(
 ) -> Result<(), CloseReason> {
     let mut caller = Counted { io: caller, bytes };
     copy_bidirectional(&mut caller, callee).await.map(drop).map_err(|_| CloseReason::Io)
+}
+
+/// The socket of our own workload, which has no TLS to tell an end from a cut. Unless both sides have
+/// said all that they had to say, it ends in a reset, whoever drops it and why: half a stream is
+/// not taken for all of it.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    tcp: TcpStream,
+    heard_all: bool,
+    said_all: bool,
+}
+
+impl Plain {
+    /// Of a connection that has just begun.
+    pub(crate) fn new(tcp: TcpStream) -> Self {
+        Self { tcp, heard_all: false, said_all: false }
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        if !(self.heard_all && self.said_all) {
+            // Closing is a reset then. A socket that cannot be set is gone already.
+            let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsyncRead for Plain {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.tcp).poll_read(cx, buffer);
+        let is_end = matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
+        self.heard_all |= is_end && buffer.remaining() > 0;
+        polled
+    }
+}
+
+impl AsyncWrite for Plain {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.tcp).poll_shutdown(cx);
+        self.said_all |= matches!(polled, Poll::Ready(Ok(())));
+        polled
+    }
 }
 
 /// Counts at the caller's side, so that a flow that is cut has its bytes too.

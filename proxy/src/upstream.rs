@@ -24,6 +24,7 @@ use crate::{
     identity::{Identities, Identity},
     listener::prepare,
     metrics,
+    relay::Plain,
     reproof::Renewal,
     route::{Destination, Endpoint, PoolKey, Route},
 };
@@ -51,8 +52,8 @@ impl Workload {
     }
 
     /// Connects for a permitted TCP connection.
-    pub(crate) async fn connect(&self, _permit: &Permit) -> Result<TcpStream, CloseReason> {
-        tcp(self.address).await
+    pub(crate) async fn connect(&self, _permit: &Permit) -> Result<Plain, CloseReason> {
+        tcp(self.address).await.map(Plain::new)
     }
 
     /// Sends a permitted call.

@@ -1,12 +1,14 @@
 //! TCP: one connection is one call, byte for byte.
 
-use cellwall_policy::{CallDocument, Protocol};
+use std::{io::ErrorKind, time::Duration};
+
+use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
-use crate::kit::{Plan, Sidecar, Town, policy};
+use crate::kit::{DEADLINE, Plan, Sidecar, Town, policy};
 
 async fn ledger_db(town: &Town) -> Sidecar {
     let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
@@ -46,7 +48,7 @@ async fn a_caller_without_a_rule_is_closed_and_the_workload_hears_nothing() {
     let mut answer = Vec::new();
     stream.write_all(b"HELLO prod/checkout\n").await.unwrap();
     let read = stream.read_to_end(&mut answer);
-    tokio::time::timeout(crate::kit::DEADLINE, read).await.unwrap().ok();
+    tokio::time::timeout(DEADLINE, read).await.unwrap().ok();
     assert_eq!(answer, b"");
     let line = callee.logged(|line| line["kind"] == "connection").await;
     assert_eq!(line["cellwall.reason"], "policy_denied");
@@ -61,8 +63,71 @@ async fn an_http_client_does_not_get_past_a_tcp_listener() {
     for alpn in [&["http/1.1"][..], &["h2"], &[]] {
         let party = cellwall_testkit::tls::DangerousParty::presenting(&town.svid("checkout"));
         let tcp = TcpStream::connect(callee.inbound).await.unwrap();
-        let seen = party.alpn(alpn).probe_server(tcp, b"x", crate::kit::DEADLINE).await;
+        let seen = party.alpn(alpn).probe_server(tcp, b"x", DEADLINE).await;
         assert!(!matches!(seen.after, cellwall_testkit::tls::After::Data(_)), "{alpn:?} {seen:?}");
     }
     assert_eq!(callee.seen(), []);
+}
+
+/// Checkout's connection to ledger-db through both sidecars, and the workload's side of it, after
+/// each has said something.
+async fn open(caller: &Sidecar, workload: &TcpListener) -> (TcpStream, TcpStream) {
+    let mut app = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
+    app.write_all(b"half").await.unwrap();
+    let (mut served, _) = workload.accept().await.unwrap();
+    let mut heard = [0; 4];
+    served.read_exact(&mut heard).await.unwrap();
+    served.write_all(b"part").await.unwrap();
+    app.read_exact(&mut heard).await.unwrap();
+    (app, served)
+}
+
+/// How `stream` ends: `None` when it looks whole.
+async fn end_of(stream: &mut TcpStream) -> Option<ErrorKind> {
+    let end = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await;
+    end.unwrap().err().map(|error| error.kind())
+}
+
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_never_looks_whole() {
+    // What was cut ends in a reset at both ends, so that nobody takes half a statement for all of it
+    let town = Town::new().await;
+    let workload = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
+    let call = CallDocument::Tcp { port: 8443 };
+    let rules = policy("ledger-db", Protocol::Tcp, &[call]);
+    let callee = town.beside(plan, workload.local_addr().unwrap()).await;
+    let _callee = town.made_ready(callee, "ledger-db", rules.clone()).await;
+    let caller = town.caller_of("ledger-db", Protocol::Tcp).await;
+    // Whole: each side says all, in either order.
+    let (mut app, mut served) = open(&caller, &workload).await;
+    served.shutdown().await.unwrap();
+    assert_eq!(end_of(&mut app).await, None);
+    app.write_all(b"more").await.unwrap();
+    app.shutdown().await.unwrap();
+    assert_eq!(end_of(&mut served).await, None);
+    // The workload breaks off, the app does, the policy changes.
+    let (mut app, served) = open(&caller, &workload).await;
+    reset(served);
+    assert_eq!(end_of(&mut app).await, Some(ErrorKind::ConnectionReset), "the workload broke off");
+    let (app, mut served) = open(&caller, &workload).await;
+    reset(app);
+    assert_eq!(end_of(&mut served).await, Some(ErrorKind::ConnectionReset), "the app broke off");
+    let (mut app, mut served) = open(&caller, &workload).await;
+    served.shutdown().await.unwrap();
+    assert_eq!(end_of(&mut app).await, None, "one half was whole");
+    let (mut second, mut other) = open(&caller, &workload).await;
+    town.publish(SnapshotDocument { rules: Vec::new(), ..rules });
+    for (name, stream) in [("app", &mut second), ("workload", &mut other), ("half", &mut served)] {
+        assert_eq!(end_of(stream).await, Some(ErrorKind::ConnectionReset), "{name}: revoked");
+    }
+    // Denied from the beginning.
+    let mut denied = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
+    denied.write_all(b"half").await.unwrap();
+    assert_eq!(end_of(&mut denied).await, Some(ErrorKind::ConnectionReset), "denied");
 }
