@@ -39,7 +39,8 @@ pub enum CloseReason {
     TlsRefused(Refusal),
     /// The workload, or the other sidecar, could not be reached.
     ConnectFailed,
-    /// It was reached, and failed before it answered: whether it acted is unknown.
+    /// It was reached, and failed before it answered: whether it acted is unknown, unless it said that
+    /// it did not.
     UpstreamFailed,
     /// It was reached, and its answer has more than one reading (HTTP-23): whether it acted is unknown.
     AnswerAmbiguous,

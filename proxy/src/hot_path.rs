@@ -188,13 +188,11 @@ impl Proxy {
         let forwarded = served.forward(&permit, &authority, what, (request, &mut flow));
         let response = tokio::select! {
             response = forwarded => response,
-            reason = authority.ended() => Err(SendError(reason)),
+            reason = authority.ended() => Err(SendError::unknown(reason)),
         };
         match response {
             Ok(response) => web::delivered(flow, started, (response, authority)),
-            Err(SendError(reason)) => {
-                web::refused(flow, Reply(protocol).unavailable(reason), reason)
-            }
+            Err(error) => web::unanswered(flow, protocol, error),
         }
     }
 }

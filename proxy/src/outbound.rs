@@ -108,15 +108,13 @@ impl Proxy {
         let sent = Instant::now();
         let response = match (route, web::to_peer(request, &canonical)) {
             (Ok(route), Ok(request)) => self.peers.send(&destination, &route, request).await,
-            (Err(reason), _) => Err(SendError(reason)),
+            (Err(reason), _) => Err(SendError::not_done(reason)),
             (_, Err(ambiguous)) => Err(ambiguous),
         };
         flow.record.upstream = Some(sent.elapsed());
         match response {
             Ok(response) => web::delivered(flow, started, response),
-            Err(SendError(reason)) => {
-                web::refused(flow, Reply(protocol).unavailable(reason), reason)
-            }
+            Err(error) => web::unanswered(flow, protocol, error),
         }
     }
 }

@@ -77,7 +77,7 @@ impl Workload {
                 };
                 self.http2.send(request, &(), open).await
             }
-            Protocol::Tcp => Err(SendError(CloseReason::RequestAmbiguous)), // AZ-03
+            Protocol::Tcp => Err(SendError::not_done(CloseReason::RequestAmbiguous)), // AZ-03
         }
     }
 }
@@ -87,7 +87,8 @@ impl Workload {
     pub(crate) async fn probe(&self, probe: &Probe) -> Result<StatusCode, SendError> {
         let mut request = Request::new(Body::ours(""));
         *request.method_mut() = probe.method().clone();
-        let path = probe.path().parse().map_err(|_| SendError(CloseReason::PathAmbiguous))?;
+        let path = probe.path().parse();
+        let path = path.map_err(|_| SendError::not_done(CloseReason::PathAmbiguous))?;
         *request.uri_mut() = path;
         let agent = HeaderValue::from_static("cellwall-probe");
         request.headers_mut().insert(header::USER_AGENT, agent);
@@ -130,11 +131,11 @@ impl Peers {
         route: &Route,
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Authority), SendError> {
-        let mut last = CloseReason::NoEndpoint;
-        let endpoints = destination.endpoints(route).map_err(SendError)?;
+        let mut last = SendError::not_done(CloseReason::NoEndpoint);
+        let endpoints = destination.endpoints(route).map_err(SendError::not_done)?;
         let mut first = None;
         for (attempt, endpoint) in endpoints.iter().chain(&endpoints).enumerate() {
-            let identity = self.identity().map_err(SendError)?;
+            let identity = self.identity().map_err(SendError::not_done)?;
             let generation = identity.material.generation();
             // Again only for what a rotation in the middle of a handshake may have made fail.
             if attempt >= endpoints.len() && first == Some(generation) {
@@ -150,17 +151,18 @@ impl Peers {
             match endpoint.pool.try_send(request, &key, open).await {
                 Ok((response, conn)) => {
                     let authority = conn.authority.clone();
-                    let authority = authority.ok_or(SendError(CloseReason::SvidWithdrawn))?;
+                    let gone = SendError::unknown(CloseReason::SvidWithdrawn);
+                    let authority = authority.ok_or(gone)?;
                     return Ok((response, authority));
                 }
-                Err((reason, Some(back))) => {
+                Err((error, Some(back))) => {
                     destination.shun(endpoint);
-                    (last, request) = (reason, back);
+                    (last, request) = (error, back);
                 }
-                Err((reason, None)) => return Err(SendError(reason)),
+                Err((error, None)) => return Err(error),
             }
         }
-        Err(SendError(last))
+        Err(last)
     }
 
     /// Connects to `destination` for one TCP connection. It comes with what keeps it open.

@@ -149,7 +149,7 @@ async fn an_address_where_somebody_else_answers_gets_no_byte() {
     let caller = town.sidecar(plan, policy).await;
     caller.knows("payments").await;
     let (status, body) = caller.reach("payments", "POST /v1/payments").await;
-    assert_eq!(status, 502, "{body}");
+    assert_eq!(status, 503, "{body}");
     assert!(body.contains(r#""reason":"tls_refused","sent":"no""#), "{body}");
     assert_eq!(ledger.seen(), []);
     let labels = [("direction", "outbound"), ("reason", "unexpected_peer")];

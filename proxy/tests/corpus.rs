@@ -133,7 +133,7 @@ async fn no_hostile_certificate_reaches_a_workload_or_gets_a_call() {
         }
         cases += 1;
         let (status, body) = Box::pin(as_server(&town, &caller, case)).await;
-        assert_eq!(status, 502, "{}: {body}", case.name);
+        assert_eq!(status, 503, "{}: {body}", case.name);
         let (reason, after) = counted(&caller, "outbound", &before).await;
         assert!(case.expected.contains(&reason.as_str()), "{}: {reason}", case.name);
         *outbound.entry(reason).or_default() += 1;

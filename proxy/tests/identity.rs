@@ -158,7 +158,7 @@ async fn an_svid_that_has_ended_is_not_used() {
     let line = sidecar.logged(|line| line["cellwall.direction"] == "inbound").await;
     assert_eq!(line["cellwall.tls.reason"], "no_own_identity");
     let (status, body) = sidecar.reach("payments", "POST /v1/payments").await;
-    assert_eq!(status, 502, "{body}");
+    assert_eq!(status, 503, "{body}");
     let line = sidecar.logged(|line| line["cellwall.direction"] == "outbound").await;
     assert_eq!(line["cellwall.tls.reason"], "no_own_identity");
     let dialled = callee.accept().map(drop).map_err(|error| error.kind());

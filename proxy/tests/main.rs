@@ -12,6 +12,7 @@ mod decisions;
 mod denials;
 mod drain;
 mod ending;
+mod fates;
 mod flows;
 mod forwarding;
 mod identity;

@@ -40,7 +40,7 @@ async fn an_open_connection_is_not_used_for_another_spiffe_id() {
     let version = town.publish(SnapshotDocument { destinations: vec![moved], ..policy });
     town.control.acknowledged(&id("checkout"), version, DEADLINE).await.unwrap();
     let (status, body) = pay(&caller).await;
-    assert_eq!(status, 502, "{body}");
+    assert_eq!(status, 503, "{body}");
     assert!(body.contains(r#""reason":"tls_refused","sent":"no""#), "{body}");
     assert_eq!(callee.seen().len(), 1);
     let labels = [("direction", "outbound"), ("reason", "unexpected_peer")];

@@ -1,6 +1,15 @@
-//! HTTP/2 by hand: a client that sends what a library would not (RFC 9113, RFC 7541).
+//! HTTP/2 by hand: a client that sends, and a server that says, what a library would not (RFC 9113,
+//! RFC 7541).
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+
+use cellwall_testkit::{ca::Svid, tls::DangerousParty};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::Mutex,
+    task::JoinSet,
+};
 
 use crate::spoofs::{Field, Fields};
 
@@ -114,5 +123,113 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> RawH2<IO> {
         }
         let about = u32::from_be_bytes([header[5], header[6], header[7], header[8]]);
         Some((header[3], about, payload))
+    }
+}
+
+/// How a server leaves a request without an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Leaves {
+    /// RST_STREAM with this code.
+    Reset(u32),
+    /// GOAWAY with this code that does not count the request among those that were taken in.
+    Above(u32),
+    /// GOAWAY with this code that does, and then the end.
+    Below(u32),
+    /// The end of the connection, without a word.
+    Silently,
+}
+
+/// A server that answers nothing: it leaves each request in the next of some ways.
+pub(crate) struct Leaver {
+    pub(crate) address: SocketAddr,
+    ways: Arc<Mutex<VecDeque<Leaves>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Leaver {
+    /// The sidecar of `svid`'s holder.
+    pub(crate) async fn sidecar(svid: &Svid) -> Self {
+        Self::start(Some(DangerousParty::presenting(svid).alpn(&["h2"]))).await
+    }
+
+    /// A workload that speaks HTTP/2 without TLS.
+    pub(crate) async fn workload() -> Self {
+        Self::start(None).await
+    }
+
+    /// How it leaves the next request.
+    pub(crate) async fn next(&self, way: Leaves) {
+        self.ways.lock().await.push_back(way);
+    }
+
+    async fn start(party: Option<DangerousParty>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ways = Arc::<Mutex<VecDeque<Leaves>>>::default();
+        let (mut tasks, left) = (JoinSet::new(), ways.clone());
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let (party, left) = (party.clone(), left.clone());
+                connections.spawn(async move {
+                    match party {
+                        Some(party) => {
+                            // A handshake that fails is the caller's affair.
+                            if let Ok(stream) = party.accept(tcp).await {
+                                leave(stream, &left).await;
+                            }
+                        }
+                        None => leave(tcp, &left).await,
+                    }
+                });
+            }
+        });
+        Self { address, ways, _tasks: tasks }
+    }
+}
+
+/// Serves one connection, to its end.
+async fn leave(mut io: impl AsyncRead + AsyncWrite + Unpin, ways: &Mutex<VecDeque<Leaves>>) {
+    // First: a sidecar sends nothing before it has heard the other one.
+    let _ = io.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+    let _ = io.flush().await;
+    let mut preface = vec![0; PREFACE.len()];
+    if io.read_exact(&mut preface).await.is_err() {
+        return;
+    }
+    let mut header = [0; 9];
+    while io.read_exact(&mut header).await.is_ok() {
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        if io.read_exact(&mut payload).await.is_err() {
+            return;
+        }
+        let stream = u32::from_be_bytes([header[5], header[6], header[7], header[8]]);
+        let (said, ends) = match header[3] {
+            SETTINGS if header[4] & ACK == 0 => (frame(SETTINGS, ACK, 0, &[]), false),
+            HEADERS => ways.lock().await.pop_front().unwrap().of(stream),
+            _ => continue,
+        };
+        let _ = io.write_all(&said).await;
+        let _ = io.flush().await;
+        if ends {
+            return;
+        }
+    }
+}
+
+impl Leaves {
+    /// What is said of `stream`, and whether that is all.
+    fn of(self, stream: u32) -> (Vec<u8>, bool) {
+        let goaway = |last: u32, code: u32| {
+            frame(GOAWAY, 0, 0, &[last.to_be_bytes(), code.to_be_bytes()].concat())
+        };
+        match self {
+            Self::Reset(code) => (frame(RST_STREAM, 0, stream, &code.to_be_bytes()), false),
+            Self::Above(code) => (goaway(stream.saturating_sub(2), code), false),
+            Self::Below(code) => (goaway(stream, code), true),
+            Self::Silently => (Vec::new(), true),
+        }
     }
 }

@@ -13,22 +13,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{body::Body, canonical::check_answer};
+use super::{body::Body, canonical::check_answer, fate::SendError};
 use crate::{CloseReason, Drain, authority::ended, reproof::Renewal};
 
 /// How long the head of an answer may take. Streams may go on for as long as they like.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(300);
 
-/// A call that has no answer.
-#[derive(Debug)]
-pub(crate) struct SendError(pub(crate) CloseReason);
-
 /// What became of a request that has no answer.
 pub(super) enum Unsent {
     /// No byte of it left us.
     Returned(Box<Request<Body>>),
-    /// Whether the callee acted on it is unknown.
-    Gone(CloseReason),
+    /// It was on its way.
+    Gone(SendError),
 }
 
 /// Waits for the head of the answer.
@@ -37,15 +33,14 @@ pub(super) async fn answered(
 ) -> Result<Response<Incoming>, Unsent> {
     match tokio::time::timeout(RESPONSE_DEADLINE, sent).await {
         Ok(Ok(response)) if check_answer(&response).is_err() => {
-            Err(Unsent::Gone(CloseReason::AnswerAmbiguous))
+            Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }
         Ok(Ok(response)) => Ok(response),
         Ok(Err(mut error)) => Err(match error.take_message() {
             Some(request) => Unsent::Returned(Box::new(request)),
-            None if error.error().is_parse() => Unsent::Gone(CloseReason::AnswerAmbiguous),
-            None => Unsent::Gone(CloseReason::UpstreamFailed),
+            None => Unsent::Gone(SendError::lost(error.error())),
         }),
-        Err(_) => Err(Unsent::Gone(CloseReason::UpstreamTimeout)),
+        Err(_) => Err(Unsent::Gone(SendError::unknown(CloseReason::UpstreamTimeout))),
     }
 }
 

@@ -6,7 +6,7 @@ use cellwall_policy::Protocol;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
-use super::{body::Body, canonical::Canonical, client::SendError, headers};
+use super::{body::Body, canonical::Canonical, fate::SendError, headers, reply::Reply};
 use crate::{
     CloseReason,
     authority::Authority,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What cannot be written down again had no one reading.
-const AMBIGUOUS: SendError = SendError(CloseReason::RequestAmbiguous);
+const AMBIGUOUS: SendError = SendError::not_done(CloseReason::RequestAmbiguous);
 
 /// Reads a request once, for policy, record and forwarding alike.
 pub(crate) fn read(
@@ -70,6 +70,11 @@ pub(crate) fn refused(
     flow.record.grpc_status = headers::grpc_status(response.headers());
     flow.close(reason);
     response
+}
+
+/// Says what became of a call that has no answer.
+pub(crate) fn unanswered(flow: Flow, protocol: Protocol, error: SendError) -> Response<Body> {
+    refused(flow, Reply(protocol).unanswered(error), error.reason)
 }
 
 /// Hands the callee's answer on. The flow ends with its body.

@@ -5,6 +5,7 @@ mod body;
 mod canonical;
 mod client;
 mod exchange;
+mod fate;
 mod headers;
 mod interim;
 mod multiplexed;
@@ -14,10 +15,11 @@ mod serve;
 
 pub(crate) use body::Body;
 pub(crate) use canonical::Canonical;
-pub(crate) use client::{SendError, handshake_h1, handshake_h2};
+pub(crate) use client::{handshake_h1, handshake_h2};
+pub(crate) use fate::SendError;
 pub(crate) use multiplexed::{Conn, Multiplexed};
 pub(crate) use recycled::Recycled;
 pub(crate) use reply::Reply;
 pub(crate) use serve::{Version, serve};
 
-pub(crate) use exchange::{delivered, read, refused, to_callee, to_peer};
+pub(crate) use exchange::{delivered, read, refused, to_callee, to_peer, unanswered};

@@ -14,7 +14,8 @@ use tokio::sync::Mutex;
 
 use super::{
     body::Body,
-    client::{SendError, Unsent, answered},
+    client::{Unsent, answered},
+    fate::SendError,
 };
 use crate::{CloseReason, authority::Authority};
 
@@ -71,7 +72,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
         let sent = self.try_send(request, key, open).await;
-        sent.map(|(response, _)| response).map_err(|(reason, _)| SendError(reason))
+        sent.map(|(response, _)| response).map_err(|(error, _)| error)
     }
 
     /// The same; says which connection it was, or gives the request back when no byte of it left us.
@@ -80,14 +81,14 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         mut request: Request<Body>,
         key: &K,
         open: impl Fn() -> F,
-    ) -> Result<(Response<Incoming>, Arc<Conn<K>>), (CloseReason, Option<Request<Body>>)>
+    ) -> Result<(Response<Incoming>, Arc<Conn<K>>), (SendError, Option<Request<Body>>)>
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
         for _ in 0..ATTEMPTS {
             let conn = match self.connection(key, &open).await {
                 Ok(conn) => conn,
-                Err(reason) => return Err((reason, Some(request))),
+                Err(reason) => return Err((SendError::not_done(reason), Some(request))),
             };
             let place = Place::on(&conn);
             match answered(conn.sender.clone().try_send_request(request)).await {
@@ -96,10 +97,13 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                     return Ok((response, conn));
                 }
                 Err(Unsent::Returned(back)) => request = *back,
-                Err(Unsent::Gone(reason)) => return Err((conn.ended().unwrap_or(reason), None)),
+                Err(Unsent::Gone(error)) => {
+                    let reason = conn.ended().unwrap_or(error.reason);
+                    return Err((SendError { reason, ..error }, None));
+                }
             }
         }
-        Err((CloseReason::ConnectFailed, Some(request)))
+        Err((SendError::not_done(CloseReason::ConnectFailed), Some(request)))
     }
 
     async fn connection<F>(

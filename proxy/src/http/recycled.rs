@@ -8,7 +8,8 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1};
 
 use super::{
     body::Body,
-    client::{SendError, Unsent, answered},
+    client::{Unsent, answered},
+    fate::SendError,
     interim,
 };
 use crate::{CloseReason, Drain};
@@ -45,14 +46,14 @@ impl Recycled {
             match exchange(&mut sender, request).await {
                 Ok(response) => return Ok(self.recycle(sender, response)),
                 Err(Unsent::Returned(back)) => request = *back,
-                Err(Unsent::Gone(reason)) => return Err(SendError(reason)),
+                Err(Unsent::Gone(error)) => return Err(error),
             }
         }
-        let mut sender = open().await.map_err(SendError)?;
+        let mut sender = open().await.map_err(SendError::not_done)?;
         match exchange(&mut sender, request).await {
             Ok(response) => Ok(self.recycle(sender, response)),
-            Err(Unsent::Returned(_)) => Err(SendError(CloseReason::ConnectFailed)),
-            Err(Unsent::Gone(reason)) => Err(SendError(reason)),
+            Err(Unsent::Returned(_)) => Err(SendError::not_done(CloseReason::ConnectFailed)),
+            Err(Unsent::Gone(error)) => Err(error),
         }
     }
 
@@ -96,7 +97,9 @@ async fn exchange(
     let too_many = interim::bounded(&mut request);
     tokio::select! {
         biased; // an answer behind too many others is none
-        () = too_many.cancelled() => Err(Unsent::Gone(CloseReason::AnswerAmbiguous)),
+        () = too_many.cancelled() => {
+            Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
+        }
         answer = answered(sender.try_send_request(request)) => answer,
     }
 }

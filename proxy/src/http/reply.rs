@@ -1,16 +1,23 @@
 //! What we answer ourselves: little to the caller, and in the caller's own protocol.
 
 use cellwall_policy::Protocol;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
-use super::body::Body;
+use super::{
+    body::Body,
+    fate::{Fate, SendError},
+};
 use crate::{CloseReason, decision_id::DecisionId};
 
 /// An answer of ours, for a listener of one protocol.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply(pub(crate) Protocol);
 
+/// What became of the call, in every answer of ours: without it an answer is the callee's.
+const OUTCOME: HeaderName = HeaderName::from_static("cellwall-outcome");
+
 /// gRPC status codes (gRPC core, `statuscodes.md`).
+const UNKNOWN: u16 = 2;
 const INVALID_ARGUMENT: u16 = 3;
 const PERMISSION_DENIED: u16 = 7;
 const UNAVAILABLE: u16 = 14;
@@ -39,41 +46,32 @@ impl Reply {
         response
     }
 
-    /// To a caller whose callee did not answer: 504 after its deadline, 502 when it failed after
-    /// it was reached, 503 when nothing was sent.
-    pub(crate) fn unavailable(self, reason: CloseReason) -> Response<Body> {
+    /// To a caller whose callee did not answer. Clients send again what is told 503 or UNAVAILABLE,
+    /// so only a call that was not done is: 504 after a deadline and 502 otherwise mean that nobody
+    /// knows.
+    pub(crate) fn unanswered(self, SendError { reason, fate }: SendError) -> Response<Body> {
         if reason == CloseReason::RequestAmbiguous {
             return self.ambiguous(reason);
         }
-        let (status, sent) = match reason {
-            CloseReason::UpstreamTimeout => (StatusCode::GATEWAY_TIMEOUT, "unknown"),
-            CloseReason::UpstreamFailed | CloseReason::AnswerAmbiguous => {
-                (StatusCode::BAD_GATEWAY, "unknown")
+        let (status, sent, grpc) = match (fate, reason) {
+            (Fate::NotDone, _) => (StatusCode::SERVICE_UNAVAILABLE, "no", UNAVAILABLE),
+            (Fate::Unknown, CloseReason::UpstreamTimeout) => {
+                (StatusCode::GATEWAY_TIMEOUT, "unknown", UNKNOWN)
             }
-            CloseReason::TlsRefused(_) => (StatusCode::BAD_GATEWAY, "no"),
-            // It was on its way when what it stood on ended.
-            CloseReason::PolicyRevoked
-            | CloseReason::NotDeclared
-            | CloseReason::SvidExpired
-            | CloseReason::SvidWithdrawn
-            | CloseReason::TrustWithdrawn(_) => (StatusCode::SERVICE_UNAVAILABLE, "unknown"),
-            CloseReason::Done
-            | CloseReason::Drained
-            | CloseReason::Cancelled
-            | CloseReason::Io
-            | CloseReason::PathAmbiguous
-            | CloseReason::RequestAmbiguous
-            | CloseReason::PolicyDenied
-            | CloseReason::NoPolicy
-            | CloseReason::NoRoute
-            | CloseReason::NoEndpoint
-            | CloseReason::ConnectFailed => (StatusCode::SERVICE_UNAVAILABLE, "no"),
+            (Fate::Unknown, _) => (StatusCode::BAD_GATEWAY, "unknown", UNKNOWN),
         };
         let (code, reason) = (status.as_u16(), reason.as_str());
         let problem = format!(
             r#"{{"title":"callee unavailable","status":{code},"reason":"{reason}","sent":"{sent}"}}"#
         );
-        self.answer(status, UNAVAILABLE, reason, problem)
+        let mut response = self.answer(status, grpc, reason, problem);
+        let headers = response.headers_mut();
+        headers.insert(OUTCOME, HeaderValue::from_static(fate.as_str()));
+        if self.0 == Protocol::Grpc && fate == Fate::Unknown {
+            // gRFC A6: a client with a retry policy for UNKNOWN must not follow it.
+            headers.insert("grpc-retry-pushback-ms", HeaderValue::from_static("-1"));
+        }
+        response
     }
 
     fn answer(
@@ -83,7 +81,7 @@ impl Reply {
         message: &str,
         problem: String,
     ) -> Response<Body> {
-        match self.0 {
+        let mut response = match self.0 {
             // gRPC over HTTP/2, "Responses": trailers-only is a HEADERS frame that ends the stream.
             Protocol::Grpc => {
                 let mut response = Response::new(Body::ours(""));
@@ -102,6 +100,47 @@ impl Reply {
                 response.headers_mut().insert(header::CONTENT_TYPE, kind);
                 response
             }
+        };
+        // Unless somebody says otherwise: what we answer ourselves has gone no further.
+        let not_done = HeaderValue::from_static(Fate::NotDone.as_str());
+        response.headers_mut().insert(OUTCOME, not_done);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cellwall_policy::Protocol;
+
+    use super::{Reply, SendError};
+    use crate::CloseReason;
+
+    /// Status, `grpc-status`, `cellwall-outcome` and what a gRPC client is told of sending it again.
+    fn told(protocol: Protocol, error: SendError) -> (u16, Option<String>, String, Option<String>) {
+        let answer = Reply(protocol).unanswered(error);
+        let header = |name| answer.headers().get(name).map(|it| it.to_str().unwrap().to_owned());
+        assert_eq!(header("retry-after"), None);
+        let outcome = header("cellwall-outcome").unwrap();
+        (answer.status().as_u16(), header("grpc-status"), outcome, header("grpc-retry-pushback-ms"))
+    }
+
+    #[test]
+    fn only_what_was_not_done_is_told_to_be_sent_again() {
+        let (lost, late) = (CloseReason::UpstreamFailed, CloseReason::UpstreamTimeout);
+        let revoked = CloseReason::PolicyRevoked;
+        let some = |text: &str| Some(text.to_owned());
+        for (error, status, grpc, outcome, pushback) in [
+            (SendError::not_done(lost), 503, "14", "not-done", None),
+            (SendError::not_done(late), 503, "14", "not-done", None),
+            (SendError::not_done(revoked), 503, "14", "not-done", None),
+            (SendError::unknown(lost), 502, "2", "unknown", some("-1")),
+            (SendError::unknown(late), 504, "2", "unknown", some("-1")),
+            (SendError::unknown(revoked), 502, "2", "unknown", some("-1")),
+            (SendError::unknown(CloseReason::ConnectFailed), 502, "2", "unknown", some("-1")),
+        ] {
+            let outcome = outcome.to_owned();
+            assert_eq!(told(Protocol::Http, error), (status, None, outcome.clone(), None));
+            assert_eq!(told(Protocol::Grpc, error), (200, some(grpc), outcome, pushback));
         }
     }
 }

@@ -1,0 +1,77 @@
+//! What became of a call that has no answer: whoever paid has to know whether to pay again.
+
+use std::error::Error as _;
+
+use h2::Reason;
+
+use crate::CloseReason;
+
+/// What became of a call without an answer. One that has an answer was done, also when the rest of
+/// the answer is lost: its body breaks off then, and never ends as if it were whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fate {
+    /// The callee has done nothing: no byte of the call left us, or the callee's own HTTP/2 said that
+    /// it left it alone. It may be sent again, whatever it is.
+    NotDone,
+    /// The callee may have acted.
+    Unknown,
+}
+
+/// A call that has no answer, and why. We send it again ourselves only when no byte of it left us:
+/// then the request comes back instead of this.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SendError {
+    pub(crate) reason: CloseReason,
+    pub(crate) fate: Fate,
+}
+
+impl Fate {
+    /// The name on the wire, in `cellwall-outcome`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NotDone => "not-done",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// What a failure says of a call of which bytes may have left us.
+    fn after(error: &hyper::Error) -> Self {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if let Some(cause) = cause.downcast_ref() {
+                return Self::said_by(cause);
+            }
+            source = cause.source();
+        }
+        Self::Unknown
+    }
+
+    /// RFC 9113 §8.7: a stream above the last one of a GOAWAY, and one that was refused, were not
+    /// processed. h2 gives a GOAWAY of the other side to the streams above it alone; our own would
+    /// end them all, and says nothing.
+    fn said_by(error: &h2::Error) -> Self {
+        let left_alone = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
+        if error.is_remote() && left_alone { Self::NotDone } else { Self::Unknown }
+    }
+}
+
+impl SendError {
+    /// The call never left us.
+    pub(crate) const fn not_done(reason: CloseReason) -> Self {
+        Self { reason, fate: Fate::NotDone }
+    }
+
+    /// The call was on its way.
+    pub(crate) const fn unknown(reason: CloseReason) -> Self {
+        Self { reason, fate: Fate::Unknown }
+    }
+
+    /// The connection failed with the call on it.
+    pub(super) fn lost(error: &hyper::Error) -> Self {
+        // What hyper cannot read is an answer, but no one's (HTTP-23).
+        if error.is_parse() {
+            return Self::unknown(CloseReason::AnswerAmbiguous);
+        }
+        Self { reason: CloseReason::UpstreamFailed, fate: Fate::after(error) }
+    }
+}
