@@ -33,6 +33,28 @@ impl<IO: AsyncRead + Unpin> Heard<IO> {
         first.truncate(heard);
         Ok(Self { first: io::Cursor::new(first), io })
     }
+
+    /// Waits for the other side to speak, and says whether it begins with all of `text`. No more is
+    /// taken than what shows that, however few bytes come at a time.
+    pub(crate) async fn begins_with(mut io: IO, text: &[u8]) -> io::Result<(bool, Self)> {
+        let mut first = Vec::with_capacity(text.len());
+        while first.len() < text.len() && text.starts_with(&first) {
+            let left = text.len().saturating_sub(first.len());
+            let wanted = u64::try_from(left).unwrap_or_default();
+            if (&mut io).take(wanted).read_buf(&mut first).await? == 0 {
+                break;
+            }
+        }
+        let is_all = first == text;
+        Ok((is_all, Self { first: io::Cursor::new(first), io }))
+    }
+}
+
+impl<IO> Heard<IO> {
+    /// A connection of which nothing was taken.
+    pub(crate) const fn nothing(io: IO) -> Self {
+        Self { first: io::Cursor::new(Vec::new()), io }
+    }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Heard<IO> {
@@ -77,5 +99,49 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Heard<IO> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::Heard;
+
+    /// Whether `said` begins with `text`, heard through a pipe of so many bytes; what is read after
+    /// that is all of it.
+    async fn check(said: &[u8], text: &[u8], pipe: usize) -> bool {
+        let (mut far, near) = duplex(pipe);
+        let say = async {
+            far.write_all(said).await.unwrap();
+            far.shutdown().await.unwrap();
+        };
+        let hear = async {
+            let (is_all, mut heard) = Heard::begins_with(near, text).await.unwrap();
+            let mut all = Vec::new();
+            heard.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, said);
+            is_all
+        };
+        tokio::join!(say, hear).1
+    }
+
+    #[tokio::test]
+    async fn what_is_said_first_is_known_and_nothing_of_it_is_lost() {
+        for pipe in 1..8 {
+            assert!(check(b"PRI *", b"PRI *", pipe).await, "{pipe}");
+            assert!(check(b"PRI * and more", b"PRI *", pipe).await, "{pipe}");
+            for other in [&b""[..], b"P", b"PRI ", b"PRI /", b"GET /", b"pri *", b"APRI *"] {
+                assert!(!check(other, b"PRI *", pipe).await, "{other:?} {pipe}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_that_differs_is_enough() {
+        let (mut far, near) = duplex(64);
+        far.write_all(b"G").await.unwrap();
+        // Nothing more comes, and nobody hangs up.
+        assert!(!Heard::begins_with(near, b"PRI *").await.unwrap().0);
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::{
     CloseReason, Proxy,
     flow::{Direction, Kind},
-    http::{self as web, Body, Reply, SendError, Version},
+    http::{self as web, Body, Reply, SendError},
     metrics,
     relay::{self, Plain},
     route::{Destination, Route},
@@ -82,7 +82,12 @@ impl Proxy {
         destination: Arc<Destination>,
         protocol: Protocol,
     ) {
-        let version = if protocol == Protocol::Grpc { Version::Http2 } else { Version::Http1 };
+        let drain = self.drain.watch();
+        let spoken = tokio::select! {
+            spoken = web::spoken(app, protocol) => spoken,
+            () = drain.stopping() => return,
+        };
+        let Ok((version, app)) = spoken else { return };
         let calls = |request| self.clone().request(destination.clone(), protocol, from, request);
         web::serve(app, version, (&self.drain, None), calls).await;
     }

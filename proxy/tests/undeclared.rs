@@ -121,6 +121,6 @@ async fn a_call_in_progress_is_told_that_it_may_have_acted() {
     let problem: Value = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(
         (response.status().as_u16(), &problem["reason"], &problem["sent"]),
-        (503, &json!("not_declared"), &json!("unknown"))
+        (502, &json!("not_declared"), &json!("unknown"))
     );
 }

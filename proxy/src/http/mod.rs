@@ -12,6 +12,7 @@ mod multiplexed;
 mod recycled;
 mod reply;
 mod serve;
+mod spoken;
 
 pub(crate) use body::Body;
 pub(crate) use canonical::Canonical;
@@ -21,5 +22,6 @@ pub(crate) use multiplexed::{Conn, Multiplexed};
 pub(crate) use recycled::Recycled;
 pub(crate) use reply::Reply;
 pub(crate) use serve::{Version, serve};
+pub(crate) use spoken::spoken;
 
 pub(crate) use exchange::{delivered, read, refused, to_callee, to_peer, unanswered};

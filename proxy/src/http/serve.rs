@@ -13,7 +13,7 @@ use crate::{
     authority::{Authority, ended, late},
 };
 
-/// Which HTTP a connection speaks: agreed by ALPN or configured, never guessed.
+/// Which HTTP a connection speaks: between sidecars agreed by ALPN, never guessed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Version {
     Http1,
@@ -23,7 +23,7 @@ pub(crate) enum Version {
 /// How long an HTTP/1.1 connection may take for a request's head, silence between requests
 /// included (RES-03). Above the 60 s that many clients keep an idle connection, so that it is they
 /// who close it.
-const HEAD_DEADLINE: Duration = Duration::from_secs(75);
+pub(super) const HEAD_DEADLINE: Duration = Duration::from_secs(75);
 
 /// The largest head of a request (RES-04).
 const MAX_HEAD: usize = 64 * 1024;

@@ -4,6 +4,7 @@ mod abuse;
 mod at_rest;
 mod mutants;
 mod policy;
+mod requests;
 mod slice;
 mod steps;
 mod trust;
@@ -27,7 +28,7 @@ pub(crate) use policy::fuzz::long as fuzz;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// `slice`: one payment call, end to end. `trust`: the same under pressure. `policy`: the
-    /// language and its tools.
+    /// language and its tools. `requests`: what is judged is what is sent.
     topic: String,
     /// One item of the topic; all of them without.
     item: Option<usize>,
@@ -81,7 +82,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "slice" => slice::ITEMS,
         "trust" => trust::ITEMS,
         "policy" => policy::ITEMS,
-        other => bail!("no topic `{other}`; there are: slice, trust, policy"),
+        "requests" => requests::ITEMS,
+        other => bail!("no topic `{other}`; there are: slice, trust, policy, requests"),
     };
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     let chosen: Vec<usize> = match args.item {

@@ -40,6 +40,27 @@ pub(super) fn figures_of(
     serde_json::from_str(figures).context("reading the figures")
 }
 
+/// The figures of a role: an ignored test that needs a program of somebody else, whose path it
+/// finds in a variable.
+pub(super) fn figures_with(
+    (package, binary, name): Probe,
+    (variable, program): (&str, &Path),
+) -> anyhow::Result<Map<String, Value>> {
+    let mut command = cargo::cargo()?;
+    command.args(["test", "-q", "-p", package, "--test", binary]);
+    command.args(["--", "--exact", name, "--ignored", "--nocapture"]).env(variable, program);
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("running {package} {name}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let figures = text.lines().find_map(|line| line.split_once(MARK).map(|(_, json)| json));
+    let figures =
+        figures.with_context(|| format!("{package} {name} printed no figures: {text}"))?;
+    if !output.status.success() {
+        println!("{text}");
+    }
+    serde_json::from_str(figures).context("reading the figures")
+}
+
 /// Runs one test, which has to pass, and returns what it printed.
 pub(super) fn test_output(
     (package, binary, name): (&str, &str, &str),

@@ -4,7 +4,7 @@
 mod envoy;
 mod legs;
 mod peers;
-mod ready;
+pub(crate) mod ready;
 pub(crate) mod verdicts;
 
 use std::process::ExitCode;

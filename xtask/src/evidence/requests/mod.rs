@@ -1,0 +1,49 @@
+//! One reading of every request: what the issue asks to show.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Effort, Item, Shown, steps};
+use crate::{
+    cargo::{self, Profile},
+    interop::ready,
+};
+
+/// In the order of the issue.
+pub(super) const ITEMS: &[Item] =
+    &[Item { title: "h2spec at both doors; ten thousand handshakes", run: standards }];
+
+/// 1. HTTP/2 as its standard says (T2), and a handshake of its own for each connection (T3).
+fn standards(effort: Effort) -> anyhow::Result<Shown> {
+    let mut shown = Shown::default();
+    let programs = cargo::build(Profile::Dev)?;
+    let number = |figures: &serde_json::Map<String, Value>, name: &str| {
+        figures.get(name).and_then(Value::as_u64).unwrap_or_default()
+    };
+    match ready::h2spec(&programs) {
+        Ok(program) => {
+            let probe = ("cellwall-proxy", "main", "h2spec::both_doors_keep_the_rules");
+            let figures = steps::figures_with(probe, ("CELLWALL_H2SPEC", &program))?;
+            let all = number(&figures, "inbound_tests");
+            let passed = |door: &str| number(&figures, &format!("{door}_passed"));
+            shown.goal("inbound: every case of h2spec", all > 0 && passed("inbound") == all);
+            // The test itself says which, and why.
+            shown.goal("outbound: every case but one", passed("outbound") + 1 == all);
+            shown.figures.extend(figures);
+        }
+        Err(why) => shown.goal(&format!("h2spec is here (it did not run: {why:#})"), false),
+    }
+    let name = "handshakes::no_ticket_is_sent_and_no_session_resumed_however_many_there_are";
+    let figures = steps::test_figures("cellwall-proxy", name, Path::new(""), effort)?;
+    let handshakes = number(&figures, "handshakes");
+    let wanted = if effort == Effort::Quick { 1 } else { 10_000 };
+    shown.goal("as many handshakes as were asked for", handshakes >= wanted);
+    shown.goal("each of them whole", number(&figures, "full") == handshakes);
+    shown.goal("no ticket", figures.get("tickets").and_then(Value::as_u64) == Some(0));
+    shown.figures.extend(figures);
+    for (name, figure) in &shown.figures {
+        println!("  {name}: {figure}");
+    }
+    Ok(shown)
+}
