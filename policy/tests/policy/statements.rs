@@ -270,6 +270,9 @@ fn only_a_rule_that_goes_across_opens_a_boundary() {
     ];
     assert_eq!(at(&document, CHECKOUT, Tls::default(), 0), "allow by a-inside");
     assert_eq!(at(&document, STAGING, Tls::default(), 0), "allow by b-across");
+    // Said twice it says no less.
+    document.rules[1].across = vec!["env".to_owned(); 2];
+    assert_eq!(at(&document, STAGING, Tls::default(), 0), "allow by b-across");
     document.rules[1].when = Some(env_is("dev"));
     assert_eq!(at(&document, STAGING, Tls::default(), 0), "deny by boundary/env");
     document.rules[1].when = Some(env_is("staging"));
