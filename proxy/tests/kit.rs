@@ -17,8 +17,9 @@ use cellwall_testkit::{
     ca::{Svid, TestCa},
     client::{self, HttpConnection},
     distribution::ScriptedDistribution,
-    process::{Process, Spawn},
+    process::{self, Process, Spawn},
     scrape::Metrics,
+    sidecar::PROGRAM,
     tls::{DangerousParty, Seen},
     workload::{self, Record, Workload, WorkloadConfig},
     workload_api::{ScriptedWorkloadApi, X509State},
@@ -111,7 +112,9 @@ impl Town {
     ) -> Sidecar {
         let folder = self.folder(plan.name);
         let identity = ScriptedWorkloadApi::start(&folder).await.unwrap();
-        let mut spawn = Spawn::new("proxy", env!("CARGO_BIN_EXE_cellwall-proxy").as_ref(), &folder)
+        let built = || env!("CARGO_BIN_EXE_cellwall-proxy").into();
+        let program = process::binary(PROGRAM).unwrap_or_else(|_| built());
+        let mut spawn = Spawn::new("proxy", &program, &folder)
             .args(["run", "--admin=127.0.0.1:0", "--drain-seconds=4"])
             .args(flags)
             .arg(format!("--control={}", self.away.unwrap_or_else(|| self.control.address())))
