@@ -1,9 +1,12 @@
 //! Interim answers (1xx, HTTP-20): none is handed on, and a call gets only so many.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use hyper::{Request, ext::on_informational};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 
 use super::body::Body;
 
@@ -11,13 +14,17 @@ use super::body::Body;
 const MAX_INTERIM: usize = 8;
 
 /// Counts what comes before the answer to `request` over HTTP/1.1, where hyper passes over any
-/// number of them. Cancelled by one too many, before whatever answer follows it.
-pub(super) fn bounded(request: &mut Request<Body>) -> CancellationToken {
-    let (seen, too_many) = (AtomicUsize::new(0), CancellationToken::new());
-    let told = too_many.clone();
+/// number of them. Says so of one too many, before whatever answer follows it; otherwise it closes.
+pub(super) fn bounded(request: &mut Request<Body>) -> oneshot::Receiver<()> {
+    let (tell, too_many) = oneshot::channel();
+    let (seen, tell) = (AtomicUsize::new(0), Mutex::new(Some(tell)));
     on_informational(request, move |_| {
-        if seen.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM {
-            told.cancel();
+        // The lock is for the type alone: one task reads the connection, and takes it once.
+        if seen.fetch_add(1, Ordering::Relaxed) == MAX_INTERIM
+            && let Ok(mut tell) = tell.lock()
+            && let Some(tell) = tell.take()
+        {
+            let _ = tell.send(()); // nobody waits for an answer any more
         }
     });
     too_many

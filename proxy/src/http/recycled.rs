@@ -97,7 +97,7 @@ async fn exchange(
     let too_many = interim::bounded(&mut request);
     tokio::select! {
         biased; // an answer behind too many others is none
-        () = too_many.cancelled() => {
+        Ok(()) = too_many => {
             Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }
         answer = answered(sender.try_send_request(request)) => answer,
