@@ -69,11 +69,6 @@ impl Recycled {
             return response;
         }
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
-        // Where HTTP/1.0 was spoken hyper goes on in it: it has no chunks, and a body of unknown
-        // length would be left out in silence (HTTP-10).
-        if response.version() != Version::HTTP_11 {
-            return response;
-        }
         self.drain.services().spawn(async move {
             tokio::select! {
                 () = watch.stopping() => {}
