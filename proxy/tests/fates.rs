@@ -3,11 +3,12 @@
 
 use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
 use cellwall_testkit::client;
-use http::Response;
+use http::{HeaderMap, HeaderValue, Response};
 
 use crate::{
     forwarding::played,
     kit::{Plan, Sidecar, Town, checkout, destination, policy},
+    played::Played,
     raw_h2::{Leaver, Leaves},
 };
 
@@ -114,6 +115,22 @@ async fn only_a_grpc_call_that_was_not_done_is_told_unavailable() {
         let said = answer.headers.get(pushback).map(|value| value.to_str().unwrap());
         assert_eq!(said, again, "{way:?}");
     }
+}
+
+#[tokio::test]
+async fn a_grpc_call_ends_when_its_caller_waits_no_longer() {
+    // gRPC over HTTP/2, "Requests": Timeout
+    let town = Town::new().await;
+    let mut callee = Played::silent_sidecar(&town.svid("ledger")).await;
+    let caller = caller(&town, ("ledger", Protocol::Grpc), callee.address.to_string()).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("grpc-timeout", HeaderValue::from_static("100m"));
+    let door = caller.outbound["ledger"];
+    let answer = client::grpc_with(door, "ledger.v1/Post", headers).await.unwrap();
+    assert_eq!(answer.status, Some(4), "DEADLINE_EXCEEDED: {answer:?}");
+    assert_eq!(answer.headers["cellwall-outcome"], "unknown");
+    // The callee is told as well how long it has.
+    assert_eq!(callee.next().await.head.headers["grpc-timeout"], "100m");
 }
 
 #[tokio::test]

@@ -145,15 +145,28 @@ pub struct GrpcAnswer {
 /// # Errors
 /// If there is no answer.
 pub async fn grpc(address: SocketAddr, method: &str) -> anyhow::Result<GrpcAnswer> {
+    grpc_with(address, method, HeaderMap::new()).await
+}
+
+/// The same, with more headers.
+///
+/// # Errors
+/// If there is no answer.
+pub async fn grpc_with(
+    address: SocketAddr,
+    method: &str,
+    headers: HeaderMap,
+) -> anyhow::Result<GrpcAnswer> {
     let stream = TcpStream::connect(address).await.with_context(|| format!("{address}"))?;
     let io = TokioIo::new(stream);
     let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
     let tasks = Tasks::new();
     tasks.spawner().spawn(async move { drop(connection.await) });
-    let request = Request::post(format!("http://localhost/{method}"))
+    let mut request = Request::post(format!("http://localhost/{method}"))
         .header(header::CONTENT_TYPE, "application/grpc")
         .header(header::TE, "trailers")
         .body(Full::<Bytes>::from(&[0; 5][..]))?;
+    request.headers_mut().extend(headers);
     let exchange = async {
         let (head, body) = sender.send_request(request).await?.into_parts();
         anyhow::Ok((head.headers, body.collect().await?))

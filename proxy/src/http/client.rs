@@ -16,9 +16,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{body::Body, canonical::check_answer, fate::SendError};
 use crate::{CloseReason, Drain, authority::ended, reproof::Renewal};
 
-/// How long the head of an answer may take. Streams may go on for as long as they like.
-const RESPONSE_DEADLINE: Duration = Duration::from_secs(300);
-
 /// What became of a request that has no answer.
 pub(super) enum Unsent {
     /// No byte of it left us.
@@ -27,11 +24,18 @@ pub(super) enum Unsent {
     Gone(SendError),
 }
 
-/// Waits for the head of the answer.
+/// Waits for the head of the answer, for as long as the caller has `patience`.
 pub(super) async fn answered(
+    patience: Option<Duration>,
     sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
 ) -> Result<Response<Incoming>, Unsent> {
-    match tokio::time::timeout(RESPONSE_DEADLINE, sent).await {
+    let sent = async {
+        match patience {
+            Some(patience) => tokio::time::timeout(patience, sent).await,
+            None => Ok(sent.await),
+        }
+    };
+    match sent.await {
         Ok(Ok(response)) if check_answer(&response).is_err() => {
             Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }

@@ -16,6 +16,7 @@ use super::{
     body::Body,
     client::{Unsent, answered},
     fate::SendError,
+    patience::patience,
 };
 use crate::{CloseReason, authority::Authority};
 
@@ -91,7 +92,8 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                 Err(reason) => return Err((SendError::not_done(reason), Some(request))),
             };
             let place = Place::on(&conn);
-            match answered(conn.sender.clone().try_send_request(request)).await {
+            let patience = patience(request.headers());
+            match answered(patience, conn.sender.clone().try_send_request(request)).await {
                 Ok(mut response) => {
                     response.extensions_mut().insert(place);
                     return Ok((response, conn));

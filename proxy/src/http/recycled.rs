@@ -11,6 +11,7 @@ use super::{
     client::{Unsent, answered},
     fate::SendError,
     interim,
+    patience::patience,
 };
 use crate::{CloseReason, Drain};
 
@@ -90,11 +91,12 @@ async fn exchange(
     mut request: Request<Body>,
 ) -> Result<Response<Incoming>, Unsent> {
     let too_many = interim::bounded(&mut request);
+    let patience = patience(request.headers());
     tokio::select! {
         biased; // an answer behind too many others is none
         Ok(()) = too_many => {
             Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }
-        answer = answered(sender.try_send_request(request)) => answer,
+        answer = answered(patience, sender.try_send_request(request)) => answer,
     }
 }

@@ -19,6 +19,7 @@ const OUTCOME: HeaderName = HeaderName::from_static("cellwall-outcome");
 /// gRPC status codes (gRPC core, `statuscodes.md`).
 const UNKNOWN: u16 = 2;
 const INVALID_ARGUMENT: u16 = 3;
+const DEADLINE_EXCEEDED: u16 = 4;
 const PERMISSION_DENIED: u16 = 7;
 const UNAVAILABLE: u16 = 14;
 
@@ -56,7 +57,7 @@ impl Reply {
         let (status, sent, grpc) = match (fate, reason) {
             (Fate::NotDone, _) => (StatusCode::SERVICE_UNAVAILABLE, "no", UNAVAILABLE),
             (Fate::Unknown, CloseReason::UpstreamTimeout) => {
-                (StatusCode::GATEWAY_TIMEOUT, "unknown", UNKNOWN)
+                (StatusCode::GATEWAY_TIMEOUT, "unknown", DEADLINE_EXCEEDED)
             }
             (Fate::Unknown, _) => (StatusCode::BAD_GATEWAY, "unknown", UNKNOWN),
         };
@@ -134,7 +135,7 @@ mod tests {
             (SendError::not_done(late), 503, "14", "not-done", None),
             (SendError::not_done(revoked), 503, "14", "not-done", None),
             (SendError::unknown(lost), 502, "2", "unknown", some("-1")),
-            (SendError::unknown(late), 504, "2", "unknown", some("-1")),
+            (SendError::unknown(late), 504, "4", "unknown", some("-1")),
             (SendError::unknown(revoked), 502, "2", "unknown", some("-1")),
             (SendError::unknown(CloseReason::ConnectFailed), 502, "2", "unknown", some("-1")),
         ] {
