@@ -352,6 +352,7 @@ impl Sidecar {
         alpn: &[&str],
     ) -> TlsStream<TcpStream> {
         let tcp = TcpStream::connect(listener).await.unwrap();
+        tcp.set_nodelay(true).unwrap(); // a request waits for no acknowledgement of the handshake
         DangerousParty::presenting(svid).alpn(alpn).connect(tcp).await.unwrap()
     }
 

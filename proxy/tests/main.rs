@@ -8,6 +8,7 @@ mod authority;
 mod away;
 mod calls;
 mod chaos;
+mod confusion;
 mod corpus;
 mod decisions;
 mod denials;

@@ -31,6 +31,7 @@ pub(crate) struct Arrived {
     pub(crate) connection: usize,
     pub(crate) at: SystemTime,
     pub(crate) head: Parts,
+    pub(crate) body: bytes::Bytes,
     pub(crate) trailers: HeaderMap,
 }
 
@@ -118,6 +119,11 @@ impl Played {
         Self { address, arrived, _tasks: tasks }
     }
 
+    /// A request that has come, if any.
+    pub(crate) fn arrived(&mut self) -> Option<Arrived> {
+        self.arrived.try_recv().ok()
+    }
+
     /// The next request.
     pub(crate) async fn next(&mut self) -> Arrived {
         tokio::time::timeout(DEADLINE, self.arrived.recv()).await.unwrap().unwrap()
@@ -135,7 +141,8 @@ where
             let (head, body) = request.into_parts();
             let body = body.collect().await?;
             let trailers = body.trailers().cloned().unwrap_or_default();
-            let _ = say.send(Arrived { connection, at, head, trailers }).await;
+            let body = body.to_bytes();
+            let _ = say.send(Arrived { connection, at, head, body, trailers }).await;
             let response = Response::builder().header("grpc-status", "0");
             Ok::<_, hyper::Error>(response.body(Full::<bytes::Bytes>::default()).unwrap())
         }
@@ -153,7 +160,8 @@ where
         let (say, come) = (say.clone(), come.clone());
         async move {
             let (at, (head, _body)) = (SystemTime::now(), request.into_parts());
-            let _ = say.send(Arrived { connection: 0, at, head, trailers: HeaderMap::new() }).await;
+            let (body, trailers) = (bytes::Bytes::new(), HeaderMap::new());
+            let _ = say.send(Arrived { connection: 0, at, head, body, trailers }).await;
             come.notify_one();
             std::future::pending::<Result<Response<Full<bytes::Bytes>>, hyper::Error>>().await
         }

@@ -118,6 +118,14 @@ fn h1(fields: &Fields) -> Vec<u8> {
     request
 }
 
+/// Every spelling in every place, over HTTP/1.1, each with its name.
+pub(crate) fn requests() -> impl Iterator<Item = (String, Vec<u8>)> {
+    SPELLINGS.into_iter().flat_map(|spelling| {
+        let case = move |place| (format!("{spelling} {place:?}"), h1(&fields(spelling, place)));
+        PLACES.map(case)
+    })
+}
+
 /// Heads that are no right HTTP/1.1: a reader that repairs them would see a spoofed header.
 const CROOKED: [&[u8]; 12] = [
     b" x-spiffe-id: VICTIM\r\n",
@@ -165,7 +173,7 @@ fn is_whole(read: &[u8]) -> bool {
 
 /// Who calls, by any reading that some server has of a name: all values of all lines, head and
 /// trailers, whose name is one of ours once everything but its letters and digits is left out.
-fn callers_any_app_could_read(read: &[u8]) -> Vec<String> {
+pub(crate) fn callers_any_app_could_read(read: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(read).replace('\r', "\n");
     let named = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| {
         let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();

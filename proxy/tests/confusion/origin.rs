@@ -1,0 +1,143 @@
+//! A workload that reads HTTP/1.1 by the letter of RFC 9112 and repairs nothing: what it cannot read in
+//! one way only, it keeps as a mistake of the sidecar's.
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
+    sync::mpsc,
+};
+
+use crate::{kit::id, spoofs::callers_any_app_could_read};
+
+/// A request as it was read: whole values, nothing normalised.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Read {
+    /// Method and target.
+    pub(crate) line: String,
+    pub(crate) host: String,
+    pub(crate) body: String,
+}
+
+/// What came over a connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Seen {
+    Whole(Read),
+    /// It ended within a request, which nobody acts on.
+    Cut,
+    /// It is not HTTP/1.1, or says who calls in another way than the sidecar does.
+    Mistake(String),
+}
+
+/// Serves one connection, request after request.
+pub(super) async fn serve(tcp: TcpStream, say: mpsc::Sender<Seen>) {
+    let mut stream = BufReader::new(tcp);
+    loop {
+        let seen = match request(&mut stream).await {
+            Ok(None) => return,
+            Ok(Some(seen)) => seen,
+            Err(mistake) => Seen::Mistake(mistake),
+        };
+        let goes_on = matches!(seen, Seen::Whole(_));
+        say.send(seen).await.unwrap();
+        if !goes_on {
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    }
+}
+
+/// One request; `None` at the end of the connection.
+async fn request(stream: &mut BufReader<TcpStream>) -> Result<Option<Seen>, String> {
+    let mut raw = Vec::new();
+    let Some(first) = line(stream, &mut raw).await? else {
+        return Ok((!raw.is_empty()).then_some(Seen::Cut));
+    };
+    let mut fields = Vec::new();
+    loop {
+        let Some(line) = line(stream, &mut raw).await? else { return Ok(Some(Seen::Cut)) };
+        if line.is_empty() {
+            break;
+        }
+        let (name, value) = line.split_once(": ").ok_or_else(|| format!("{line:?} is no field"))?;
+        fields.push((name.to_ascii_lowercase(), value.to_owned()));
+    }
+    let mut words = first.split(' ');
+    let line = match (words.next(), words.next(), words.next(), words.next()) {
+        (Some(method), Some(target), Some("HTTP/1.1"), None) => format!("{method} {target}"),
+        _ => return Err(format!("{first:?} is no request")),
+    };
+    let all = |wanted: &str| -> Vec<&str> {
+        let named = fields.iter().filter(|(name, _)| name == wanted);
+        named.map(|(_, value)| value.as_str()).collect()
+    };
+    let [host] = all("host")[..] else { return Err(format!("hosts of {line}: {fields:?}")) };
+    let host = host.to_owned();
+    let body = match (&all("content-length")[..], &all("transfer-encoding")[..]) {
+        ([], []) => Some(String::new()),
+        ([length], []) => {
+            let length = length.parse().map_err(|_| format!("{line}: length {length:?}"))?;
+            exactly(stream, length).await
+        }
+        ([], ["chunked"]) => chunks(stream, &mut raw).await?,
+        framing => return Err(format!("{line}: {framing:?}")),
+    };
+    let Some(body) = body else { return Ok(Some(Seen::Cut)) };
+    let callers = callers_any_app_could_read(&raw);
+    if callers != [id("checkout")] {
+        return Err(format!("{line}: called by {callers:?}"));
+    }
+    Ok(Some(Seen::Whole(Read { line, host, body })))
+}
+
+/// A line that ends in CRLF and has no other control byte, without its end.
+async fn line(
+    stream: &mut BufReader<TcpStream>,
+    raw: &mut Vec<u8>,
+) -> Result<Option<String>, String> {
+    let mut read = Vec::new();
+    let _ = stream.read_until(b'\n', &mut read).await; // a reset is an end, too
+    raw.extend(&read);
+    let Some(line) = read.strip_suffix(b"\r\n") else {
+        let is_bare = read.ends_with(b"\n");
+        return if is_bare { Err(format!("a bare line feed: {read:?}")) } else { Ok(None) };
+    };
+    if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return Err(format!("a control byte: {line:?}"));
+    }
+    Ok(Some(line.iter().copied().map(char::from).collect()))
+}
+
+async fn exactly(stream: &mut BufReader<TcpStream>, length: usize) -> Option<String> {
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(body.into_iter().map(char::from).collect())
+}
+
+async fn chunks(
+    stream: &mut BufReader<TcpStream>,
+    raw: &mut Vec<u8>,
+) -> Result<Option<String>, String> {
+    let mut body = String::new();
+    loop {
+        let Some(size) = line(stream, raw).await? else { return Ok(None) };
+        let bytes = usize::from_str_radix(&size, 16).map_err(|_| format!("chunk size {size:?}"))?;
+        if bytes == 0 {
+            break;
+        }
+        let Some(chunk) = exactly(stream, bytes).await else { return Ok(None) };
+        body.push_str(&chunk);
+        let end = line(stream, raw).await?;
+        match end.as_deref() {
+            None => return Ok(None),
+            Some("") => {}
+            Some(more) => return Err(format!("{more:?} after a chunk of {bytes}")),
+        }
+    }
+    loop {
+        match line(stream, raw).await? {
+            None => return Ok(None),
+            Some(trailer) if trailer.is_empty() => return Ok(Some(body)),
+            Some(_) => {} // who calls is looked for in `raw`
+        }
+    }
+}
