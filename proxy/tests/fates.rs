@@ -1,13 +1,13 @@
 //! What a caller is told of a call without an answer (issue 5, item 3): not done, or unknown, and
 //! nothing that makes a client send an unknown payment again.
 
-use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
+use cellwall_policy::{Protocol, SnapshotDocument};
 use cellwall_testkit::client;
 use http::{HeaderMap, HeaderValue, Response};
 
 use crate::{
-    forwarding::played,
-    kit::{Plan, Sidecar, Town, checkout, destination, policy},
+    forwarding::{ledger_beside, played},
+    kit::{Sidecar, Town, checkout, destination, eventually},
     played::Played,
     raw_h2::{Leaver, Leaves},
 };
@@ -60,7 +60,7 @@ fn unknown() -> (u16, String, String) {
 }
 
 /// Checkout's sidecar; `callee` is at `address`.
-async fn caller(
+pub(crate) async fn caller(
     town: &Town,
     (callee, protocol): (&'static str, Protocol),
     address: String,
@@ -96,11 +96,7 @@ async fn only_a_grpc_call_that_was_not_done_is_told_unavailable() {
     // gRPC core `statuscodes.md`: clients send again what is UNAVAILABLE; gRFC A6: -1 forbids it
     let town = Town::new().await;
     let workload = Leaver::workload().await;
-    let call = CallDocument::Grpc { service: "ledger.v1".to_owned(), method: "Post".to_owned() };
-    let plan = Plan { name: "ledger", speaks: Protocol::Grpc, outbound: &[] };
-    let callee = town.beside(plan, workload.address).await;
-    let rules = policy("ledger", Protocol::Grpc, &[call]);
-    let callee = town.made_ready(callee, "ledger", rules).await;
+    let callee = ledger_beside(&town, workload.address).await;
     let caller = caller(&town, ("ledger", Protocol::Grpc), callee.inbound.to_string()).await;
     let pushback = "grpc-retry-pushback-ms";
     for (way, fate) in LEFT {
@@ -147,9 +143,8 @@ async fn a_call_that_never_left_is_told_not_done_whatever_the_reason() {
     assert!(answer.body().starts_with(br#"{"title":"callee unavailable""#), "{answer:?}");
     assert_eq!(told(&answer), not_done(), "connect_failed, by the callee's sidecar");
     drop(payments);
-    // Until our sidecar has noticed, a call may leave it on the old connection.
-    let by_ours = async || told(&call().await) == not_done();
-    crate::kit::eventually("connect_failed, by ours", by_ours).await;
+    // A call that is sent before the end of the connection is noticed has unknown fate, and says so.
+    eventually("connect_failed, by ours", async || told(&call().await) == not_done()).await;
     // The policy knows it no more.
     let (_, nowhere) = checkout(&["payments"], Vec::new());
     let version = town.publish(SnapshotDocument { destinations: Vec::new(), ..nowhere });

@@ -1,5 +1,7 @@
 //! What the workload gets, byte by byte: the test is the workload.
 
+use std::net::SocketAddr;
+
 use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
 use cellwall_testkit::client;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -168,13 +170,17 @@ async fn trailers_say_nothing_of_who_calls_over_http_1() {
 }
 
 /// A gRPC workload that the test plays, and its sidecar.
-async fn ledger(town: &Town) -> (Sidecar, Played) {
+pub(crate) async fn ledger(town: &Town) -> (Sidecar, Played) {
     let workload = Played::workload().await;
+    (ledger_beside(town, workload.address).await, workload)
+}
+
+/// The sidecar of a gRPC workload at `workload`.
+pub(crate) async fn ledger_beside(town: &Town, workload: SocketAddr) -> Sidecar {
     let call = CallDocument::Grpc { service: "ledger.v1".to_owned(), method: "Post".to_owned() };
     let plan = Plan { name: "ledger", speaks: Protocol::Grpc, outbound: &[] };
-    let sidecar = town.beside(plan, workload.address).await;
-    let policy = policy("ledger", Protocol::Grpc, &[call]);
-    (town.made_ready(sidecar, "ledger", policy).await, workload)
+    let sidecar = town.beside(plan, workload).await;
+    town.made_ready(sidecar, "ledger", policy("ledger", Protocol::Grpc, &[call])).await
 }
 
 /// A call of checkout over HTTP/2, with trailers.

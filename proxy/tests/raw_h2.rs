@@ -6,12 +6,14 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 use cellwall_testkit::{ca::Svid, tls::DangerousParty};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpListener,
     sync::Mutex,
     task::JoinSet,
 };
 
-use crate::spoofs::{Field, Fields};
+use crate::{
+    played::accepting,
+    spoofs::{Field, Fields},
+};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -163,28 +165,23 @@ impl Leaver {
     }
 
     async fn start(party: Option<DangerousParty>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let ways = Arc::<Mutex<VecDeque<Leaves>>>::default();
-        let (mut tasks, left) = (JoinSet::new(), ways.clone());
-        tasks.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (tcp, _) = listener.accept().await.unwrap();
-                let (party, left) = (party.clone(), left.clone());
-                connections.spawn(async move {
-                    match party {
-                        Some(party) => {
-                            // A handshake that fails is the caller's affair.
-                            if let Ok(stream) = party.accept(tcp).await {
-                                leave(stream, &left).await;
-                            }
+        let left = ways.clone();
+        let (address, tasks) = accepting(move |tcp| {
+            let (party, left) = (party.clone(), left.clone());
+            async move {
+                match party {
+                    Some(party) => {
+                        // A handshake that fails is the caller's affair.
+                        if let Ok(stream) = party.accept(tcp).await {
+                            leave(stream, &left).await;
                         }
-                        None => leave(tcp, &left).await,
                     }
-                });
+                    None => leave(tcp, &left).await,
+                }
             }
-        });
+        })
+        .await;
         Self { address, ways, _tasks: tasks }
     }
 }

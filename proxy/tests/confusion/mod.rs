@@ -9,7 +9,7 @@ mod heads;
 mod origin;
 mod paths;
 
-use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
+use cellwall_policy::{CallDocument, Protocol};
 use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -23,7 +23,9 @@ use self::{
     origin::{Read, Seen},
 };
 use crate::{
-    kit::{DEADLINE, Plan, Sidecar, Town, checkout, destination, eventually, evidence, policy},
+    fates,
+    forwarding::ledger,
+    kit::{DEADLINE, Plan, Sidecar, Town, eventually, evidence, policy},
     played::{Played, accepting},
     raw_h2::RawH2,
     spoofs::{self, Fields},
@@ -86,26 +88,6 @@ async fn payments(town: &Town) -> (Sidecar, mpsc::Receiver<Seen>, JoinSet<()>) {
     let sidecar = town.beside(plan, address).await;
     let rules = policy("payments", Protocol::Http, &[all]);
     (town.made_ready(sidecar, "payments", rules).await, seen, tasks)
-}
-
-/// Ledger, a gRPC service.
-async fn ledger(town: &Town) -> (Sidecar, Played) {
-    let workload = Played::workload().await;
-    let call = CallDocument::Grpc { service: "ledger.v1".to_owned(), method: "Post".to_owned() };
-    let plan = Plan { name: "ledger", speaks: Protocol::Grpc, outbound: &[] };
-    let sidecar = town.beside(plan, workload.address).await;
-    let rules = policy("ledger", Protocol::Grpc, &[call]);
-    (town.made_ready(sidecar, "ledger", rules).await, workload)
-}
-
-/// Checkout's sidecar in front of a played one of payments.
-async fn caller_of(town: &Town, callee: &Played) -> Sidecar {
-    town.control.set_endpoints("payments", &[callee.address.to_string()]);
-    let destinations = vec![destination("payments", Protocol::Http)];
-    let (plan, policy) = checkout(&["payments"], Vec::new());
-    let caller = town.sidecar(plan, SnapshotDocument { destinations, ..policy }).await;
-    caller.knows("payments").await;
-    caller
 }
 
 /// A request that a played server got.
@@ -212,7 +194,8 @@ async fn heads_over_http_1_leave_the_callers_sidecar_with_one_reading() {
     // The same, h1 to h2
     let town = Town::new().await;
     let mut callee = Played::sidecar(&town.svid("payments")).await;
-    let caller = caller_of(&town, &callee).await;
+    let to = ("payments", Protocol::Http);
+    let caller = fates::caller(&town, to, callee.address.to_string()).await;
     let dial = async || TcpStream::connect(caller.outbound["payments"]).await.unwrap();
     all_heads(dial, || arrived(&mut callee)).await.show("heads, h1 to h2");
 }
@@ -243,7 +226,7 @@ async fn frames_are_read_as_they_were_judged() {
 
 #[tokio::test]
 async fn frames_of_grpc_calls_are_read_as_they_were_judged() {
-    // The same, h2 to h2: straight to the callee's sidecar, and through both
+    // The same, h2 to h2
     let town = Town::new().await;
     let (callee, mut workload) = ledger(&town).await;
     let svid = town.svid("checkout");
@@ -251,6 +234,13 @@ async fn frames_of_grpc_calls_are_read_as_they_were_judged() {
     let tally = all_frames("/ledger.v1/Post", dial, || arrived(&mut workload)).await;
     tally.agrees_with(&callee).await;
     tally.show("frames, h2 to h2");
+}
+
+#[tokio::test]
+async fn frames_of_grpc_calls_that_pass_both_sidecars_are_read_as_they_were_judged() {
+    // The same, h2 to h2 to h2
+    let town = Town::new().await;
+    let (_callee, mut workload) = ledger(&town).await;
     let caller = town.caller_of("ledger", Protocol::Grpc).await;
     let dial = async || TcpStream::connect(caller.outbound["ledger"]).await.unwrap();
     let tally = all_frames("/ledger.v1/Post", dial, || arrived(&mut workload)).await;
