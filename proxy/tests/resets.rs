@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     chaos::{Chaos, Cut, How, Sent},
-    kit::{Plan, Sidecar, Town, checkout, destination, http, policy},
+    kit::{Plan, Sidecar, Town, checkout, destination, evidence, http, policy},
     played::accepting,
 };
 
@@ -74,6 +74,9 @@ struct Counts {
     not_done: AtomicU64,
     unknown_done: AtomicU64,
     unknown_not_done: AtomicU64,
+    /// What was told is not what the ledger says.
+    wrong: AtomicU64,
+    twice: AtomicU64,
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one setting of a test, read at its one place")]
@@ -86,7 +89,7 @@ fn calls() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payment_is_paid_once_or_not_and_its_caller_knows_what_is_known() {
     let mut figures = serde_json::Map::new();
-    let mut all = 0;
+    let (mut all, mut wrong, mut twice) = (0, 0, 0);
     for (place, tenths, span) in PLACES {
         let calls = calls() * tenths / 10;
         let counts = cut_at(place, span, calls).await;
@@ -103,11 +106,13 @@ async fn a_payment_is_paid_once_or_not_and_its_caller_knows_what_is_known() {
         assert!(number(&counts.done) < calls, "{place:?}: {told}");
         figures.insert(format!("{place:?}").to_lowercase(), told);
         all += calls;
+        wrong += number(&counts.wrong);
+        twice += number(&counts.twice);
     }
-    figures.insert("calls".to_owned(), all.into());
-    figures.insert("paid_twice".to_owned(), 0.into());
-    figures.insert("told_wrongly".to_owned(), 0.into());
-    println!("evidence: {}", serde_json::Value::Object(figures));
+    let sums = [("calls", all), ("told_wrongly", wrong), ("paid_twice", twice)];
+    figures.extend(sums.map(|(name, sum)| (name.to_owned(), sum.into())));
+    evidence(&figures.into());
+    assert_eq!((wrong, twice), (0, 0));
 }
 
 /// Pays through sidecars with connections cut at one place.
@@ -148,7 +153,10 @@ async fn cut_at(place: Place, span: u64, calls: u64) -> Arc<Counts> {
                     (Told::NotDone, 0) => &counts.not_done,
                     (Told::Unknown, 1) => &counts.unknown_done,
                     (Told::Unknown, 0) => &counts.unknown_not_done,
-                    wrong => panic!("{place:?} {number}: {wrong:?}"),
+                    (Told::Done | Told::NotDone | Told::Unknown, _) => {
+                        println!("{place:?} {number}: {told:?}, paid {paid} times");
+                        &counts.wrong
+                    }
                 };
                 count.fetch_add(1, Relaxed);
             }
@@ -159,7 +167,8 @@ async fn cut_at(place: Place, span: u64, calls: u64) -> Arc<Counts> {
     }
     // What came late came once as well.
     drop((caller, payments));
-    assert!(ledger.iter().all(|paid| paid.load(Relaxed) <= 1), "{place:?}: paid twice");
+    let twice = ledger.iter().filter(|paid| paid.load(Relaxed) > 1).count();
+    counts.twice.store(u64::try_from(twice).unwrap(), Relaxed);
     counts
 }
 

@@ -8,6 +8,7 @@ mod frames;
 mod heads;
 mod origin;
 mod paths;
+mod peers;
 
 use cellwall_policy::{CallDocument, Protocol};
 use serde_json::json;

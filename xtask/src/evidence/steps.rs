@@ -40,15 +40,31 @@ pub(super) fn figures_of(
     serde_json::from_str(figures).context("reading the figures")
 }
 
+/// All lines of figures that the tests of one module print.
+pub(super) fn all_figures(
+    (package, binary, module): Probe,
+    folder: &Path,
+) -> anyhow::Result<Vec<Map<String, Value>>> {
+    let mut command = cargo::cargo()?;
+    command.args(["test", "-q", "-p", package, "--test", binary]);
+    command.args(["--", module, "--nocapture", "--test-threads=1"]);
+    let output = command.env("CELLWALL_BIN_DIR", folder).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("running {package} {module}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{package} {module} failed:\n{text}");
+    let figures = text.lines().filter_map(|line| line.split_once(MARK).map(|(_, json)| json));
+    figures.map(|json| serde_json::from_str(json).context("reading the figures")).collect()
+}
+
 /// The figures of a role: an ignored test that needs a program of somebody else, whose path it
 /// finds in a variable.
 pub(super) fn figures_with(
     (package, binary, name): Probe,
-    (variable, program): (&str, &Path),
+    (variable, value): (&str, &str),
 ) -> anyhow::Result<Map<String, Value>> {
     let mut command = cargo::cargo()?;
     command.args(["test", "-q", "-p", package, "--test", binary]);
-    command.args(["--", "--exact", name, "--ignored", "--nocapture"]).env(variable, program);
+    command.args(["--", "--exact", name, "--ignored", "--nocapture"]).env(variable, value);
     let output = command.stderr(Stdio::inherit()).output();
     let output = output.with_context(|| format!("running {package} {name}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

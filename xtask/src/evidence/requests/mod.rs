@@ -1,6 +1,6 @@
 //! One reading of every request: what the issue asks to show.
 
-use std::path::Path;
+mod confusion;
 
 use serde_json::Value;
 
@@ -11,8 +11,11 @@ use crate::{
 };
 
 /// In the order of the issue.
-pub(super) const ITEMS: &[Item] =
-    &[Item { title: "h2spec at both doors; ten thousand handshakes", run: standards }];
+pub(super) const ITEMS: &[Item] = &[
+    Item { title: "h2spec at both doors; ten thousand handshakes", run: standards },
+    Item { title: "raw requests, paths and spoofs, beside other proxies", run: confusion::corpus },
+    Item { title: "resets at every byte of a payment", run: resets },
+];
 
 /// 1. HTTP/2 as its standard says (T2), and a handshake of its own for each connection (T3).
 fn standards(effort: Effort) -> anyhow::Result<Shown> {
@@ -24,7 +27,8 @@ fn standards(effort: Effort) -> anyhow::Result<Shown> {
     match ready::h2spec(&programs) {
         Ok(program) => {
             let probe = ("cellwall-proxy", "main", "h2spec::both_doors_keep_the_rules");
-            let figures = steps::figures_with(probe, ("CELLWALL_H2SPEC", &program))?;
+            let figures =
+                steps::figures_with(probe, ("CELLWALL_H2SPEC", &program.to_string_lossy()))?;
             let all = number(&figures, "inbound_tests");
             let passed = |door: &str| number(&figures, &format!("{door}_passed"));
             shown.goal("inbound: every case of h2spec", all > 0 && passed("inbound") == all);
@@ -35,7 +39,7 @@ fn standards(effort: Effort) -> anyhow::Result<Shown> {
         Err(why) => shown.goal(&format!("h2spec is here (it did not run: {why:#})"), false),
     }
     let name = "handshakes::no_ticket_is_sent_and_no_session_resumed_however_many_there_are";
-    let figures = steps::test_figures("cellwall-proxy", name, Path::new(""), effort)?;
+    let figures = steps::test_figures("cellwall-proxy", name, &programs, effort)?;
     let handshakes = number(&figures, "handshakes");
     let wanted = if effort == Effort::Quick { 1 } else { 10_000 };
     shown.goal("as many handshakes as were asked for", handshakes >= wanted);
@@ -45,5 +49,23 @@ fn standards(effort: Effort) -> anyhow::Result<Shown> {
     for (name, figure) in &shown.figures {
         println!("  {name}: {figure}");
     }
+    Ok(shown)
+}
+
+/// 3. A million payments over connections that are cut.
+fn resets(effort: Effort) -> anyhow::Result<Shown> {
+    let mut shown = Shown::default();
+    let profile = if effort == Effort::Quick { Profile::Dev } else { Profile::Release };
+    let programs = cargo::build(profile)?;
+    let name = "resets::a_payment_is_paid_once_or_not_and_its_caller_knows_what_is_known";
+    let figures = steps::test_figures("cellwall-proxy", name, &programs, effort)?;
+    for (name, figure) in &figures {
+        shown.figure(name, figure.clone());
+    }
+    let number = |name: &str| figures.get(name).and_then(Value::as_u64);
+    let wanted = if effort == Effort::Quick { 1 } else { 1_000_000 };
+    shown.goal("as many calls as were asked for", number("calls") >= Some(wanted));
+    shown.goal("none was paid twice", number("paid_twice") == Some(0));
+    shown.goal("each caller was told the truth", number("told_wrongly") == Some(0));
     Ok(shown)
 }
