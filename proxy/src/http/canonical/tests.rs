@@ -208,6 +208,7 @@ fn an_answer_has_one_end_whoever_reads_it() {
         (200, new, &[("content-length", "2"), ("transfer-encoding", "chunked")], false),
         (200, new, &[("content-length", "2"), ("content-length", "2")], false),
         (200, new, &[("content-length", "2, 2")], false),
+        (200, new, &[("content-length", "+2")], false),
         (200, new, &[("transfer-encoding", "gzip")], false),
         (200, old, &[("transfer-encoding", "chunked")], false),
         (204, new, &[("transfer-encoding", "chunked")], false),
