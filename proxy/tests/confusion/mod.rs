@@ -60,10 +60,12 @@ impl Tally {
         }
     }
 
-    fn show(&self, pair: &str) {
-        assert_eq!(self.confused, Vec::<String>::new(), "{pair}");
+    fn show(&self, kind: &str, pair: &str) {
+        assert_eq!(self.confused, Vec::<String>::new(), "{kind}, {pair}");
+        let confused = self.confused.len();
         evidence(&json!({
-            "pair": pair, "cases": self.cases, "read": self.whole, "cut": self.cut, "confused": 0,
+            "kind": kind, "pair": pair, "cases": self.cases, "read": self.whole,
+            "cut_on_their_way": self.cut, "confused": confused,
         }));
     }
 
@@ -187,7 +189,7 @@ async fn heads_over_http_1_are_read_as_they_were_judged() {
     let dial = async || callee.dial(&svid, &["http/1.1"]).await;
     let tally = all_heads(dial, || seen.try_recv().ok()).await;
     tally.agrees_with(&callee).await;
-    tally.show("heads, h1 to h1");
+    tally.show("heads", "h1 to h1");
 }
 
 #[tokio::test]
@@ -198,7 +200,7 @@ async fn heads_over_http_1_leave_the_callers_sidecar_with_one_reading() {
     let to = ("payments", Protocol::Http);
     let caller = fates::caller(&town, to, callee.address.to_string()).await;
     let dial = async || TcpStream::connect(caller.outbound["payments"]).await.unwrap();
-    all_heads(dial, || arrived(&mut callee)).await.show("heads, h1 to h2");
+    all_heads(dial, || arrived(&mut callee)).await.show("heads", "h1 to h2");
 }
 
 #[tokio::test]
@@ -210,7 +212,7 @@ async fn heads_that_pass_both_sidecars_are_read_as_they_were_judged() {
     let dial = async || TcpStream::connect(caller.outbound["payments"]).await.unwrap();
     let tally = all_heads(dial, || seen.try_recv().ok()).await;
     tally.agrees_with(&callee).await;
-    tally.show("heads, h1 to h2 to h1");
+    tally.show("heads", "h1 to h2 to h1");
 }
 
 #[tokio::test]
@@ -222,7 +224,19 @@ async fn frames_are_read_as_they_were_judged() {
     let dial = async || callee.dial(&svid, &["h2"]).await;
     let tally = all_frames("/v1/a", dial, || seen.try_recv().ok()).await;
     tally.agrees_with(&callee).await;
-    tally.show("frames, h2 to h1");
+    tally.show("frames", "h2 to h1");
+}
+
+#[tokio::test]
+async fn frames_that_pass_both_sidecars_are_read_as_they_were_judged() {
+    // The same from an app, h2 to h2 to h1
+    let town = Town::new().await;
+    let (callee, mut seen, _workload) = payments(&town).await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
+    let dial = async || TcpStream::connect(caller.outbound["payments"]).await.unwrap();
+    let tally = all_frames("/v1/a", dial, || seen.try_recv().ok()).await;
+    tally.agrees_with(&callee).await;
+    tally.show("frames", "h2 to h2 to h1");
 }
 
 #[tokio::test]
@@ -234,7 +248,7 @@ async fn frames_of_grpc_calls_are_read_as_they_were_judged() {
     let dial = async || callee.dial(&svid, &["h2"]).await;
     let tally = all_frames("/ledger.v1/Post", dial, || arrived(&mut workload)).await;
     tally.agrees_with(&callee).await;
-    tally.show("frames, h2 to h2");
+    tally.show("frames", "h2 to h2");
 }
 
 #[tokio::test]
@@ -245,7 +259,7 @@ async fn frames_of_grpc_calls_that_pass_both_sidecars_are_read_as_they_were_judg
     let caller = town.caller_of("ledger", Protocol::Grpc).await;
     let dial = async || TcpStream::connect(caller.outbound["ledger"]).await.unwrap();
     let tally = all_frames("/ledger.v1/Post", dial, || arrived(&mut workload)).await;
-    tally.show("frames, h2 to h2 to h2");
+    tally.show("frames", "h2 to h2 to h2");
 }
 
 #[tokio::test]
@@ -258,7 +272,7 @@ async fn paths_over_http_1_are_read_as_they_were_judged() {
     let tally = all_paths(dial, || seen.try_recv().ok()).await;
     assert!(tally.cases >= 300, "{}", tally.cases);
     tally.agrees_with(&callee).await;
-    tally.show("paths, h1 to h2 to h1");
+    tally.show("paths", "h1 to h2 to h1");
 }
 
 #[tokio::test]
@@ -270,7 +284,7 @@ async fn paths_over_http_1_straight_to_the_callee_are_read_as_they_were_judged()
     let dial = async || callee.dial(&svid, &["http/1.1"]).await;
     let tally = all_paths(dial, || seen.try_recv().ok()).await;
     tally.agrees_with(&callee).await;
-    tally.show("paths, h1 to h1");
+    tally.show("paths", "h1 to h1");
 }
 
 #[tokio::test]
@@ -301,7 +315,7 @@ async fn paths_over_http_2_are_read_as_they_were_judged() {
         tally.judge(&path, &expected, std::iter::from_fn(|| seen.try_recv().ok()));
     }
     tally.agrees_with(&callee).await;
-    tally.show("paths, h2 to h1");
+    tally.show("paths", "h2 to h1");
 }
 
 #[tokio::test]
@@ -322,5 +336,5 @@ async fn spoofed_callers_do_not_pass_both_sidecars() {
     }
     assert!(tally.cases >= 60, "{}", tally.cases);
     tally.agrees_with(&callee).await;
-    tally.show("spoofed callers, h1 to h2 to h1");
+    tally.show("spoofed callers", "h1 to h2 to h1");
 }
