@@ -34,8 +34,9 @@ const LEFT: [(Leaves, Fate); 11] = [
     (Leaves::Reset(INTERNAL_ERROR), Fate::Unknown),
     (Leaves::Reset(NO_ERROR), Fate::Unknown),
     (Leaves::Reset(ENHANCE_YOUR_CALM), Fate::Unknown),
-    (Leaves::Above(NO_ERROR), Fate::NotDone),
-    (Leaves::Above(PROTOCOL_ERROR), Fate::NotDone),
+    // True of the standard, and not told from the next ones by what hyper says.
+    (Leaves::Above(NO_ERROR), Fate::Unknown),
+    (Leaves::Above(PROTOCOL_ERROR), Fate::Unknown),
     (Leaves::Below(NO_ERROR), Fate::Unknown),
     (Leaves::Below(PROTOCOL_ERROR), Fate::Unknown),
     (Leaves::Below(REFUSED_STREAM), Fate::Unknown),

@@ -11,7 +11,7 @@ use crate::CloseReason;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fate {
     /// The callee has done nothing: no byte of the call left us, or the callee's own HTTP/2 said that
-    /// it left it alone. It may be sent again, whatever it is.
+    /// it refused it. It may be sent again, whatever it is.
     NotDone,
     /// The callee may have acted.
     Unknown,
@@ -46,12 +46,12 @@ impl Fate {
         Self::Unknown
     }
 
-    /// RFC 9113 §8.7: a stream above the last one of a GOAWAY, and one that was refused, were not
-    /// processed. h2 gives a GOAWAY of the other side to the streams above it alone; our own would
-    /// end them all, and says nothing.
+    /// RFC 9113 §8.7: a stream that was refused was not processed. Neither was one above the last of
+    /// a GOAWAY, but hyper gives the error of a GOAWAY also to calls below it that are on their way,
+    /// and says no number: of those nobody knows.
     fn said_by(error: &h2::Error) -> Self {
-        let left_alone = error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM);
-        if error.is_remote() && left_alone { Self::NotDone } else { Self::Unknown }
+        let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        if error.is_remote() && is_refused { Self::NotDone } else { Self::Unknown }
     }
 }
 
