@@ -69,6 +69,15 @@ async fn an_http_client_does_not_get_past_a_tcp_listener() {
     assert_eq!(callee.seen(), []);
 }
 
+/// Ledger-db's sidecar, the listener that it takes for its workload, and its policy.
+async fn played_db(town: &Town) -> (Sidecar, TcpListener, SnapshotDocument) {
+    let workload = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
+    let rules = policy("ledger-db", Protocol::Tcp, &[CallDocument::Tcp { port: 8443 }]);
+    let sidecar = town.beside(plan, workload.local_addr().unwrap()).await;
+    (town.made_ready(sidecar, "ledger-db", rules.clone()).await, workload, rules)
+}
+
 /// Checkout's connection to ledger-db through both sidecars, and the workload's side of it, after
 /// each has said something.
 async fn open(caller: &Sidecar, workload: &TcpListener) -> (TcpStream, TcpStream) {
@@ -97,12 +106,7 @@ fn reset(stream: TcpStream) {
 async fn a_stream_that_is_cut_never_looks_whole() {
     // What was cut ends in a reset at both ends, so that nobody takes half a statement for all of it
     let town = Town::new().await;
-    let workload = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
-    let call = CallDocument::Tcp { port: 8443 };
-    let rules = policy("ledger-db", Protocol::Tcp, &[call]);
-    let callee = town.beside(plan, workload.local_addr().unwrap()).await;
-    let _callee = town.made_ready(callee, "ledger-db", rules.clone()).await;
+    let (_callee, workload, rules) = played_db(&town).await;
     let caller = town.caller_of("ledger-db", Protocol::Tcp).await;
     // Whole: each side says all, in either order.
     let (mut app, mut served) = open(&caller, &workload).await;
@@ -130,4 +134,22 @@ async fn a_stream_that_is_cut_never_looks_whole() {
     let mut denied = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
     denied.write_all(b"half").await.unwrap();
     assert_eq!(end_of(&mut denied).await, Some(ErrorKind::ConnectionReset), "denied");
+}
+
+#[tokio::test]
+async fn a_whole_stream_is_delivered_to_a_slow_reader_after_both_sides_have_closed() {
+    // A reset would throw away what the app has not taken yet
+    const MUCH: usize = 200_000;
+    let town = Town::new().await;
+    let (_callee, workload, _) = played_db(&town).await;
+    let mut caller = town.caller_of("ledger-db", Protocol::Tcp).await;
+    let (mut app, mut served) = open(&caller, &workload).await;
+    app.shutdown().await.unwrap();
+    assert_eq!(end_of(&mut served).await, None);
+    served.write_all(&[b'.'; MUCH]).await.unwrap();
+    drop(served);
+    caller.logged(|line| line["cellwall.reason"] == "done").await;
+    let mut read = Vec::new();
+    let end = tokio::time::timeout(DEADLINE, app.read_to_end(&mut read)).await.unwrap();
+    assert_eq!((end.map_err(|error| error.kind()), read.len()), (Ok(MUCH), MUCH));
 }
