@@ -208,7 +208,11 @@ fn a_guard_of_some_grpc_calls_denies_methods_and_whole_services() {
         ..open_vault()
     };
     document.guards = vec![
-        GuardDocument { calls: vec![grpc("a.A", "*")], ..guard("whole", named("payments"), "") },
+        // A method that is said as well is not taken out of its service.
+        GuardDocument {
+            calls: vec![grpc("a.A", "*"), grpc("a.A", "Put")],
+            ..guard("whole", named("payments"), "")
+        },
         GuardDocument { calls: vec![grpc("a.A", "Put")], ..guard("put", named("checkout"), "") },
     ];
     for (caller, service, method, expected) in [
