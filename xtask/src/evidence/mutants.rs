@@ -19,8 +19,9 @@ use crate::cargo;
 /// The version that the committed result was made with.
 const VERSION: &str = "27.1.0";
 
-/// How many shards the whole is cut into: one takes minutes.
+/// How many shards the whole is cut into: one takes minutes, a short one seconds.
 const SHARDS: u32 = 40;
+const SHORT_SHARDS: u32 = 400;
 
 /// The committed result.
 #[derive(Debug, Deserialize)]
@@ -49,14 +50,18 @@ struct Set {
     tests: Vec<String>,
 }
 
-/// Checks a committed result, and runs a random shard of it again.
-pub(super) fn shard(file: &str, effort: Effort) -> anyhow::Result<Shown> {
+/// Checks a committed result, which is of all these packages, and runs a random shard of it again.
+pub(super) fn shard(file: &str, packages: &[&str], effort: Effort) -> anyhow::Result<Shown> {
     let mut shown = Shown::default();
     let text = fs::read(cargo::root()?.join(file)).with_context(|| file.to_owned())?;
     let committed: Committed = serde_json::from_slice(&text).with_context(|| file.to_owned())?;
     shown.figure("commit", committed.commit.clone());
     shown.figure("tried", committed.tried);
     shown.figure("caught", committed.caught);
+    for package in packages {
+        let is_in = committed.sets.iter().any(|set| set.package == *package);
+        shown.goal(&format!("{package} is in it"), is_in);
+    }
     let share = committed.caught * 100 >= committed.tried * 95;
     shown.goal("at least 95 % killed", share && committed.tried > 0);
     let explained = committed.survivors.iter().all(|one| !one.why.is_empty());
@@ -65,9 +70,12 @@ pub(super) fn shard(file: &str, effort: Effort) -> anyhow::Result<Shown> {
     let program = installed()?;
     let survivors: BTreeSet<_> =
         committed.survivors.iter().map(|one| without_place(&one.mutant)).collect();
-    let sets = if effort == Effort::Quick { 1 } else { committed.sets.len() };
+    let (sets, shards) = match effort {
+        Effort::Quick => (1, SHORT_SHARDS),
+        Effort::Full => (committed.sets.len(), SHARDS),
+    };
     for set in committed.sets.iter().take(sets) {
-        let (caught, missed) = run(&program, set)?;
+        let (caught, missed) = run(&program, set, shards)?;
         let is_new = |one: &&String| !survivors.contains(&without_place(one));
         let new: Vec<_> = missed.iter().filter(is_new).collect();
         shown
@@ -84,9 +92,9 @@ fn without_place(mutant: &str) -> (&str, &str) {
 }
 
 /// Runs one random shard of a set: how many were caught, and which were not.
-fn run(program: &Path, set: &Set) -> anyhow::Result<(usize, Vec<String>)> {
+fn run(program: &Path, set: &Set, shards: u32) -> anyhow::Result<(usize, Vec<String>)> {
     let folder = tempfile::tempdir()?;
-    let shard = format!("{}/{SHARDS}", std::process::id() % SHARDS);
+    let shard = format!("{}/{shards}", std::process::id() % shards);
     let mut command = std::process::Command::new(program);
     command.current_dir(cargo::root()?).args(["mutants", "--no-shuffle", "--colors=never"]);
     command.args(["--package", &set.package, "--shard", &shard]);
