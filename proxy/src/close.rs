@@ -5,8 +5,10 @@ use cellwall_mtls::{HandshakeError, Refusal};
 /// The end of a flow. The wire name of each is a metric label, so a name never changes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CloseReason {
-    /// Both sides closed, or the response was delivered whole.
+    /// Both sides closed, or both the request and its answer were passed on whole.
     Done,
+    /// The answer was delivered whole, but the callee has not taken all of the request.
+    AnsweredEarly,
     /// The grace period of a drain ran out.
     Drained,
     /// The caller went away before the end of the response.
@@ -53,6 +55,7 @@ impl CloseReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::AnsweredEarly => "answered_early",
             Self::Drained => "drained",
             Self::Cancelled => "cancelled",
             Self::Io => "io",
@@ -80,6 +83,7 @@ impl CloseReason {
         match self {
             Self::TlsRefused(refusal) | Self::TrustWithdrawn(refusal) => Some(refusal),
             Self::Done
+            | Self::AnsweredEarly
             | Self::Drained
             | Self::Cancelled
             | Self::Io

@@ -133,12 +133,13 @@ impl Proxy {
         let authority = connection.needing(&self.authz, Needs::Tcp(at));
         let _named = self.register.enter(binding, &authority);
         let mut workload = arrival.served.workload.connect(&permit).await?;
+        flow.leaves();
         let drain = self.drain.watch();
         tokio::select! {
             biased; // it may have ended while we connected
             reason = authority.ended() => Err(reason),
             () = drain.cut() => Err(CloseReason::Drained),
-            end = relay::both_ways(&mut stream, &mut workload, &flow.bytes) => end,
+            end = relay::both_ways(&mut stream, &mut workload, &flow.progress) => end,
         }
     }
 
@@ -206,10 +207,11 @@ impl Served {
         (protocol, canonical): (Protocol, &Canonical),
         (request, flow): (Request<Incoming>, &mut Flow),
     ) -> Result<Response<Incoming>, SendError> {
-        let bytes = flow.bytes.clone();
-        let request = request.map(|body| Body::request(body, bytes, Some(authority)));
+        let progress = flow.progress.clone();
+        let request = request.map(|body| Body::request(body, progress, Some(authority)));
         let caller = authority.peer();
         let request = web::to_callee(request, (protocol, canonical), caller.id_text())?;
+        flow.leaves();
         let sent = Instant::now();
         let response = self.workload.send(permit, protocol, request).await;
         flow.record.upstream = Some(sent.elapsed());

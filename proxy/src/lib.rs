@@ -46,7 +46,7 @@ pub use decision_id::DecisionId;
 pub use decisions::{DecisionRecord, Decisions};
 pub use directory::Directory;
 pub use drain::{Drain, DrainWatch};
-pub use flow::{Direction, FlowRecord, Flows, Kind, Party};
+pub use flow::{Direction, FlowRecord, Flows, Kind, Outcome, Party};
 pub use flow_feed::FlowFeed;
 pub use hot_path::{Proxy, Served};
 pub use identity::{Identities, Identity};

@@ -67,6 +67,7 @@ fn describe() {
     }
     let gauges = [
         ("cellwall_connections_open", "Connections in progress."),
+        ("cellwall_calls_open", "Calls in progress, until both bodies have ended."),
         ("cellwall_svid_expiration_timestamp_seconds", "When our own SVID ends."),
         ("cellwall_svid_issued_timestamp_seconds", "When our own SVID came."),
         ("cellwall_bundle_expiration_timestamp_seconds", "When a bundle's last anchor ends."),
@@ -83,7 +84,7 @@ fn describe() {
         describe_gauge!(name, help);
     }
     let histograms = [
-        ("cellwall_request_duration_seconds", "A call, from its head to the end of its answer."),
+        ("cellwall_request_duration_seconds", "A call, from its head to the end of both bodies."),
         ("cellwall_proxy_overhead_seconds", "What this proxy adds until the head of the answer."),
         ("cellwall_tls_handshake_duration_seconds", "A handshake."),
     ];
@@ -172,12 +173,20 @@ pub(crate) fn probe(result: &'static str) {
     counter!("cellwall_probes_total", "result" => result).increment(1);
 }
 
-/// Counts a connection while it is open.
+/// Counts a connection or a call while it is open.
+#[derive(Debug)]
 pub(crate) struct Open(metrics::Gauge);
 
 impl Open {
     pub(crate) fn count(direction: Direction) -> Self {
-        let gauge = gauge!("cellwall_connections_open", "direction" => direction.as_str());
+        Self::one_of(gauge!("cellwall_connections_open", "direction" => direction.as_str()))
+    }
+
+    pub(crate) fn call(direction: Direction) -> Self {
+        Self::one_of(gauge!("cellwall_calls_open", "direction" => direction.as_str()))
+    }
+
+    fn one_of(gauge: metrics::Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge)
     }
@@ -202,6 +211,7 @@ fn upstream_failure(close: CloseReason) -> Option<&'static str> {
         | CloseReason::AnswerAmbiguous
         | CloseReason::UpstreamTimeout => Some(close.as_str()),
         CloseReason::Done
+        | CloseReason::AnsweredEarly
         | CloseReason::Drained
         | CloseReason::Cancelled
         | CloseReason::Io

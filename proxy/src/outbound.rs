@@ -58,12 +58,14 @@ impl Proxy {
         flow.record.protocol = Some(Protocol::Tcp);
         let snapshot = self.authz.snapshot();
         flow.identify_callee(&destination.name, Some(&route.expected), snapshot.as_deref());
+        flow.decided();
         let drain = self.drain.watch();
         let relayed = async {
             let (mut stream, mut renewal) = self.peers.connect(destination, route).await?;
             let authority = renewal.authority.clone();
+            flow.leaves();
             tokio::select! {
-                end = relay::both_ways(&mut app, &mut stream, &flow.bytes) => end,
+                end = relay::both_ways(&mut app, &mut stream, &flow.progress) => end,
                 never = renewal.keep() => match never {},
                 reason = authority.ended() => Err(reason),
             }
@@ -109,7 +111,9 @@ impl Proxy {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
-        let request = request.map(|body| Body::request(body, flow.bytes.clone(), None));
+        let request = request.map(|body| Body::request(body, flow.progress.clone(), None));
+        flow.decided();
+        flow.leaves();
         let sent = Instant::now();
         let response = match (route, web::to_peer(request, &canonical)) {
             (Ok(route), Ok(request)) => self.peers.send(&destination, &route, request).await,

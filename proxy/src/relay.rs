@@ -14,16 +14,20 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{CloseReason, flow::Bytes};
+use crate::{
+    CloseReason,
+    flow::{Progress, Way},
+};
 
-/// Relays between the caller's side and the callee's side; `bytes` counts while it runs.
+/// Relays between the caller's side and the callee's side; `progress` counts while it runs.
 pub(crate) async fn both_ways(
     caller: &mut (impl AsyncRead + AsyncWrite + Unpin),
     callee: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    bytes: &Bytes,
+    progress: &Progress,
 ) -> Result<(), CloseReason> {
-    let mut caller = Counted { io: caller, bytes };
-    copy_bidirectional(&mut caller, callee).await.map(drop).map_err(|_| CloseReason::Io)
+    let mut caller = Counted { io: caller, towards: &progress.response };
+    let mut callee = Counted { io: callee, towards: &progress.request };
+    copy_bidirectional(&mut caller, &mut callee).await.map(drop).map_err(|_| CloseReason::Io)
 }
 
 /// The socket of our own workload, which has no TLS to tell an end from a cut. Unless both sides have
@@ -86,10 +90,10 @@ impl AsyncWrite for Plain {
     }
 }
 
-/// Counts at the caller's side, so that a flow that is cut has its bytes too.
+/// Counts what a side takes, so that a flow that is cut has its bytes too.
 struct Counted<'a, IO> {
     io: &'a mut IO,
-    bytes: &'a Bytes,
+    towards: &'a Way,
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Counted<'_, IO> {
@@ -98,10 +102,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Counted<'_, IO> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut *self.io).poll_read(cx, buffer);
-        self.bytes.add_request(buffer.filled().len() - before);
-        polled
+        Pin::new(&mut *self.io).poll_read(cx, buffer)
     }
 }
 
@@ -113,7 +114,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Counted<'_, IO> {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut *self.io).poll_write(cx, buffer);
         if let Poll::Ready(Ok(written)) = &polled {
-            self.bytes.add_response(*written);
+            self.towards.pass(*written);
         }
         polled
     }
@@ -123,6 +124,10 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Counted<'_, IO> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io).poll_shutdown(cx)
+        let polled = Pin::new(&mut *self.io).poll_shutdown(cx);
+        if matches!(polled, Poll::Ready(Ok(()))) {
+            self.towards.end(CloseReason::Done);
+        }
+        polled
     }
 }

@@ -96,7 +96,7 @@ async fn asked(workload: &TcpListener) -> TcpStream {
 }
 
 /// All that the caller gets, until the connection is closed.
-async fn got(caller: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn got(caller: &mut (impl AsyncRead + Unpin)) -> String {
     let mut got = Vec::new();
     let read = tokio::time::timeout(DEADLINE, caller.read_to_end(&mut got)).await;
     read.unwrap().ok(); // closed in time; how it ends is the test's affair

@@ -29,6 +29,7 @@ mod pool;
 mod probes;
 mod raw_h2;
 mod readings;
+mod record;
 mod reproof;
 mod resets;
 mod rotation;

@@ -25,6 +25,7 @@ fn call(flows: &Flows, verdict: Verdict, close: CloseReason) {
     let mut flow = flows.open(Kind::Call, Direction::Inbound, remote());
     flow.record.caller.id = Some("spiffe://pay.example/prod/checkout".into());
     flow.record.decision = Some(decision(verdict));
+    flow.progress.request.end(CloseReason::Done);
     flow.close(close);
 }
 

@@ -1,94 +1,17 @@
 //! One record per connection and per call: the source of its log line and of its metrics.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant, SystemTime},
-};
+mod progress;
+mod record;
+
+use std::{net::SocketAddr, sync::Arc};
 
 use cellwall_mtls::Peer;
-use cellwall_policy::{Decision, Protocol, Snapshot};
+use cellwall_policy::Snapshot;
 use spiffe::SpiffeId;
 
-use crate::{
-    CloseReason, Decisions, Permit, authz::Denied, decision_id::DecisionId, decisions::is_denial,
-    logging::AccessLog, metrics,
-};
-
-/// Which way a flow goes, seen from our workload.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Direction {
-    /// Towards our workload.
-    Inbound,
-    /// From our workload.
-    Outbound,
-}
-
-/// What a record is about.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// One HTTP request or gRPC call.
-    Call,
-    /// One TCP connection, or a connection that never came to a call.
-    Connection,
-}
-
-/// One side of a flow. The name is bounded by the policy, the ID is whatever was proved.
-#[derive(Clone, Debug, Default)]
-pub struct Party {
-    /// The workload's name, if the policy in force knows the identity.
-    pub workload: Option<Arc<str>>,
-    /// The SPIFFE ID.
-    pub id: Option<Arc<str>>,
-}
-
-/// Everything that is told of a flow.
-#[derive(Clone, Debug)]
-pub struct FlowRecord {
-    /// Call or connection.
-    pub kind: Kind,
-    /// Which way.
-    pub direction: Direction,
-    /// When it began.
-    pub began: SystemTime,
-    /// How long it took.
-    pub duration: Duration,
-    /// How long the other side took of it, until the head of its answer.
-    pub upstream: Option<Duration>,
-    /// The remote end: the caller's sidecar inbound, our workload outbound.
-    pub remote: SocketAddr,
-    /// What is spoken, once known.
-    pub protocol: Option<Protocol>,
-    /// The environment of our workload.
-    pub environment: Arc<str>,
-    /// Who calls.
-    pub caller: Party,
-    /// The serial number of the caller's certificate, inbound.
-    pub caller_serial: Option<String>,
-    /// Who is called.
-    pub callee: Party,
-    /// What the policy said, if it was asked.
-    pub decision: Option<Decision>,
-    /// The name of a denial or a revocation, or of a call that passed in audit.
-    pub decision_id: Option<DecisionId>,
-    /// The HTTP method.
-    pub method: Option<http::Method>,
-    /// The gRPC method, `package.Service/Method`.
-    pub rpc: Option<Box<str>>,
-    /// The HTTP status that the caller got.
-    pub status: Option<u16>,
-    /// The gRPC status that the caller got.
-    pub grpc_status: Option<u16>,
-    /// The trace that the call belongs to (W3C Trace Context).
-    pub trace_id: Option<Box<str>>,
-    /// Bytes of bodies, or of a TCP connection: from the caller, and to it.
-    pub bytes: (u64, u64),
-    /// How it ended.
-    pub close: CloseReason,
-}
+pub(crate) use self::progress::{Progress, Way};
+pub use self::record::{Direction, FlowRecord, Kind, Outcome, Party};
+use crate::{CloseReason, Decisions, Permit, authz::Denied, logging::AccessLog, metrics};
 
 /// Where records go.
 #[derive(Clone, Debug)]
@@ -97,20 +20,13 @@ pub struct Flows {
     decisions: Arc<Decisions>,
 }
 
-/// A flow in progress. Dropping it writes its record: none is lost, none is written twice.
+/// A flow in progress. Once this and all of its bytes in transit are dropped its record is written:
+/// none is lost, none is written twice.
 #[derive(Debug)]
 pub(crate) struct Flow {
     pub(crate) record: FlowRecord,
-    pub(crate) bytes: Arc<Bytes>,
-    started: Instant,
+    pub(crate) progress: Arc<Progress>,
     flows: Flows,
-}
-
-/// Bytes counted while a flow runs.
-#[derive(Debug, Default)]
-pub(crate) struct Bytes {
-    request: AtomicU64,
-    response: AtomicU64,
 }
 
 impl Flows {
@@ -125,38 +41,16 @@ impl Flows {
     }
 
     pub(crate) fn open(&self, kind: Kind, direction: Direction, remote: SocketAddr) -> Flow {
-        let record = FlowRecord {
-            kind,
-            direction,
-            began: SystemTime::now(),
-            duration: Duration::ZERO,
-            upstream: None,
-            remote,
-            protocol: None,
-            environment: Arc::default(),
-            caller: Party::default(),
-            caller_serial: None,
-            callee: Party::default(),
-            decision: None,
-            decision_id: None,
-            method: None,
-            rpc: None,
-            status: None,
-            grpc_status: None,
-            trace_id: None,
-            bytes: (0, 0),
-            close: CloseReason::Cancelled, // what a dropped task means
-        };
-        Flow { record, bytes: Arc::default(), started: Instant::now(), flows: self.clone() }
+        let record = FlowRecord::begun(kind, direction, remote);
+        Flow { progress: Arc::new(Progress::of(&record)), record, flows: self.clone() }
     }
-}
 
-impl FlowRecord {
-    /// Gives a denial its id, whichever room denied: no denial is recorded without one.
-    fn name_denial(&mut self) {
-        if self.direction == Direction::Inbound && self.decision_id.is_none() && is_denial(self) {
-            self.decision_id = Some(DecisionId::new());
-        }
+    /// Nothing of the flow is left: it is told.
+    fn ended(&self, record: &mut FlowRecord) {
+        record.name_denial();
+        metrics::flow_ended(record);
+        self.log.write(record);
+        self.decisions.note(record);
     }
 }
 
@@ -194,12 +88,24 @@ impl Flow {
         }
     }
 
+    /// From here on the other side may have acted.
+    pub(crate) fn leaves(&mut self) {
+        self.record.fate = Outcome::Unknown;
+    }
+
+    /// It is known where it goes.
+    pub(crate) fn decided(&mut self) {
+        self.record.decided = Some(self.progress.elapsed());
+    }
+
     pub(crate) fn permitted(&mut self, permit: &Permit) {
+        self.decided();
         self.record.decision = Some(permit.decision().clone());
         self.record.decision_id = permit.audited().copied();
     }
 
     pub(crate) fn denied(&mut self, denied: &Denied) {
+        self.decided();
         self.record.decision.clone_from(&denied.decision);
         self.record.decision_id = Some(denied.id);
     }
@@ -207,50 +113,17 @@ impl Flow {
     /// Ends the flow. Dropping it without this means that the caller went away.
     pub(crate) fn close(mut self, reason: CloseReason) {
         self.record.close = reason;
+        if self.record.kind == Kind::Connection && reason == CloseReason::Done {
+            self.record.fate = Outcome::Done;
+        }
     }
 }
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        self.record.duration = self.started.elapsed();
-        self.record.bytes = self.bytes.both();
-        self.record.name_denial();
-        metrics::flow_ended(&self.record);
-        self.flows.log.write(&self.record);
-        self.flows.decisions.note(&mut self.record);
-    }
-}
-
-impl Bytes {
-    pub(crate) fn add_request(&self, bytes: usize) {
-        self.request.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn add_response(&self, bytes: usize) {
-        self.response.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    fn both(&self) -> (u64, u64) {
-        (self.request.load(Ordering::Relaxed), self.response.load(Ordering::Relaxed))
-    }
-}
-
-impl Direction {
-    /// The name in logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
-    }
-}
-
-impl Kind {
-    /// The name in logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Call => "call",
-            Self::Connection => "connection",
-        }
+        let FlowRecord { kind, direction, remote, .. } = self.record;
+        let record = FlowRecord::begun(kind, direction, remote); // costs no allocation
+        let record = std::mem::replace(&mut self.record, record);
+        self.progress.conclude(record, self.flows.clone());
     }
 }

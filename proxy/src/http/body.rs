@@ -10,11 +10,15 @@ use std::{
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{headers, multiplexed::Place};
+use super::{
+    headers,
+    multiplexed::Place,
+    passing::{Passing, Towards},
+};
 use crate::{
     CloseReason,
     authority::Authority,
-    flow::{Bytes, Flow},
+    flow::{Flow, Progress},
 };
 
 /// A body of either direction.
@@ -29,14 +33,14 @@ pub(crate) struct Body {
 enum Content {
     /// Our own words.
     Ours(Option<bytes::Bytes>),
-    /// Passed on as it comes.
+    /// Handed on as it comes.
     Passing(Incoming),
 }
 
 #[derive(Debug)]
 enum Role {
     Ours,
-    Request(Arc<Bytes>),
+    Request(Option<Arc<Progress>>),
     Response(Option<Box<Answer>>),
 }
 
@@ -78,15 +82,15 @@ impl Body {
         Self { content, role: Role::Ours, watched: None }
     }
 
-    /// A request's body on its way to the callee; `bytes` counts it. It is cut when `authority` ends
-    /// before, whatever becomes of the answer.
+    /// A request's body on its way to the callee; `progress` counts it. It is cut when `authority`
+    /// ends before, whatever becomes of the answer.
     pub(crate) fn request(
         incoming: Incoming,
-        bytes: Arc<Bytes>,
+        progress: Arc<Progress>,
         authority: Option<&Authority>,
     ) -> Self {
         let watched = authority.cloned().map(Watched::by);
-        Self { content: Content::Passing(incoming), role: Role::Request(bytes), watched }
+        Self::passing(incoming, Role::Request(Some(progress)), watched)
     }
 
     /// A response's body on its way to the caller. `flow` ends when it does, and its place on the
@@ -97,7 +101,10 @@ impl Body {
         (authority, place): (Authority, Option<Place>),
     ) -> Self {
         let role = Role::Response(Some(Answer { flow, _place: place }.into()));
-        let watched = Some(Watched::by(authority));
+        Self::passing(incoming, role, Some(Watched::by(authority)))
+    }
+
+    fn passing(incoming: Incoming, role: Role, watched: Option<Watched>) -> Self {
         let mut body = Self { content: Content::Passing(incoming), role, watched };
         if body.is_end_stream() {
             body.role.end(CloseReason::Done);
@@ -108,29 +115,47 @@ impl Body {
 
 impl Role {
     fn end(&mut self, reason: CloseReason) {
-        if let Self::Response(answer) = self
-            && let Some(answer) = answer.take()
-        {
-            answer.flow.close(reason);
+        match self {
+            Self::Ours => {}
+            Self::Request(progress) => {
+                if let Some(progress) = progress.take() {
+                    progress.request.end(reason);
+                }
+            }
+            Self::Response(answer) => {
+                if let Some(answer) = answer.take() {
+                    answer.flow.close(reason);
+                }
+            }
         }
     }
 
-    /// Looks at a frame as it passes.
-    fn frame(&mut self, frame: &mut Frame<bytes::Bytes>) {
-        let data = frame.data_ref().map_or(0, bytes::Bytes::len);
+    /// Looks at a frame as it passes, and gives it to who takes it.
+    fn frame(&mut self, mut frame: Frame<bytes::Bytes>) -> Frame<Passing> {
         if let Some(trailers) = frame.trailers_mut() {
             headers::scrub_trailers(trailers); // HTTP-16, HTTP-19
         }
-        match self {
-            Self::Ours => {}
-            Self::Request(bytes) => bytes.add_request(data),
+        let towards = match self {
+            Self::Request(Some(progress)) => Some((Towards::Callee, progress.clone())),
             Self::Response(Some(answer)) => {
-                answer.flow.bytes.add_response(data);
                 if let Some(status) = frame.trailers_ref().and_then(headers::grpc_status) {
                     answer.flow.record.grpc_status = Some(status);
                 }
+                Some((Towards::Caller, answer.flow.progress.clone()))
             }
-            Self::Response(None) => {}
+            Self::Ours | Self::Request(None) | Self::Response(None) => None,
+        };
+        frame.map_data(|bytes| Passing::new(bytes, towards))
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // Whoever has as many bytes as were announced does not ask for the end (hyper, HTTP/1.1).
+        if let Content::Passing(incoming) = &self.content
+            && incoming.size_hint().exact() == Some(0)
+        {
+            self.role.end(CloseReason::Done);
         }
     }
 }
@@ -160,7 +185,7 @@ impl fmt::Debug for Ended {
 }
 
 impl HttpBody for Body {
-    type Data = bytes::Bytes;
+    type Data = Passing;
     type Error = Cut;
 
     fn poll_frame(
@@ -170,7 +195,8 @@ impl HttpBody for Body {
         let Self { content, role, watched } = &mut *self;
         let incoming = match content {
             Content::Ours(text) => {
-                return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));
+                let frame = |text| Ok(Frame::data(Passing::new(text, None)));
+                return Poll::Ready(text.take().map(frame));
             }
             Content::Passing(incoming) => incoming,
         };
@@ -191,18 +217,26 @@ impl HttpBody for Body {
             role.end(reason);
             return Poll::Ready(Some(Err(Cut::Ended(reason))));
         }
-        let mut polled = ready!(polled);
-        match &mut polled {
+        let passed = match ready!(polled) {
             Some(Ok(frame)) => {
-                role.frame(frame);
-                if incoming.is_end_stream() {
+                // Whoever has the trailers does not ask again.
+                let last = frame.is_trailers() || incoming.is_end_stream();
+                let frame = role.frame(frame);
+                if last {
                     role.end(CloseReason::Done);
                 }
+                Some(Ok(frame))
             }
-            Some(Err(_)) => role.end(CloseReason::Io),
-            None => role.end(CloseReason::Done),
-        }
-        Poll::Ready(polled.map(|frame| frame.map_err(Cut::Broken)))
+            Some(Err(error)) => {
+                role.end(CloseReason::Io);
+                Some(Err(Cut::Broken(error)))
+            }
+            None => {
+                role.end(CloseReason::Done);
+                None
+            }
+        };
+        Poll::Ready(passed)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,7 +10,7 @@ use super::{body::Body, canonical::Canonical, fate::SendError, headers, reply::R
 use crate::{
     CloseReason,
     authority::Authority,
-    flow::{Direction, Flow},
+    flow::{Direction, Flow, Outcome},
     metrics,
 };
 
@@ -68,6 +68,7 @@ pub(crate) fn refused(
 ) -> Response<Body> {
     flow.record.status = Some(response.status().as_u16());
     flow.record.grpc_status = headers::grpc_status(response.headers());
+    flow.record.fate = headers::outcome(response.headers()).unwrap_or(Outcome::Unknown);
     flow.close(reason);
     response
 }
@@ -88,6 +89,7 @@ pub(crate) fn delivered(
         Direction::Inbound => headers::from_workload(&mut head.headers),
         Direction::Outbound => headers::from_peer(&mut head.headers),
     }
+    flow.record.fate = headers::outcome(&head.headers).unwrap_or(Outcome::Done);
     flow.record.status = Some(head.status.as_u16());
     flow.record.grpc_status = headers::grpc_status(&head.headers);
     let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);

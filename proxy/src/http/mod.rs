@@ -9,6 +9,7 @@ mod fate;
 mod headers;
 mod interim;
 mod multiplexed;
+mod passing;
 mod patience;
 mod recycled;
 mod reply;

@@ -1,20 +1,18 @@
 //! What we answer ourselves: little to the caller, and in the caller's own protocol.
 
 use cellwall_policy::Protocol;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     body::Body,
     fate::{Fate, SendError},
+    headers::OUTCOME,
 };
 use crate::{CloseReason, decision_id::DecisionId};
 
 /// An answer of ours, for a listener of one protocol.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reply(pub(crate) Protocol);
-
-/// What became of the call, in every answer of ours: without it an answer is the callee's.
-const OUTCOME: HeaderName = HeaderName::from_static("cellwall-outcome");
 
 /// gRPC status codes (gRPC core, `statuscodes.md`).
 const UNKNOWN: u16 = 2;

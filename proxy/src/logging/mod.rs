@@ -109,6 +109,8 @@ struct Line<'a> {
     by: Option<String>,
     #[serde(rename = "cellwall.reason")]
     reason: &'static str,
+    #[serde(rename = "cellwall.fate")]
+    fate: &'static str,
     #[serde(rename = "cellwall.tls.reason", skip_serializing_if = "Option::is_none")]
     tls_reason: Option<&'static str>,
     #[serde(rename = "cellwall.decision", skip_serializing_if = "Option::is_none")]
@@ -144,7 +146,10 @@ struct Line<'a> {
     #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     duration_s: f64,
+    decided_s: Option<f64>,
     upstream_s: Option<f64>,
+    first_byte_s: Option<f64>,
+    request_end_s: Option<f64>,
     request_bytes: u64,
     response_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,6 +169,7 @@ impl<'a> From<&'a FlowRecord> for Line<'a> {
             verdict: decision.map(|decision| decision.verdict.as_str()),
             by: decision.map(|decision| decision.by.to_string()),
             reason: record.close.as_str(),
+            fate: record.fate.as_str(),
             tls_reason: record.close.refusal().map(cellwall_mtls::Refusal::as_str),
             decision: record.decision_id.map(|id| id.to_string()),
             policy_version: decision.map(|decision| decision.version.0),
@@ -182,12 +188,19 @@ impl<'a> From<&'a FlowRecord> for Line<'a> {
             route: decision.and_then(|decision| decision.route.as_deref()),
             status: record.status,
             duration_s: record.duration.as_secs_f64(),
-            upstream_s: record.upstream.map(|upstream| upstream.as_secs_f64()),
+            decided_s: seconds(record.decided),
+            upstream_s: seconds(record.upstream),
+            first_byte_s: seconds(record.first_byte),
+            request_end_s: seconds(record.request_end),
             request_bytes: record.bytes.0,
             response_bytes: record.bytes.1,
             trace_id: record.trace_id.as_deref(),
         }
     }
+}
+
+fn seconds(time: Option<Duration>) -> Option<f64> {
+    time.map(|time| time.as_secs_f64())
 }
 
 fn shortened(text: &str) -> &str {

@@ -30,6 +30,7 @@ fn line(edit: impl FnOnce(&mut crate::flow::Flow), close: CloseReason) -> serde_
     let flows = Flows::new(log);
     let mut flow = flows.open(Kind::Call, Direction::Inbound, "127.0.0.1:9".parse().unwrap());
     edit(&mut flow);
+    flow.progress.request.end(CloseReason::Done);
     flow.close(close);
     drop(flows);
     writer.join().unwrap();

@@ -2,8 +2,13 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::flow::Outcome;
+
 /// Carries the verified SPIFFE ID of the caller to our workload.
 const CALLER: HeaderName = HeaderName::from_static("x-spiffe-id");
+
+/// What became of the call, in every answer of a sidecar: without it an answer is the callee's.
+pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("cellwall-outcome");
 
 /// Carries W3C trace context; passed through untouched.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -61,6 +66,13 @@ pub(crate) fn scrub_trailers(trailers: &mut HeaderMap) {
 /// The status of a gRPC call, from its trailers or, when there is no message, its headers.
 pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+/// What a sidecar says of a call that it answered itself.
+pub(crate) fn outcome(headers: &HeaderMap) -> Option<Outcome> {
+    let said = headers.get(OUTCOME)?;
+    // Of a word that we do not know it is known only that the callee did not answer.
+    Some(if said == Outcome::NotDone.as_str() { Outcome::NotDone } else { Outcome::Unknown })
 }
 
 /// The trace id of W3C Trace Context §3.2.2.3, for our records.

@@ -1,0 +1,126 @@
+//! What passes while a flow runs: counted in both directions, and the end of all of it is its record.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    Flows,
+    record::{FlowRecord, Kind, Outcome},
+};
+use crate::{CloseReason, metrics};
+
+/// How far a flow is. Held by the flow, by what is left of its request, and by every byte that is
+/// taken but not written yet: with the last of them goes the record.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    started: Instant,
+    /// From the caller.
+    pub(crate) request: Way,
+    /// To the caller.
+    pub(crate) response: Way,
+    conclusion: OnceLock<Conclusion>,
+    _open: Option<metrics::Open>,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+pub(crate) struct Way {
+    read: AtomicU64,
+    passed: AtomicU64,
+    first: OnceLock<Instant>,
+    end: OnceLock<(CloseReason, Instant)>,
+}
+
+/// What the flow said last.
+#[derive(Debug)]
+struct Conclusion {
+    record: FlowRecord,
+    flows: Flows,
+}
+
+impl Progress {
+    pub(super) fn of(record: &FlowRecord) -> Self {
+        let open = (record.kind == Kind::Call).then(|| metrics::Open::call(record.direction));
+        Self {
+            started: Instant::now(),
+            request: Way::default(),
+            response: Way::default(),
+            conclusion: OnceLock::new(),
+            _open: open,
+        }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The flow is over but for its bytes in transit.
+    pub(super) fn conclude(&self, record: FlowRecord, flows: Flows) {
+        let _ = self.conclusion.set(Conclusion { record, flows }); // there is one flow
+    }
+
+    /// How a flow ended whose answer ended with `close`: it is done when all that was read, from
+    /// both sides, was passed on to the other.
+    fn close(&self, kind: Kind, close: CloseReason) -> CloseReason {
+        if close != CloseReason::Done || kind == Kind::Connection {
+            return close;
+        }
+        if !self.response.is_passed() {
+            return CloseReason::Cancelled;
+        }
+        match self.request.end.get() {
+            Some((CloseReason::Done, _)) if self.request.is_passed() => CloseReason::Done,
+            Some((CloseReason::Done | CloseReason::Io, _)) | None => CloseReason::AnsweredEarly,
+            Some((cut, _)) => *cut,
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        let Some(Conclusion { mut record, flows }) = self.conclusion.take() else { return };
+        let since = |at: &Instant| at.duration_since(self.started);
+        record.duration = self.started.elapsed();
+        record.first_byte = self.response.first.get().map(since);
+        record.request_end = self.request.end.get().map(|(_, at)| since(at));
+        record.bytes = (self.request.passed(), self.response.passed());
+        record.close = self.close(record.kind, record.close);
+        if record.fate == Outcome::Done && record.close != CloseReason::Done {
+            record.fate = Outcome::Unknown; // an answer came, but not all went through
+        }
+        flows.ended(&mut record);
+    }
+}
+
+impl Way {
+    /// There are `bytes` more to be passed on.
+    pub(crate) fn read(&self, bytes: usize) {
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The other side's connection has taken `bytes` of them.
+    pub(crate) fn pass(&self, bytes: usize) {
+        if bytes > 0 {
+            self.passed.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.first.get_or_init(Instant::now);
+        }
+    }
+
+    /// Nothing more is read: `Done` when that was all.
+    pub(crate) fn end(&self, close: CloseReason) {
+        self.end.get_or_init(|| (close, Instant::now()));
+    }
+
+    fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    fn is_passed(&self) -> bool {
+        self.read.load(Ordering::Relaxed) == self.passed()
+    }
+}
