@@ -1,4 +1,5 @@
-//! Messages between machines: the SPIFFE Workload API and the distribution of policy. No behaviour.
+//! Messages between machines: the SPIFFE Workload API, the distribution of policy, and traces by OTLP.
+//! No behaviour.
 //!
 //! The code in `generated/` is made from `proto/` by `cargo run --manifest-path
 //! api/codegen/Cargo.toml` and checked in, so that no build needs a protobuf compiler.
@@ -17,4 +18,40 @@ pub mod workload {
 /// Policy to the sidecars, and where each workload is served.
 pub mod distribution {
     include!("generated/distribution.rs");
+}
+
+/// Traces by OTLP, OpenTelemetry's own files (opentelemetry-proto 1.x, Apache-2.0). They refer to each
+/// other by their packages, so these stay as they are.
+pub mod otlp {
+    /// The service of a collector.
+    pub mod collector {
+        /// That of traces.
+        pub mod trace {
+            /// Version 1.
+            pub mod v1 {
+                include!("generated/otlp_collector_trace.rs");
+            }
+        }
+    }
+    /// Spans.
+    pub mod trace {
+        /// Version 1.
+        pub mod v1 {
+            include!("generated/otlp_trace.rs");
+        }
+    }
+    /// Where spans come from.
+    pub mod resource {
+        /// Version 1.
+        pub mod v1 {
+            include!("generated/otlp_resource.rs");
+        }
+    }
+    /// Attributes.
+    pub mod common {
+        /// Version 1.
+        pub mod v1 {
+            include!("generated/otlp_common.rs");
+        }
+    }
 }

@@ -9,7 +9,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = api.join("src/generated");
     std::fs::create_dir_all(&out)?;
     let proto = api.join("proto");
-    let files = ["workload.proto", "cellwall/v1/distribution.proto"];
+    let traces = "opentelemetry/proto/collector/trace/v1/trace_service.proto";
+    let files = ["workload.proto", "cellwall/v1/distribution.proto", traces];
     let descriptors = protox::compile(files, [&proto])?;
     // Reflection lists the Workload API and nothing else (WEP-13).
     let workload = protox::compile(["workload.proto"], [&proto])?;
@@ -20,5 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds(descriptors)?;
     std::fs::rename(out.join("_.rs"), out.join("workload.rs"))?;
     std::fs::rename(out.join("cellwall.v1.rs"), out.join("distribution.rs"))?;
+    for package in ["collector.trace", "trace", "resource", "common"] {
+        let name = package.replace('.', "_");
+        let made = out.join(format!("opentelemetry.proto.{package}.v1.rs"));
+        std::fs::rename(made, out.join(format!("otlp_{name}.rs")))?;
+    }
     Ok(())
 }
