@@ -10,8 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     AccessLog, Admin, Authz, Configured, Directory, Drain, FlowFeed, Flows, Identities, Live,
-    PolicyFeed, PolicyIntake, PolicyStore, Proxy, Standing, args::Args, config::Config,
-    doors::Listeners, hardening, logging, metrics, reproof::Register, upstream::Peers,
+    PolicyFeed, PolicyIntake, PolicyStore, Proxy, SpanFeed, Spans, Standing, args::Args,
+    config::Config, doors::Listeners, hardening, logging, metrics, reproof::Register,
+    upstream::Peers,
 };
 
 /// Runs the proxy until SIGTERM or SIGINT, and a drain after it.
@@ -29,7 +30,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let runtime = runtime.enable_all().build().context("starting the runtime")?;
     let (log, writer) = AccessLog::start(io::stdout()).context("starting the access log")?;
-    runtime.block_on(serve(config, Flows::new(log)))?;
+    let spans = config.traces.map(|traces| Spans::new(traces.ratio));
+    let flows = spans.into_iter().fold(Flows::new(log), Flows::tracing);
+    runtime.block_on(serve(config, flows))?;
     // The last handle of the log goes with its tasks. A disk that hangs holds nobody up.
     runtime.shutdown_timeout(Duration::from_secs(2));
     writer.join().map_err(|_| anyhow::anyhow!("the access log's thread panicked"))
@@ -49,6 +52,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let policy = Arc::new(Live::default());
     let directory = Arc::new(Directory::default());
     let standing = Arc::new(Standing::default());
+    send_spans(&config, &flows, &policy, &drain);
     let follow = identities.clone().follow(config.workload_api, config.spiffe_id, drain.watch());
     services.spawn(follow);
     let (us, live) = (identities.clone(), policy.clone());
@@ -105,6 +109,19 @@ fn open_store(folder: Option<&Path>) -> anyhow::Result<Option<Arc<PolicyStore>>>
             Ok(None)
         }
     }
+}
+
+/// Sends spans, if there is a collector.
+fn send_spans(config: &Config, flows: &Flows, policy: &Arc<Live<Snapshot>>, drain: &Drain) {
+    let (Some(traces), Some(spans)) = (config.traces, flows.spans()) else { return };
+    let feed = SpanFeed {
+        spans: spans.clone(),
+        policy: policy.clone(),
+        collector: traces.collector,
+        grace: config.drain,
+    };
+    let services = drain.services();
+    services.spawn(feed.follow(drain.watch(), services.watch()));
 }
 
 /// What we say of ourselves to the control plane.

@@ -80,6 +80,15 @@ pub struct Args {
     #[arg(long, value_name = "ADDR")]
     pub advertise: Vec<SocketAddr>,
 
+    /// http://IP:PORT: a collector of spans on this host (OTLP over gRPC, loopback only). Sampled are
+    /// the calls whose callers say so in `traceparent`. Off by default.
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
+
+    /// The share, from 0 to 1, of calls that come without a trace for which one is begun.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "otlp")]
+    pub trace_ratio: f64,
+
     /// Connections at once in each direction. More wait in the kernel's queue.
     #[arg(long, value_name = "N", default_value_t = 8192)]
     pub max_connections: usize,

@@ -211,6 +211,7 @@ impl Served {
         let request = request.map(|body| Body::request(body, progress, Some(authority)));
         let caller = authority.peer();
         let request = web::to_callee(request, (protocol, canonical), caller.id_text())?;
+        let request = flow.stamp(request);
         flow.leaves();
         let sent = Instant::now();
         let response = self.workload.send(permit, protocol, request).await;

@@ -36,6 +36,7 @@ mod policy_store;
 mod relay;
 mod reproof;
 mod route;
+mod spans;
 mod standing;
 mod upstream;
 
@@ -59,5 +60,6 @@ pub use policy_store::{FolderError, PolicyStore};
 pub use probes::Probes;
 pub use reproof::Register;
 pub use route::Destination;
+pub use spans::{SpanFeed, Spans};
 pub use standing::Standing;
 pub use upstream::{Peers, Workload};

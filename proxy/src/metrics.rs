@@ -59,6 +59,8 @@ fn describe() {
         ("cellwall_upstream_failures_total", "Calls that did not come back, by reason."),
         ("cellwall_log_dropped_total", "Access-log lines that found the queue full."),
         ("cellwall_decision_dropped_total", "Decisions that were not reported, by reason."),
+        ("cellwall_spans_exported_total", "Spans that the collector has."),
+        ("cellwall_spans_dropped_total", "Spans that it will never have, by reason."),
         ("cellwall_flow_batches_total", "Batches of decisions to the control plane, by result."),
         ("cellwall_accept_failures_total", "Failed accepts, for example without descriptors."),
     ];

@@ -116,7 +116,9 @@ impl Proxy {
         flow.leaves();
         let sent = Instant::now();
         let response = match (route, web::to_peer(request, &canonical)) {
-            (Ok(route), Ok(request)) => self.peers.send(&destination, &route, request).await,
+            (Ok(route), Ok(request)) => {
+                self.peers.send(&destination, &route, flow.stamp(request)).await
+            }
             (Err(reason), _) => Err(SendError::not_done(reason)),
             (_, Err(ambiguous)) => Err(ambiguous),
         };

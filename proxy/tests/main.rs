@@ -38,6 +38,7 @@ mod spoken;
 mod spoofs;
 mod statements;
 mod tcp;
+mod traces;
 mod undeclared;
 mod uploads;
 mod workload_api;

@@ -4,7 +4,8 @@
 //! * Names: [`near_miss`] for those that almost are an allowed one.
 //! * The other end: [`tls`] for handshakes, [`client`] for HTTP, [`scrape`] for metrics,
 //!   [`secrets`] for what must show nowhere.
-//! * What a sidecar talks to, scripted: [`workload_api`], [`distribution`], [`workload`].
+//! * What a sidecar talks to, scripted: [`workload_api`], [`distribution`], [`workload`],
+//!   [`collector`].
 //! * Real programs: [`process`], [`sidecar`] (one, or a pair), [`mesh`] (all of it).
 //! * The judge: [`witness`].
 //!
@@ -13,6 +14,7 @@
 
 pub mod ca;
 pub mod client;
+pub mod collector;
 pub mod der;
 pub mod distribution;
 #[expect(clippy::indexing_slicing, reason = "cuts certificates that it has made itself")]

@@ -37,6 +37,8 @@ pub struct Config {
     pub workload_api: String,
     /// The one identity to take.
     pub spiffe_id: Option<SpiffeId>,
+    /// Where spans go, and who is sampled.
+    pub traces: Option<TracesConfig>,
     /// Connections at once in each direction.
     pub max_connections: usize,
     /// What calls in progress may take after SIGTERM.
@@ -56,6 +58,15 @@ pub struct InboundConfig {
     pub workload: SocketAddr,
     /// What others connect to, if not the listener's own address.
     pub advertise: Option<SocketAddr>,
+}
+
+/// Traces.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TracesConfig {
+    /// The collector, on loopback.
+    pub collector: SocketAddr,
+    /// The share of calls without a trace for which one is begun, from 0 to 1.
+    pub ratio: f64,
 }
 
 /// One local listener.
@@ -100,6 +111,7 @@ impl TryFrom<Args> for Config {
         let spiffe_id = keep(&mut mistakes, spiffe_id.transpose());
         keep(&mut mistakes, check_endpoint(&args.workload_api));
         keep(&mut mistakes, check_limits(&args));
+        let traces = keep(&mut mistakes, parse_traces(&args)).flatten();
         match (policy_key, spiffe_id) {
             (Some(policy_key), Some(spiffe_id)) if mistakes.is_empty() => Ok(Self {
                 inbound,
@@ -112,6 +124,7 @@ impl TryFrom<Args> for Config {
                 state_dir: args.state_dir,
                 workload_api: args.workload_api,
                 spiffe_id,
+                traces,
                 max_connections: args.max_connections,
                 drain: Duration::from_secs(args.drain_seconds),
                 threads: args.threads,
@@ -224,6 +237,19 @@ fn check_endpoint(text: &str) -> Result<(), String> {
     Endpoint::parse(text)
         .map(drop)
         .map_err(|error| format!("--workload-api {text}: {}", crate::identity::chain(&error)))
+}
+
+fn parse_traces(args: &Args) -> Result<Option<TracesConfig>, String> {
+    let (Some(url), ratio) = (&args.otlp, args.trace_ratio) else { return Ok(None) };
+    let address = url.strip_prefix("http://").and_then(|address| address.parse().ok());
+    // Spans name who calls whom: to another host they would go in the clear.
+    let collector = address
+        .filter(|address: &SocketAddr| address.ip().is_loopback())
+        .ok_or_else(|| format!("--otlp {url}: not http://IP:PORT on loopback"))?;
+    if !(0.0..=1.0).contains(&ratio) {
+        return Err(format!("--trace-ratio {ratio}: not from 0 to 1"));
+    }
+    Ok(Some(TracesConfig { collector, ratio }))
 }
 
 fn check_limits(args: &Args) -> Result<(), String> {

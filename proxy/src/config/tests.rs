@@ -35,6 +35,37 @@ fn all_mistakes_are_reported_at_once() {
 }
 
 #[test]
+fn spans_go_to_a_collector_on_this_host_alone() {
+    let traces = |flags: &[&str]| {
+        let text =
+            config(&[&["--inbound=0.0.0.0:1=127.0.0.1:2", "--policy-key=x"], flags].concat());
+        let lines = text.lines().filter(|line| !line.starts_with("--policy-key"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for url in [
+        "http://10.0.0.1:4317",
+        "http://localhost:4317",
+        "https://127.0.0.1:4317",
+        "http://127.0.0.1",
+        "http://127.0.0.1:4317/v1/traces",
+        "127.0.0.1:4317",
+        "",
+    ] {
+        let mistake = format!("--otlp {url}: not http://IP:PORT on loopback");
+        assert_eq!(traces(&[&format!("--otlp={url}")]), [mistake]);
+    }
+    for url in ["--otlp=http://127.0.0.1:4317", "--otlp=http://[::1]:4317"] {
+        for ratio in ["0", "0.001", "1"] {
+            assert_eq!(traces(&[url, &format!("--trace-ratio={ratio}")]), [""; 0]);
+        }
+        for ratio in ["-0.1", "1.1", "NaN", "inf"] {
+            let mistake = format!("--trace-ratio {ratio}: not from 0 to 1");
+            assert_eq!(traces(&[url, &format!("--trace-ratio={ratio}")]), [mistake]);
+        }
+    }
+}
+
+#[test]
 fn a_workload_that_others_can_reach_is_refused() {
     // CAP-02
     assert!(parse_inbound("0.0.0.0:1=127.0.0.1:2").is_ok());

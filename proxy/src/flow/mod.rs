@@ -7,17 +7,25 @@ use std::{net::SocketAddr, sync::Arc};
 
 use cellwall_mtls::Peer;
 use cellwall_policy::Snapshot;
+use http::{HeaderMap, Request};
 use spiffe::SpiffeId;
 
 pub(crate) use self::progress::{Progress, Way};
 pub use self::record::{Direction, FlowRecord, Kind, Outcome, Party};
-use crate::{CloseReason, Decisions, Permit, authz::Denied, logging::AccessLog, metrics};
+use crate::{
+    CloseReason, Decisions, Permit, Spans,
+    authz::Denied,
+    logging::AccessLog,
+    metrics,
+    spans::{Parent, Sampled},
+};
 
 /// Where records go.
 #[derive(Clone, Debug)]
 pub struct Flows {
     log: AccessLog,
     decisions: Arc<Decisions>,
+    spans: Option<Arc<Spans>>,
 }
 
 /// A flow in progress. Once this and all of its bytes in transit are dropped its record is written:
@@ -32,7 +40,18 @@ pub(crate) struct Flow {
 impl Flows {
     /// Writes each record to `log` and into the metrics, and takes note of what was decided.
     pub fn new(log: AccessLog) -> Self {
-        Self { log, decisions: Arc::default() }
+        Self { log, decisions: Arc::default(), spans: None }
+    }
+
+    /// The same, with a span of each call that is sampled.
+    #[must_use]
+    pub fn tracing(self, spans: Arc<Spans>) -> Self {
+        Self { spans: Some(spans), ..self }
+    }
+
+    /// The spans of sampled calls, if there is a collector.
+    pub fn spans(&self) -> Option<&Arc<Spans>> {
+        self.spans.as_ref()
     }
 
     /// What was decided.
@@ -50,6 +69,9 @@ impl Flows {
         record.name_denial();
         metrics::flow_ended(record);
         self.log.write(record);
+        if let Some(spans) = &self.spans {
+            spans.note(record);
+        }
         self.decisions.note(record);
     }
 }
@@ -86,6 +108,23 @@ impl Flow {
             Direction::Inbound => self.record.callee = us,
             Direction::Outbound => self.record.caller = us,
         }
+    }
+
+    /// Finds its place in its caller's trace, or begins one: before anything else is made of it.
+    pub(crate) fn trace(&mut self, headers: &HeaderMap) {
+        let parent = Parent::of(headers);
+        let sampled = self.flows.spans.as_ref().and_then(|spans| spans.sample(parent, headers));
+        let trace = sampled.as_ref().map(Sampled::trace).or_else(|| parent.map(|it| it.trace));
+        self.record.trace_id = trace.map(|trace| format!("{trace:?}").into());
+        self.record.span = sampled.map(Box::new);
+    }
+
+    /// Makes our span the parent of what comes next. Of a call that is not sampled nothing is touched.
+    pub(crate) fn stamp<B>(&self, mut request: Request<B>) -> Request<B> {
+        if let Some(sampled) = &self.record.span {
+            sampled.write(request.headers_mut());
+        }
+        request
     }
 
     /// From here on the other side may have acted.

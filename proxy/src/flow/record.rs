@@ -8,7 +8,7 @@ use std::{
 
 use cellwall_policy::{Decision, Protocol};
 
-use crate::{CloseReason, decision_id::DecisionId, decisions::is_denial};
+use crate::{CloseReason, decision_id::DecisionId, decisions::is_denial, spans::Sampled};
 
 /// Which way a flow goes, seen from our workload.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -82,6 +82,8 @@ pub struct FlowRecord {
     pub grpc_status: Option<u16>,
     /// The trace that the call belongs to (W3C Trace Context).
     pub trace_id: Option<Box<str>>,
+    /// Our own span, if the call is sampled.
+    pub(crate) span: Option<Box<Sampled>>,
     /// Bytes of bodies, or of a TCP connection, that were passed on: from the caller, and to it.
     pub bytes: (u64, u64),
     /// How it ended.
@@ -103,7 +105,7 @@ pub enum Outcome {
 
 impl FlowRecord {
     /// Of a flow that begins. Until it says more, its task was dropped before anything was sent.
-    pub(super) fn begun(kind: Kind, direction: Direction, remote: SocketAddr) -> Self {
+    pub(crate) fn begun(kind: Kind, direction: Direction, remote: SocketAddr) -> Self {
         Self {
             kind,
             direction,
@@ -126,6 +128,7 @@ impl FlowRecord {
             status: None,
             grpc_status: None,
             trace_id: None,
+            span: None,
             bytes: (0, 0),
             close: CloseReason::Cancelled,
             fate: Outcome::NotDone,

@@ -25,7 +25,7 @@ pub(crate) fn read(
 ) -> Result<Canonical, CloseReason> {
     flow.record.protocol = Some(protocol);
     flow.record.method = Some(request.method().clone());
-    flow.record.trace_id = headers::trace_id(request.headers());
+    flow.trace(request.headers());
     let canonical = Canonical::read(request)?;
     if protocol == Protocol::Grpc {
         flow.record.rpc = canonical.rpc().map(Into::into);

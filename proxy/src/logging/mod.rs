@@ -203,7 +203,8 @@ fn seconds(time: Option<Duration>) -> Option<f64> {
     time.map(|time| time.as_secs_f64())
 }
 
-fn shortened(text: &str) -> &str {
+/// As much of it as is kept.
+pub(crate) fn shortened(text: &str) -> &str {
     text.get(..MAX_TEXT).unwrap_or(text)
 }
 

@@ -10,9 +10,6 @@ const CALLER: HeaderName = HeaderName::from_static("x-spiffe-id");
 /// What became of the call, in every answer of a sidecar: without it an answer is the callee's.
 pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("cellwall-outcome");
 
-/// Carries W3C trace context; passed through untouched.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
 /// Headers of one hop (RFC 9110 §7.6.1), and what an h2c upgrade would use (HTTP-13).
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -73,17 +70,6 @@ pub(crate) fn outcome(headers: &HeaderMap) -> Option<Outcome> {
     let said = headers.get(OUTCOME)?;
     // Of a word that we do not know it is known only that the callee did not answer.
     Some(if said == Outcome::NotDone.as_str() { Outcome::NotDone } else { Outcome::Unknown })
-}
-
-/// The trace id of W3C Trace Context §3.2.2.3, for our records.
-pub(crate) fn trace_id(headers: &HeaderMap) -> Option<Box<str>> {
-    let value = headers.get(TRACEPARENT)?.to_str().ok()?;
-    let mut fields = value.split('-');
-    let (version, id) = (fields.next()?, fields.next()?);
-    let hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let plausible =
-        version.len() == 2 && id.len() == 32 && hex(id) && id.bytes().any(|b| b != b'0');
-    plausible.then(|| id.into())
 }
 
 fn scrub_request(headers: &mut HeaderMap) {
