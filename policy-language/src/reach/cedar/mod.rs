@@ -262,6 +262,12 @@ fn is_about(call: &CallDocument, kind: &Kind) -> bool {
 
 fn policy(head: &Head<'_>, actions: Option<&Vec<String>>, clauses: &[String]) -> String {
     let Head { effect, name, why } = head;
+    if actions.is_some_and(Vec::is_empty) {
+        // Cedar has no empty set, and such a policy would say nothing.
+        return format!(
+            "\n// {effect} {name}: other calls are more specific than all of its own.\n"
+        );
+    }
     let actions = actions.map_or_else(
         || "action".to_owned(),
         |actions| {

@@ -222,3 +222,21 @@ fn a_recorded_request_is_of_no_kind_that_has_another_method() {
     assert_eq!(judged("PUT"), Outcome::Judged { was, now });
     assert_eq!(judged("POST"), Outcome::Unsure("the path is not recorded, and it decides"));
 }
+
+#[test]
+fn a_rule_without_a_call_of_its_own_is_no_policy_of_cedar() {
+    let rule = |name: &str, path: &str| {
+        format!(
+            "  - {{name: {name}, from: web, to: api, allow: [{{http: \"GET {path}\"}}], why: w}}\n"
+        )
+    };
+    let (one, more, all) =
+        (rule("one", "/{x}"), rule("more", "/{x}/{y...}"), rule("all", "/{z...}"));
+    let text = BASE.replacen("rules:\n", &format!("rules:\n{one}{more}{all}"), 1);
+    let policies = set(&text).cedar().unwrap().policies;
+    assert!(
+        policies.contains("\n// permit all: other calls are more specific than all of its own.\n")
+    );
+    assert!(policies.contains("@id(\"permit one\")") && policies.contains("@id(\"permit more\")"));
+    assert!(!policies.contains("action in []"), "{policies}");
+}
