@@ -208,7 +208,8 @@ impl Served {
         (request, flow): (Request<Incoming>, &mut Flow),
     ) -> Result<Response<Incoming>, SendError> {
         let progress = flow.progress.clone();
-        let request = request.map(|body| Body::request(body, progress, Some(authority)));
+        let version = request.version();
+        let request = request.map(|body| Body::request((body, version), progress, Some(authority)));
         let caller = authority.peer();
         let request = web::to_callee(request, (protocol, canonical), caller.id_text())?;
         let request = flow.stamp(request);

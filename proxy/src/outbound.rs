@@ -111,7 +111,9 @@ impl Proxy {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
-        let request = request.map(|body| Body::request(body, flow.progress.clone(), None));
+        let version = request.version();
+        let progress = flow.progress.clone();
+        let request = request.map(|body| Body::request((body, version), progress, None));
         flow.decided();
         flow.leaves();
         let sent = Instant::now();

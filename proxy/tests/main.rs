@@ -37,6 +37,7 @@ mod secrets;
 mod spoken;
 mod spoofs;
 mod statements;
+mod streams;
 mod tcp;
 mod traces;
 mod undeclared;

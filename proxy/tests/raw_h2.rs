@@ -17,26 +17,26 @@ use crate::{
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
 /// `:status 200` in the static table, as one indexed field (RFC 7541, Appendix A).
-const STATUS_200: u8 = 0x88;
+pub(crate) const STATUS_200: u8 = 0x88;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A literal field that no table keeps, without Huffman coding (RFC 7541 §6.2.2).
-fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
+pub(crate) fn literal(name: &[u8], value: &[u8]) -> Vec<u8> {
     let string = |bytes: &[u8]| {
         assert!(bytes.len() < 127, "one byte of length is enough here");
         [&[u8::try_from(bytes.len()).unwrap()], bytes].concat()
@@ -139,6 +139,8 @@ pub(crate) enum Leaves {
     Below(u32),
     /// The end of the connection, without a word.
     Silently,
+    /// These frames about the stream.
+    Says(fn(u32) -> Vec<u8>),
 }
 
 /// A server that answers nothing: it leaves each request in the next of some ways.
@@ -227,6 +229,7 @@ impl Leaves {
             Self::Above(code) => (goaway(stream.saturating_sub(2), code), false),
             Self::Below(code) => (goaway(stream, code), true),
             Self::Silently => (Vec::new(), true),
+            Self::Says(frames) => (frames(stream), false),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use cellwall_policy::Protocol;
+use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -33,8 +35,8 @@ pub(crate) struct Body {
 enum Content {
     /// Our own words.
     Ours(Option<bytes::Bytes>),
-    /// Handed on as it comes.
-    Passing(Incoming),
+    /// Handed on as it comes, in this version.
+    Passing(Incoming, Version),
 }
 
 #[derive(Debug)]
@@ -66,9 +68,16 @@ struct Ended(Pin<Box<dyn Future<Output = CloseReason> + Send>>);
 /// Why a body did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cut {
-    /// The other side broke off.
-    #[error("the body broke off")]
-    Broken(#[source] hyper::Error),
+    /// The other side broke off. Its error is told, and is no `#[source]`: there hyper looks for the
+    /// code of a reset, and would hand on REFUSED_STREAM in the middle of an answer.
+    #[error("the body broke off: {0}")]
+    Broken(hyper::Error),
+    /// Reset with NO_ERROR before its end, which hyper takes for the end.
+    #[error("the body was reset before its end")]
+    Reset,
+    /// Beyond the limit of a head h2 leaves trailers out in silence, and they end as if whole.
+    #[error("the trailers of a gRPC answer have no status")]
+    NoStatus,
     /// What the call stood on has ended.
     #[error("cut: {}", .0.as_str())]
     Ended(CloseReason),
@@ -85,7 +94,7 @@ impl Body {
     /// A request's body on its way to the callee; `progress` counts it. It is cut when `authority`
     /// ends before, whatever becomes of the answer.
     pub(crate) fn request(
-        incoming: Incoming,
+        incoming: (Incoming, Version),
         progress: Arc<Progress>,
         authority: Option<&Authority>,
     ) -> Self {
@@ -96,7 +105,7 @@ impl Body {
     /// A response's body on its way to the caller. `flow` ends when it does, and its place on the
     /// connection is free; it is cut when `authority` ends before.
     pub(super) fn response(
-        incoming: Incoming,
+        incoming: (Incoming, Version),
         flow: Flow,
         (authority, place): (Authority, Option<Place>),
     ) -> Self {
@@ -104,8 +113,12 @@ impl Body {
         Self::passing(incoming, role, Some(Watched::by(authority)))
     }
 
-    fn passing(incoming: Incoming, role: Role, watched: Option<Watched>) -> Self {
-        let mut body = Self { content: Content::Passing(incoming), role, watched };
+    fn passing(
+        (incoming, version): (Incoming, Version),
+        role: Role,
+        watched: Option<Watched>,
+    ) -> Self {
+        let mut body = Self { content: Content::Passing(incoming, version), role, watched };
         if body.is_end_stream() {
             body.role.end(CloseReason::Done);
         }
@@ -130,6 +143,13 @@ impl Role {
         }
     }
 
+    /// Whether this is a gRPC answer that has not said how the call went.
+    fn has_no_status(&self) -> bool {
+        let Self::Response(Some(answer)) = self else { return false };
+        let record = &answer.flow.record;
+        record.protocol == Some(Protocol::Grpc) && record.grpc_status.is_none()
+    }
+
     /// Looks at a frame as it passes, and gives it to who takes it.
     fn frame(&mut self, mut frame: Frame<bytes::Bytes>) -> Frame<Passing> {
         if let Some(trailers) = frame.trailers_mut() {
@@ -152,7 +172,7 @@ impl Role {
 impl Drop for Body {
     fn drop(&mut self) {
         // Whoever has as many bytes as were announced does not ask for the end (hyper, HTTP/1.1).
-        if let Content::Passing(incoming) = &self.content
+        if let Content::Passing(incoming, _) = &self.content
             && incoming.size_hint().exact() == Some(0)
         {
             self.role.end(CloseReason::Done);
@@ -193,12 +213,12 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let Self { content, role, watched } = &mut *self;
-        let incoming = match content {
+        let (incoming, version) = match content {
             Content::Ours(text) => {
                 let frame = |text| Ok(Frame::data(Passing::new(text, None)));
                 return Poll::Ready(text.take().map(frame));
             }
-            Content::Passing(incoming) => incoming,
+            Content::Passing(incoming, version) => (incoming, *version),
         };
         // First: a body that never pauses must not escape it.
         if let Some(watched) = watched.as_mut().filter(|watched| watched.ended.is_some())
@@ -222,6 +242,10 @@ impl HttpBody for Body {
                 // Whoever has the trailers does not ask again.
                 let last = frame.is_trailers() || incoming.is_end_stream();
                 let frame = role.frame(frame);
+                if frame.is_trailers() && role.has_no_status() {
+                    role.end(CloseReason::Io);
+                    return Poll::Ready(Some(Err(Cut::NoStatus)));
+                }
                 if last {
                     role.end(CloseReason::Done);
                 }
@@ -230,6 +254,11 @@ impl HttpBody for Body {
             Some(Err(error)) => {
                 role.end(CloseReason::Io);
                 Some(Err(Cut::Broken(error)))
+            }
+            // RFC 9113 §8.1: only END_STREAM is the end. Chunks have theirs without a sign.
+            None if version == Version::HTTP_2 && !incoming.is_end_stream() => {
+                role.end(CloseReason::Io);
+                Some(Err(Cut::Reset))
             }
             None => {
                 role.end(CloseReason::Done);
@@ -242,7 +271,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Ours(text) => text.is_none(),
-            Content::Passing(incoming) => incoming.is_end_stream(),
+            Content::Passing(incoming, _) => incoming.is_end_stream(),
         }
     }
 
@@ -251,7 +280,7 @@ impl HttpBody for Body {
             Content::Ours(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Content::Passing(incoming) => incoming.size_hint(),
+            Content::Passing(incoming, _) => incoming.size_hint(),
         }
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn delivered(
     metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
     let place = head.extensions.remove();
     // RFC 9110 §6.2: a message of our own, with neither the callee's version nor its reason phrase.
-    let mut answer = Response::new(Body::response(body, flow, (authority, place)));
+    let mut answer = Response::new(Body::response((body, head.version), flow, (authority, place)));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
     answer
