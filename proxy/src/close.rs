@@ -19,6 +19,8 @@ pub enum CloseReason {
     PathAmbiguous,
     /// The request's framing, method or authority has more than one reading (HTTP-01..06).
     RequestAmbiguous,
+    /// The request's head is longer than what another sidecar takes (RES-04).
+    RequestTooLong,
     /// The policy does not allow it.
     PolicyDenied,
     /// A policy published since then does not allow it any more.
@@ -61,6 +63,7 @@ impl CloseReason {
             Self::Io => "io",
             Self::PathAmbiguous => "path_ambiguous",
             Self::RequestAmbiguous => "request_ambiguous",
+            Self::RequestTooLong => "request_too_long",
             Self::PolicyDenied => "policy_denied",
             Self::PolicyRevoked => "policy_revoked",
             Self::SvidExpired => "svid_expired",
@@ -89,6 +92,7 @@ impl CloseReason {
             | Self::Io
             | Self::PathAmbiguous
             | Self::RequestAmbiguous
+            | Self::RequestTooLong
             | Self::PolicyDenied
             | Self::PolicyRevoked
             | Self::SvidExpired

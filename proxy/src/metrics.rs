@@ -219,6 +219,7 @@ fn upstream_failure(close: CloseReason) -> Option<&'static str> {
         | CloseReason::Io
         | CloseReason::PathAmbiguous
         | CloseReason::RequestAmbiguous
+        | CloseReason::RequestTooLong
         | CloseReason::PolicyDenied
         | CloseReason::PolicyRevoked
         | CloseReason::SvidExpired

@@ -122,7 +122,7 @@ impl Proxy {
                 self.peers.send(&destination, &route, flow.stamp(request)).await
             }
             (Err(reason), _) => Err(SendError::not_done(reason)),
-            (_, Err(ambiguous)) => Err(ambiguous),
+            (_, Err(refused)) => Err(refused),
         };
         flow.record.upstream = Some(sent.elapsed());
         match response {

@@ -270,3 +270,24 @@ async fn trailers_of_an_answer_carry_neither_framing_nor_words_of_ours() {
     let expected = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
     assert_eq!(body.trailers(), Some(&expected));
 }
+
+#[tokio::test]
+async fn a_head_that_one_door_takes_is_not_too_long_for_the_next() {
+    // RES-04: HTTP/2 counts 32 octets more for each field (RFC 9113 §6.5.2), and answers 431 by itself
+    let town = Town::new().await;
+    let (_callee, workload) = played(&town).await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
+    let fields = format!("x-pad: {}\r\n", "a".repeat(512)).repeat(124);
+    let head = ASKS.replace("\r\n\r\n", &format!("\r\n{fields}\r\n"));
+    assert!(head.len() > 63 * 1024 && head.len() < 64 * 1024, "{}", head.len());
+    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
+    app.write_all(head.as_bytes()).await.unwrap();
+    let answer = async {
+        let mut stream = asked(&workload).await;
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        stream.write_all(answer).await.unwrap();
+        stream
+    };
+    let (got, _stream) = tokio::join!(got(&mut app), answer);
+    assert!(got.starts_with("HTTP/1.1 200 "), "{got}");
+}

@@ -6,7 +6,9 @@ use cellwall_policy::Protocol;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
-use super::{body::Body, canonical::Canonical, fate::SendError, headers, reply::Reply};
+use super::{
+    body::Body, canonical::Canonical, fate::SendError, headers, reply::Reply, serve::MAX_LIST,
+};
 use crate::{
     CloseReason,
     authority::Authority,
@@ -16,6 +18,9 @@ use crate::{
 
 /// What cannot be written down again had no one reading.
 const AMBIGUOUS: SendError = SendError::not_done(CloseReason::RequestAmbiguous);
+
+/// What no other sidecar would take.
+const TOO_LONG: SendError = SendError::not_done(CloseReason::RequestTooLong);
 
 /// Reads a request once, for policy, record and forwarding alike.
 pub(crate) fn read(
@@ -57,7 +62,24 @@ pub(crate) fn to_peer(
 ) -> Result<Request<Body>, SendError> {
     canonical.apply(&mut request, Version::HTTP_2).map_err(|_| AMBIGUOUS)?;
     headers::to_peer(request.headers_mut());
-    Ok(request)
+    // The next sidecar's h2 would say 431 of it, without a word of what became of the call. HTTP/1.1
+    // may bring one: its limit is that of a buffer, which the last read may overrun.
+    if list_size(&request) >= MAX_LIST { Err(TOO_LONG) } else { Ok(request) }
+}
+
+/// The size of a head over HTTP/2 (RFC 9113 §6.5.2).
+fn list_size(request: &Request<Body>) -> usize {
+    let field = |name: usize, value: usize| name + value + 32;
+    let uri = request.uri();
+    let pseudo = [
+        (":method", request.method().as_str()),
+        (":scheme", uri.scheme_str().unwrap_or_default()),
+        (":authority", uri.authority().map_or("", |authority| authority.as_str())),
+        (":path", uri.path_and_query().map_or("", |path| path.as_str())),
+    ];
+    let pseudo = pseudo.iter().map(|(name, value)| field(name.len(), value.len()));
+    let headers = request.headers().iter();
+    pseudo.chain(headers.map(|(name, value)| field(name.as_str().len(), value.len()))).sum()
 }
 
 /// Answers in place of the callee.
@@ -100,4 +122,35 @@ pub(crate) fn delivered(
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::{Body, Canonical, TOO_LONG, to_peer};
+    use crate::http::serve::MAX_LIST;
+
+    /// Of a request with one field, with as many octets in its value.
+    fn check(octets: usize) -> bool {
+        let request = Request::post("http://payments/v1/payments").header("x", "a".repeat(octets));
+        let mut request = request.body(Body::ours("")).unwrap();
+        request.headers_mut().insert("host", "payments".parse().unwrap());
+        let canonical = Canonical::read(&request).unwrap();
+        match to_peer(request, &canonical) {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error, TOO_LONG);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_that_the_next_sidecar_would_not_take_is_not_sent() {
+        // RES-04; RFC 9113 §6.5.2: names, values, and 32 octets for each of five fields
+        let rest = ":methodPOST:schemehttp:authoritypayments:path/v1/paymentsx".len() + 5 * 32;
+        assert!(check(MAX_LIST - rest - 1));
+        assert!(!check(MAX_LIST - rest));
+    }
 }

@@ -19,6 +19,7 @@ const UNKNOWN: u16 = 2;
 const INVALID_ARGUMENT: u16 = 3;
 const DEADLINE_EXCEEDED: u16 = 4;
 const PERMISSION_DENIED: u16 = 7;
+const RESOURCE_EXHAUSTED: u16 = 8;
 const UNAVAILABLE: u16 = 14;
 
 impl Reply {
@@ -45,12 +46,22 @@ impl Reply {
         response
     }
 
+    /// To a request whose head no other sidecar would take.
+    fn too_long(self) -> Response<Body> {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE; // RFC 6585 §5
+        let problem = r#"{"title":"head too long","status":431,"reason":"request_too_long"}"#;
+        self.answer(status, RESOURCE_EXHAUSTED, "head too long", problem.to_owned())
+    }
+
     /// To a caller whose callee did not answer. Clients send again what is told 503 or UNAVAILABLE,
     /// so only a call that was not done is: 504 after a deadline and 502 otherwise mean that nobody
     /// knows.
     pub(crate) fn unanswered(self, SendError { reason, fate }: SendError) -> Response<Body> {
         if reason == CloseReason::RequestAmbiguous {
             return self.ambiguous(reason);
+        }
+        if reason == CloseReason::RequestTooLong {
+            return self.too_long();
         }
         let (status, sent, grpc) = match (fate, reason) {
             (Fate::NotDone, _) => (StatusCode::SERVICE_UNAVAILABLE, "no", UNAVAILABLE),
@@ -132,6 +143,7 @@ mod tests {
             (SendError::not_done(lost), 503, "14", "not-done", None),
             (SendError::not_done(late), 503, "14", "not-done", None),
             (SendError::not_done(revoked), 503, "14", "not-done", None),
+            (SendError::not_done(CloseReason::RequestTooLong), 431, "8", "not-done", None),
             (SendError::unknown(lost), 502, "2", "unknown", some("-1")),
             (SendError::unknown(late), 504, "4", "unknown", some("-1")),
             (SendError::unknown(revoked), 502, "2", "unknown", some("-1")),

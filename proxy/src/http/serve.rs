@@ -31,6 +31,10 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Headers of a request.
 const MAX_HEADERS: usize = 128;
 
+/// The same over HTTP/2, where each field counts 32 bytes more (RFC 9113 §6.5.2): what came over
+/// HTTP/1.1 is not too long for the next sidecar.
+pub(super) const MAX_LIST: usize = MAX_HEAD + 32 * MAX_HEADERS;
+
 /// Requests at once on one HTTP/2 connection (RES-04).
 const MAX_STREAMS: u32 = 256;
 
@@ -85,7 +89,7 @@ where
             let connection = conn::http2::Builder::new(drain.clone())
                 .timer(TokioTimer::new())
                 .max_concurrent_streams(MAX_STREAMS)
-                .max_header_list_size(16 * 1024)
+                .max_header_list_size(u32::try_from(MAX_LIST).unwrap_or(u32::MAX))
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_send_buf_size(128 * 1024)
