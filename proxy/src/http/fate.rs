@@ -66,6 +66,13 @@ impl SendError {
         Self { reason, fate: Fate::Unknown }
     }
 
+    /// The same, where the connection's authority may have ended as well: that is why it failed, but
+    /// not why an answer was late, or had two readings.
+    pub(super) fn on_a_connection(self, ended: Option<CloseReason>) -> Self {
+        let ended = ended.filter(|_| self.reason == CloseReason::UpstreamFailed);
+        Self { reason: ended.unwrap_or(self.reason), ..self }
+    }
+
     /// The connection failed with the call on it.
     pub(super) fn lost(error: &hyper::Error) -> Self {
         // What hyper cannot read is an answer, but no one's (HTTP-23).
@@ -73,5 +80,24 @@ impl SendError {
             return Self::unknown(CloseReason::AnswerAmbiguous);
         }
         Self { reason: CloseReason::UpstreamFailed, fate: Fate::after(error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SendError;
+    use crate::CloseReason::{AnswerAmbiguous, SvidExpired, UpstreamFailed, UpstreamTimeout};
+
+    #[test]
+    fn the_end_of_an_authority_explains_a_connection_that_failed_and_nothing_else() {
+        for (reason, ended, told) in [
+            (UpstreamFailed, None, UpstreamFailed),
+            (UpstreamFailed, Some(SvidExpired), SvidExpired),
+            (UpstreamTimeout, Some(SvidExpired), UpstreamTimeout),
+            (AnswerAmbiguous, Some(SvidExpired), AnswerAmbiguous),
+        ] {
+            let error = SendError::unknown(reason).on_a_connection(ended);
+            assert_eq!(error, SendError::unknown(told));
+        }
     }
 }

@@ -100,8 +100,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                 }
                 Err(Unsent::Returned(back)) => request = *back,
                 Err(Unsent::Gone(error)) => {
-                    let reason = conn.ended().unwrap_or(error.reason);
-                    return Err((SendError { reason, ..error }, None));
+                    return Err((error.on_a_connection(conn.ended()), None));
                 }
             }
         }
