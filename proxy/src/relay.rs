@@ -131,3 +131,47 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Counted<'_, IO> {
         polled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::Plain;
+
+    const DEADLINE: Duration = Duration::from_secs(8);
+
+    /// Whether the other side sees a reset once a [`Plain`] is dropped that has heard and said so much.
+    async fn is_reset(heard_all: bool, said_all: bool) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (far, near) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut far, mut near) = (far.unwrap(), Plain::new(near.unwrap().0));
+        if heard_all {
+            far.shutdown().await.unwrap();
+            assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
+        }
+        if said_all {
+            near.shutdown().await.unwrap();
+            assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
+        }
+        drop(near);
+        if heard_all && said_all {
+            return far.take_error().unwrap().is_some();
+        }
+        tokio::time::timeout(DEADLINE, far.ready(Interest::ERROR)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_dropped_ends_in_a_reset_unless_both_sides_have_said_all() {
+        // A half-closed one, too: nothing else would tell the half that still speaks
+        assert!(is_reset(false, false).await);
+        assert!(is_reset(true, false).await);
+        assert!(is_reset(false, true).await);
+        assert!(!is_reset(true, true).await);
+    }
+}

@@ -10,6 +10,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::forwarding::played;
 use crate::kit::{DEADLINE, Plan, Town, eventually, payments, policy};
 
 #[tokio::test]
@@ -82,4 +83,21 @@ async fn nothing_on_the_admin_listener_changes_anything() {
     }
     assert_eq!(client::request(sidecar.admin, "GET /quitquitquit").await.unwrap().status(), 404);
     assert_eq!(sidecar.ready().await.0, 200);
+}
+
+#[tokio::test]
+async fn an_app_that_says_nothing_holds_no_drain_up() {
+    let town = Town::new().await;
+    let (_callee, _workload) = played(&town).await;
+    let mut sidecar = town.caller_of("payments", Protocol::Http).await;
+    let _silent = TcpStream::connect(sidecar.outbound["payments"]).await.unwrap();
+    eventually("accepted", async || {
+        let outbound = [("direction", "outbound")];
+        sidecar.metrics().await.sum("cellwall_connections_open", &outbound) > 0.0
+    })
+    .await;
+    let started = Instant::now();
+    let status = sidecar.process.stop(DEADLINE).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(started.elapsed().as_secs() < 3, "the grace period is four seconds");
 }

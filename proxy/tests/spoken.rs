@@ -7,7 +7,8 @@ use tokio::{
 };
 
 use crate::{
-    kit::{Town, payments},
+    forwarding::ledger,
+    kit::{DEADLINE, Town, payments},
     raw_h2::{PAYMENT, RawH2},
     spoofs::Fields,
 };
@@ -58,4 +59,19 @@ async fn half_a_preface_is_no_http_2_and_is_not_looked_for_again() {
     }
     // The whole request that came first, and nothing else.
     assert_eq!(callee.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn http_1_is_not_spoken_to_a_grpc_destination() {
+    // HTTP-24: gRPC is HTTP/2
+    let town = Town::new().await;
+    let (_callee, _workload) = ledger(&town).await;
+    let caller = town.caller_of("ledger", Protocol::Grpc).await;
+    let mut app = TcpStream::connect(caller.outbound["ledger"]).await.unwrap();
+    app.write_all(REQUEST).await.unwrap();
+    let mut said = Vec::new();
+    // What is left unread may end it in a reset.
+    let end = tokio::time::timeout(DEADLINE, app.read_to_end(&mut said)).await;
+    assert!(end.is_ok(), "not closed in time");
+    assert!(!said.starts_with(b"HTTP/1.1 "), "{}", String::from_utf8_lossy(&said));
 }

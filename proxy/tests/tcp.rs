@@ -8,7 +8,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::kit::{DEADLINE, Plan, Sidecar, Town, policy};
+use crate::kit::{DEADLINE, Plan, Sidecar, Town, checkout, policy};
 
 async fn ledger_db(town: &Town) -> Sidecar {
     let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
@@ -134,6 +134,21 @@ async fn a_stream_that_is_cut_never_looks_whole() {
     let mut denied = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
     denied.write_all(b"half").await.unwrap();
     assert_eq!(end_of(&mut denied).await, Some(ErrorKind::ConnectionReset), "denied");
+}
+
+#[tokio::test]
+async fn a_connection_without_a_route_does_not_look_served() {
+    // Silent: what is left unread would make it a reset in any case
+    let town = Town::new().await;
+    let (plan, policy) = checkout(&["ledger-db"], Vec::new());
+    let mut caller = town.sidecar(plan, policy).await;
+    let end = match TcpStream::connect(caller.outbound["ledger-db"]).await {
+        Ok(mut app) => end_of(&mut app).await,
+        Err(error) => Some(error.kind()), // it came that soon
+    };
+    assert_eq!(end, Some(ErrorKind::ConnectionReset));
+    let line = caller.logged(|line| line["kind"] == "connection").await;
+    assert_eq!(line["cellwall.reason"], "no_route");
 }
 
 #[tokio::test]

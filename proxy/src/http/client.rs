@@ -154,3 +154,18 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use super::{SendError, Unsent, answered};
+    use crate::CloseReason;
+
+    #[tokio::test]
+    async fn of_a_call_that_is_not_answered_in_time_nobody_knows() {
+        let late = answered(Some(Duration::ZERO), pending()).await;
+        let Err(Unsent::Gone(error)) = late else { panic!("it went nowhere") };
+        assert_eq!(error, SendError::unknown(CloseReason::UpstreamTimeout));
+    }
+}
