@@ -139,7 +139,9 @@ impl Proxy {
             biased; // it may have ended while we connected
             reason = authority.ended() => Err(reason),
             () = drain.cut() => Err(CloseReason::Drained),
-            end = relay::both_ways(&mut stream, &mut workload, &flow.progress) => end,
+            end = relay::both_ways(&mut stream, &mut workload, &flow.progress) => {
+                end.map_err(|reason| authority.explains(reason))
+            }
         }
     }
 

@@ -65,7 +65,9 @@ impl Proxy {
             let authority = renewal.authority.clone();
             flow.leaves();
             tokio::select! {
-                end = relay::both_ways(&mut app, &mut stream, &flow.progress) => end,
+                end = relay::both_ways(&mut app, &mut stream, &flow.progress) => {
+                    end.map_err(|reason| authority.explains(reason))
+                }
                 never = renewal.keep() => match never {},
                 reason = authority.ended() => Err(reason),
             }

@@ -136,6 +136,15 @@ impl Authority {
         self.judge(&self.proved.borrow(), now).map(drop)
     }
 
+    /// Why a connection ended: where its authority has ended as well, the other side may only have
+    /// been the first to cut it.
+    pub(crate) fn explains(&self, end: CloseReason) -> CloseReason {
+        match self.holds(SystemTime::now()) {
+            Err(reason) if end == CloseReason::Io => reason,
+            Err(_) | Ok(()) => end,
+        }
+    }
+
     /// Goes by a newer proof from now on: `peer` proved itself, and was shown a certificate of ours
     /// that ends at `own_end`.
     ///
