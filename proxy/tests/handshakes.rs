@@ -35,6 +35,7 @@ async fn no_ticket_is_sent_and_no_session_resumed_however_many_there_are() {
     let (mut full, mut hybrid, mut tickets) = (0, 0, 0);
     for _ in 0..handshakes() {
         let tcp = TcpStream::connect(sidecar.inbound).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
         let connector = TlsConnector::from(Arc::clone(&config));
         let name = ServerName::try_from("localhost").unwrap();
         let mut stream = connector.connect(name, tcp).await.unwrap();
