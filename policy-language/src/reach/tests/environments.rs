@@ -107,7 +107,7 @@ fn never(from: &str, to: &str, through: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn what_passes_between_two_environments_of_all_is_found(
