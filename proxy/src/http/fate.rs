@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use h2::Reason;
 
-use crate::CloseReason;
+use crate::{CloseReason, flow::Outcome};
 
 /// What became of a call without an answer. One that has an answer was done, also when the rest of
 /// the answer is lost: its body breaks off then, and never ends as if it were whole.
@@ -29,8 +29,8 @@ impl Fate {
     /// The name on the wire, in `cellwall-outcome`.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Self::NotDone => "not-done",
-            Self::Unknown => "unknown",
+            Self::NotDone => Outcome::NotDone.as_str(),
+            Self::Unknown => Outcome::Unknown.as_str(),
         }
     }
 
