@@ -4,6 +4,7 @@ use std::{net::SocketAddr, process::Stdio};
 
 use cellwall_policy::Protocol;
 use cellwall_testkit::{ca::Svid, tls::DangerousParty};
+use serde_json::json;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -11,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::kit::{Plan, Town, http, policy};
+use crate::kit::{Plan, Town, evidence, http, policy};
 
 /// The case that sends what is no preface, and wants to hear nothing. Where an app may speak HTTP/1.1 as
 /// well, that is a request line without a version, and is answered as one.
@@ -44,11 +45,10 @@ async fn both_doors_keep_the_rules() {
     let (from_peers, said) = h2spec(inbound).await;
     assert!(from_peers.passed == from_peers.tests && from_peers.tests > 100, "{said}");
     let (from_apps, said) = h2spec(caller.outbound["payments"]).await;
-    println!(
-        "evidence: {{\"inbound_tests\":{},\"inbound_passed\":{},\"outbound_tests\":{},\
-         \"outbound_passed\":{}}}",
-        from_peers.tests, from_peers.passed, from_apps.tests, from_apps.passed
-    );
+    evidence(&json!({
+        "inbound_tests": from_peers.tests, "inbound_passed": from_peers.passed,
+        "outbound_tests": from_apps.tests, "outbound_passed": from_apps.passed,
+    }));
     assert_eq!(from_apps, Counted { passed: from_apps.tests - 1, ..from_peers }, "{said}");
     assert!(said.contains(&format!("\u{d7} {NO_PREFACE}")), "{said}");
 }

@@ -450,6 +450,11 @@ pub(crate) fn evidence_time() -> Option<Duration> {
     Some(Duration::from_secs(seconds?.parse().unwrap()))
 }
 
+/// Whether `cargo evidence` asks for all that a goal names, and not for the short form.
+pub(crate) fn is_asked_for_all() -> bool {
+    evidence_time().is_some_and(|time| time >= Duration::from_secs(60))
+}
+
 /// Prints figures for `cargo evidence`.
 pub(crate) fn evidence(figures: &Value) {
     println!("evidence: {figures}");

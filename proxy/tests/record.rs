@@ -70,6 +70,24 @@ async fn pair(town: &Town, workload: SocketAddr) -> (Sidecar, Sidecar) {
     (callee, town.caller_of("payments", Protocol::Http).await)
 }
 
+/// A payment that has come to the workload, which has not answered.
+struct OnItsWay {
+    callee: Sidecar,
+    caller: Sidecar,
+    app: TcpStream,
+    workload: TcpStream,
+}
+
+async fn paying(town: &Town) -> OnItsWay {
+    let (callee, listener) = played(town).await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
+    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
+    app.write_all((asks("content-length: 5") + "money").as_bytes()).await.unwrap();
+    let (mut workload, _) = listener.accept().await.unwrap();
+    read_until(&mut workload, "money").await;
+    OnItsWay { callee, caller, app, workload }
+}
+
 /// Takes all of each request, and answers with as many bytes as `x-give` says.
 async fn generous() -> (SocketAddr, JoinSet<()>) {
     accepting(|tcp| async move {
@@ -148,12 +166,7 @@ async fn open(sidecar: &Sidecar, direction: &str) -> f64 {
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_not_done() {
     let town = Town::new().await;
-    let (mut callee, workload) = played(&town).await;
-    let mut caller = town.caller_of("payments", Protocol::Http).await;
-    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
-    app.write_all((asks("content-length: 5") + "money").as_bytes()).await.unwrap();
-    let (mut tcp, _) = workload.accept().await.unwrap();
-    read_until(&mut tcp, "money").await;
+    let OnItsWay { mut callee, mut caller, mut app, workload: mut tcp } = paying(&town).await;
     tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok").await.unwrap();
     assert!(read_until(&mut app, "ok").await.starts_with("HTTP/1.1 200 "));
     drop(tcp);
@@ -222,12 +235,7 @@ async fn what_the_caller_does_not_take_is_neither_counted_nor_done() {
 #[tokio::test]
 async fn a_stream_has_no_line_until_it_ends_and_then_all_of_it() {
     let town = Town::new().await;
-    let (mut callee, workload) = played(&town).await;
-    let mut caller = town.caller_of("payments", Protocol::Http).await;
-    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
-    app.write_all((asks("content-length: 5") + "money").as_bytes()).await.unwrap();
-    let (mut tcp, _) = workload.accept().await.unwrap();
-    read_until(&mut tcp, "money").await;
+    let OnItsWay { mut callee, mut caller, mut app, workload: mut tcp } = paying(&town).await;
     tcp.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
     for event in 0..10 {
         tcp.write_all(format!("2\r\n{event}\n\r\n").as_bytes()).await.unwrap();
@@ -366,12 +374,7 @@ async fn what_never_reached_the_workload_is_not_done_in_both_records() {
 #[tokio::test]
 async fn a_workload_that_says_nothing_leaves_the_fate_unknown_in_both_records() {
     let town = Town::new().await;
-    let (mut callee, workload) = played(&town).await;
-    let mut caller = town.caller_of("payments", Protocol::Http).await;
-    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
-    app.write_all((asks("content-length: 5") + "money").as_bytes()).await.unwrap();
-    let (mut tcp, _) = workload.accept().await.unwrap();
-    read_until(&mut tcp, "money").await;
+    let OnItsWay { mut callee, mut caller, mut app, workload: tcp } = paying(&town).await;
     drop(tcp);
     read_until(&mut app, "\"}").await;
     assert_eq!(ended(&record(&mut callee, 1).await), like("upstream_failed", "unknown", 5, 0));
@@ -383,12 +386,7 @@ async fn a_workload_that_says_nothing_leaves_the_fate_unknown_in_both_records() 
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_the_fate_unknown_in_both_records() {
     let town = Town::new().await;
-    let (mut callee, workload) = played(&town).await;
-    let mut caller = town.caller_of("payments", Protocol::Http).await;
-    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
-    app.write_all((asks("content-length: 5") + "money").as_bytes()).await.unwrap();
-    let (mut tcp, _) = workload.accept().await.unwrap();
-    read_until(&mut tcp, "money").await;
+    let OnItsWay { mut callee, mut caller, app, workload: _tcp } = paying(&town).await;
     drop(app);
     for sidecar in [&mut callee, &mut caller] {
         assert_eq!(ended(&record(sidecar, 1).await), like("cancelled", "unknown", 5, 0));

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     chaos::{Chaos, Cut, How, Sent},
-    kit::{Plan, Sidecar, Town, checkout, destination, evidence, http, policy},
+    kit::{Plan, Sidecar, Town, checkout, destination, evidence, http, is_asked_for_all, policy},
     played::accepting,
 };
 
@@ -79,11 +79,8 @@ struct Counts {
     twice: AtomicU64,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one setting of a test, read at its one place")]
 fn calls() -> u64 {
-    let seconds = std::env::var("CELLWALL_EVIDENCE_SECONDS").ok();
-    let seconds: u64 = seconds.and_then(|text| text.parse().ok()).unwrap_or_default();
-    if seconds >= 60 { WANTED } else { CALLS }
+    if is_asked_for_all() { WANTED } else { CALLS }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
