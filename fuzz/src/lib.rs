@@ -1,5 +1,10 @@
-//! The fuzz targets. What they assert lives with the tests of the language, which replay `fuzz/corpus`
-//! without a fuzzer.
+//! The fuzz targets. What they assert about the language and about a request's head lives with the tests,
+//! which replay `fuzz/corpus` without a fuzzer; what is sent to a sidecar, they send to the running one.
+
+#[path = "../../proxy/tests/replayed/judge.rs"]
+mod judge;
+mod scripted;
+mod sidecar;
 
 #[path = "../../policy-language/tests/tools/corpora/bodies/mod.rs"]
 mod bodies;
@@ -22,4 +27,19 @@ pub fn condition(data: &[u8]) {
 /// Formats bytes.
 pub fn fmt(data: &[u8]) {
     bodies::fmt(data);
+}
+
+/// Reads bytes as the head of a request.
+pub fn request_head(data: &[u8]) {
+    cellwall_proxy::request_head(data);
+}
+
+/// Sends bytes to a sidecar over HTTP/1.
+pub fn http1_front(data: &[u8]) {
+    sidecar::http1(data);
+}
+
+/// Sends bytes to a sidecar as the frames of HTTP/2.
+pub fn http2_frames(data: &[u8]) {
+    sidecar::http2(data);
 }

@@ -239,3 +239,6 @@ struct Arrival {
     declared: Declared,
     from: SocketAddr,
 }
+
+#[cfg(fuzzing)]
+mod fuzzing;

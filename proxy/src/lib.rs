@@ -63,3 +63,9 @@ pub use route::Destination;
 pub use spans::{SpanFeed, Spans};
 pub use standing::Standing;
 pub use upstream::{Peers, Workload};
+
+/// What the fuzz targets ask of a request's head. In no build but theirs.
+#[cfg(fuzzing)]
+pub fn request_head(data: &[u8]) {
+    http::request_head(data);
+}

@@ -30,6 +30,7 @@ mod probes;
 mod raw_h2;
 mod readings;
 mod record;
+mod replayed;
 mod reproof;
 mod resets;
 mod rotation;

@@ -1,5 +1,6 @@
 //! Identity headers that a caller makes up (HTTP-16, HTTP-19): the workload reads the verified one.
 
+use cellwall_testkit::strict::callers_any_app_could_read;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -169,18 +170,6 @@ fn is_whole(read: &[u8]) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");
     !chunked || (body.ends_with("\r\n\r\n") && body.contains("0\r\n")) || body == "0\r\n\r\n"
-}
-
-/// Who calls, by any reading that some server has of a name: all values of all lines, head and
-/// trailers, whose name is one of ours once everything but its letters and digits is left out.
-pub(crate) fn callers_any_app_could_read(read: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(read).replace('\r', "\n");
-    let named = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| {
-        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-        let plain = plain.to_ascii_lowercase();
-        plain.contains("spiffeid") || plain.contains("forwardedclientcert")
-    });
-    named.map(|(_, value)| value.trim().to_owned()).collect()
 }
 
 type Stream = TlsStream<TcpStream>;

@@ -5,7 +5,7 @@
 //! * The other end: [`tls`] for handshakes, [`client`] for HTTP, [`scrape`] for metrics,
 //!   [`secrets`] for what must show nowhere.
 //! * What a sidecar talks to, scripted: [`workload_api`], [`distribution`], [`workload`],
-//!   [`collector`].
+//!   [`strict`] (a workload that repairs nothing), [`collector`].
 //! * Real programs: [`process`], [`sidecar`] (one, or a pair), [`mesh`] (all of it).
 //! * The judge: [`witness`].
 //!
@@ -25,6 +25,7 @@ pub mod process;
 pub mod scrape;
 pub mod secrets;
 pub mod sidecar;
+pub mod strict;
 mod tasks;
 #[expect(clippy::expect_used, reason = "a test without its key has nothing to go on with")]
 pub mod tls;

@@ -50,7 +50,7 @@ fn main() -> ExitCode {
         Command::Evidence(args) => evidence::run(&args),
         Command::Interop(args) => interop::run(&args),
         Command::Hygiene(args) => hygiene::run(&args),
-        Command::Fuzz { minutes, targets } => evidence::fuzz(minutes, &targets),
+        Command::Fuzz { minutes, targets } => evidence::fuzzed(minutes, &targets),
         Command::AtRest => evidence::at_rest(),
     };
     match result {

@@ -6,6 +6,8 @@ mod canonical;
 mod client;
 mod exchange;
 mod fate;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod headers;
 mod interim;
 mod multiplexed;
@@ -27,3 +29,5 @@ pub(crate) use serve::{Version, serve};
 pub(crate) use spoken::spoken;
 
 pub(crate) use exchange::{delivered, read, refused, to_callee, to_peer, unanswered};
+#[cfg(fuzzing)]
+pub(crate) use fuzzing::request_head;

@@ -6,11 +6,11 @@
 
 mod frames;
 mod heads;
-mod origin;
 mod paths;
 mod peers;
 
 use cellwall_policy::{CallDocument, Protocol};
+use cellwall_testkit::strict::{self, Read, Seen};
 use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -19,14 +19,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::{
-    heads::After,
-    origin::{Read, Seen},
-};
+use self::heads::After;
 use crate::{
     fates,
     forwarding::ledger,
-    kit::{DEADLINE, Plan, Sidecar, Town, eventually, evidence, policy},
+    kit::{DEADLINE, Plan, Sidecar, Town, eventually, evidence, id, policy},
     played::{Played, accepting},
     raw_h2::RawH2,
     spoofs::{self, Fields},
@@ -84,7 +81,8 @@ impl Tally {
 /// Payments, which allows whatever has one reading.
 async fn payments(town: &Town) -> (Sidecar, mpsc::Receiver<Seen>, JoinSet<()>) {
     let (say, seen) = mpsc::channel(1024);
-    let (address, tasks) = accepting(move |tcp| origin::serve(tcp, say.clone())).await;
+    let (address, tasks) =
+        accepting(move |tcp| strict::serve(tcp, id("checkout"), say.clone())).await;
     let methods = ["GET", "POST", "OPTIONS"].map(str::to_owned).to_vec();
     let all = CallDocument::Http { methods, path: "/{rest...}".to_owned() };
     let plan = Plan { name: "payments", speaks: Protocol::Http, outbound: &[] };

@@ -3,6 +3,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
+use cellwall_testkit::strict::{self, Seen};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -14,7 +15,6 @@ use tokio::{
 use super::{
     LAST,
     heads::{self, After},
-    origin::{self, Seen},
     paths, whole,
 };
 use crate::{
@@ -96,7 +96,8 @@ async fn what_other_proxies_let_through() {
     for peer in PEERS {
         let Some(program) = program(peer.name) else { continue };
         let (say, mut seen) = mpsc::channel(1024);
-        let (workload, _workload) = accepting(move |tcp| origin::serve(tcp, say.clone())).await;
+        let (workload, _workload) =
+            accepting(move |tcp| strict::serve(tcp, id("checkout"), say.clone())).await;
         let folder = tempfile::tempdir().unwrap();
         let port = free_port().await;
         let (text, arguments) = (peer.configured)(folder.path(), port, workload);

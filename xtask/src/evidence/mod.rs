@@ -2,6 +2,7 @@
 
 mod abuse;
 mod at_rest;
+mod fuzz;
 mod mutants;
 mod policy;
 mod requests;
@@ -22,7 +23,7 @@ use serde_json::{Map, Value, json};
 use crate::cargo;
 
 pub(crate) use at_rest::at_rest;
-pub(crate) use policy::fuzz::long as fuzz;
+pub(crate) use fuzz::long as fuzzed;
 
 /// Options of `cargo evidence`.
 #[derive(Debug, clap::Args)]

@@ -1,38 +1,73 @@
 //! Fuzz targets: the corpora replayed, each target run afresh, and the ledger of the long runs.
 //!
-//! A long run takes half an hour a target, so its result is committed (`fuzz/ledger.json`). Here each
+//! A long run takes half an hour a target and more, so its result is committed (`fuzz/ledger.json`). Here each
 //! target runs for seconds or minutes, on the committed corpus.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
-};
+mod run;
+
+use std::{collections::BTreeSet, fs, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
+use self::run::{Ran, build, run};
 use super::{Effort, Shown, steps};
-use crate::cargo;
+use crate::cargo::{self, Profile};
 
 /// The committed result of the long runs, which `cargo run -p cellwall-xtask -- fuzz 30` writes.
 const LEDGER: &str = "fuzz/ledger.json";
 
-/// How long each target has run without a finding, at least.
-const MINUTES: f64 = 30.0;
+/// Fuzz targets that one item is about.
+pub(super) struct Targets {
+    /// Each with the test that replays its corpus.
+    replays: &'static [(&'static str, steps::Probe)],
+    /// How many minutes each has run without a finding, at least.
+    each: f64,
+    /// How many minutes of a processor all of them have taken, at least.
+    all: f64,
+}
 
-/// The longest input, as in the long runs.
-const MAX_LEN: u32 = 8192;
+/// What reads policy documents.
+pub(super) const LANGUAGE: Targets = Targets {
+    replays: &[
+        (
+            "policy_documents",
+            corpora("corpora::the_corpus_of_policy_documents_is_read_without_a_panic"),
+        ),
+        (
+            "path_template",
+            corpora("corpora::the_corpus_of_path_templates_is_decided_as_the_naive_matcher_does"),
+        ),
+        (
+            "condition",
+            corpora("corpora::the_corpus_of_conditions_decides_alike_what_means_the_same"),
+        ),
+        ("fmt", corpora("corpora::the_corpus_of_files_says_the_same_when_formatted")),
+    ],
+    each: 30.0,
+    all: 0.0,
+};
 
-/// The tests that replay the corpora.
-const REPLAYS: &[(&str, &str)] = &[
-    ("policy_documents", "the_corpus_of_policy_documents_is_read_without_a_panic"),
-    ("path_template", "the_corpus_of_path_templates_is_decided_as_the_naive_matcher_does"),
-    ("condition", "the_corpus_of_conditions_decides_alike_what_means_the_same"),
-    ("fmt", "the_corpus_of_files_says_the_same_when_formatted"),
-];
+/// What reads requests.
+pub(super) const REQUESTS: Targets = Targets {
+    replays: &[
+        (
+            "request_head",
+            (
+                "cellwall-proxy",
+                "lib",
+                "http::fuzzing::tests::the_corpus_of_request_heads_has_one_reading_or_none",
+            ),
+        ),
+        (
+            "http1_front",
+            replayed("replayed::the_corpus_of_the_http1_front_leaves_one_reading_each"),
+        ),
+        ("http2_frames", replayed("replayed::the_corpus_of_http2_frames_leaves_one_reading_each")),
+    ],
+    each: 30.0,
+    all: 120.0,
+};
 
 /// The committed result of the long runs.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -47,18 +82,24 @@ struct Run {
     /// The commit that it ran on.
     commit: String,
     minutes: f64,
+    /// Of a processor; what ran before this was counted does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu_minutes: Option<f64>,
     executions: u64,
     /// What it found: none, or it does not count.
     findings: Vec<String>,
 }
 
 /// Replays the corpora, reads the ledger, runs each target.
-pub(super) fn targets(effort: Effort) -> anyhow::Result<Shown> {
+pub(super) fn targets(wanted: &Targets, effort: Effort) -> anyhow::Result<Shown> {
     let mut shown = Shown::default();
-    let targets = names()?;
-    replay(&mut shown, &targets)?;
-    ledger(&mut shown, &targets)?;
-    afresh(&mut shown, &targets, effort)?;
+    let sets = [&LANGUAGE, &REQUESTS];
+    let known = sets.iter().flat_map(|set| set.replays).map(|(target, _)| (*target).to_owned());
+    let known: BTreeSet<_> = known.collect();
+    shown.goal("each target has a test that replays its corpus", known == names()?);
+    replay(&mut shown, wanted)?;
+    ledger(&mut shown, wanted)?;
+    afresh(&mut shown, wanted, effort)?;
     Ok(shown)
 }
 
@@ -71,7 +112,7 @@ pub(crate) fn long(minutes: u32, wanted: &[String]) -> anyhow::Result<ExitCode> 
     let root = cargo::root()?;
     let place = root.to_string_lossy();
     let git = |arguments: &[&str]| steps::output("git", &[&["-C", &place], arguments].concat());
-    let dirty = git(&["status", "--porcelain", "--", "policy", "policy-language", "fuzz"]);
+    let dirty = git(&["status", "--porcelain", "--", "*.rs", "*.toml", "fuzz/corpus"]);
     ensure!(dirty.is_some_and(|text| text.is_empty()), "commit what is to be run first");
     let commit = git(&["rev-parse", "--short=10", "HEAD"]).context("git rev-parse")?;
     let programs = build()?;
@@ -89,12 +130,12 @@ pub(crate) fn long(minutes: u32, wanted: &[String]) -> anyhow::Result<ExitCode> 
     let mut ledger: Ledger = read(&root)?;
     let mut all = true;
     for (target, ran) in results {
-        let Ran { held, executions, end } = ran?;
+        let Ran { held, executions, seconds, end } = ran?;
         println!("{target}: {executions} executions, {}", if held { "no finding" } else { &end });
         let findings = if held { Vec::new() } else { vec![end] };
-        let minutes = f64::from(minutes);
-        let run = Run { target, commit: commit.clone(), minutes, executions, findings };
-        ledger.runs.retain(|other| other.target != run.target);
+        let (minutes, cpu_minutes) = (f64::from(minutes), Some(tenths(seconds / 60.0)));
+        let commit = commit.clone();
+        let run = Run { target, commit, minutes, cpu_minutes, executions, findings };
         ledger.runs.push(run);
         all &= held;
     }
@@ -118,13 +159,15 @@ fn names() -> anyhow::Result<BTreeSet<String>> {
     Ok(names)
 }
 
-fn replay(shown: &mut Shown, targets: &BTreeSet<String>) -> anyhow::Result<()> {
-    let known: BTreeSet<_> = REPLAYS.iter().map(|(target, _)| (*target).to_owned()).collect();
-    shown.goal("each target has a test that replays its corpus", known == *targets);
-    for (target, test) in REPLAYS {
-        let test = format!("corpora::{test}");
-        let probe = ("cellwall-policy-language", "tools", test.as_str());
-        let figures = steps::figures_of(probe, Path::new(""), Effort::Quick)?;
+/// A figure that does not look more exact than it is.
+fn tenths(figure: f64) -> f64 {
+    (figure * 10.0).round() / 10.0
+}
+
+fn replay(shown: &mut Shown, targets: &Targets) -> anyhow::Result<()> {
+    let programs = cargo::build(Profile::Dev)?;
+    for (target, probe) in targets.replays {
+        let figures = steps::figures_of(*probe, &programs, Effort::Quick)?;
         let inputs = figures.get("inputs").and_then(serde_json::Value::as_u64).unwrap_or_default();
         shown.figure(&format!("{target}_corpus_inputs"), inputs);
         shown.goal(&format!("{target}: the corpus replays"), inputs > 0);
@@ -132,27 +175,28 @@ fn replay(shown: &mut Shown, targets: &BTreeSet<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ledger(shown: &mut Shown, targets: &BTreeSet<String>) -> anyhow::Result<()> {
+fn ledger(shown: &mut Shown, targets: &Targets) -> anyhow::Result<()> {
     let ledger = read(&cargo::root()?)?;
-    for target in targets {
-        let mut runs = ledger.runs.iter().filter(|run| run.target == *target);
-        // A run that found something says nothing about what was changed after it.
-        let last = runs.next_back();
+    let mut all = 0.0;
+    for (target, _) in targets.replays {
+        // A run that found something says nothing about what was changed after it, nor does what ran
+        // before it.
+        let runs = ledger.runs.iter().filter(|run| run.target == *target);
+        let runs: Vec<&Run> = runs.rev().take_while(|run| run.findings.is_empty()).collect();
+        all += runs.iter().filter_map(|run| run.cpu_minutes).sum::<f64>();
+        let last = runs.first();
         if let Some(run) = last {
-            shown.figure(
-                &format!("{target}_ledger"),
-                json!({
-                    "commit": run.commit, "minutes": run.minutes, "executions": run.executions,
-                    "findings": run.findings,
-                }),
-            );
+            shown.figure(&format!("{target}_ledger"), serde_json::to_value(run)?);
         }
-        let held = last.is_some_and(|run| {
-            run.minutes >= MINUTES && run.executions > 0 && run.findings.is_empty()
-        });
-        shown.goal(&format!("{target}: {MINUTES} minutes without a finding"), held);
+        let held = last.is_some_and(|run| run.minutes >= targets.each && run.executions > 0);
+        shown.goal(&format!("{target}: {} minutes without a finding", targets.each), held);
         let known = last.is_some_and(|run| is_commit(&run.commit));
         shown.goal(&format!("{target}: on a commit that is here"), known);
+    }
+    if targets.all > 0.0 {
+        shown.figure("cpu_minutes", tenths(all));
+        let goal = format!("{} minutes of a processor in all", targets.all);
+        shown.goal(&goal, all >= targets.all);
     }
     Ok(())
 }
@@ -167,7 +211,7 @@ fn is_commit(commit: &str) -> bool {
 }
 
 /// Builds the targets and runs each on a copy of its corpus.
-fn afresh(shown: &mut Shown, targets: &BTreeSet<String>, effort: Effort) -> anyhow::Result<()> {
+fn afresh(shown: &mut Shown, targets: &Targets, effort: Effort) -> anyhow::Result<()> {
     let version = steps::output("rustup", &["run", "nightly", "cargo", "fuzz", "--version"]);
     shown.goal("nightly Rust and cargo-fuzz are here (or it did not run)", version.is_some());
     let Some(version) = version else {
@@ -180,7 +224,7 @@ fn afresh(shown: &mut Shown, targets: &BTreeSet<String>, effort: Effort) -> anyh
         Effort::Full => 120,
     };
     let programs = build()?;
-    for target in targets {
+    for (target, _) in targets.replays {
         let result = run(&programs.join(target), target, seconds)?;
         shown.figure(&format!("{target}_executions_in_{seconds}_s"), result.executions);
         shown.goal(&format!("{target}: no finding"), result.held && result.executions > 0);
@@ -191,48 +235,12 @@ fn afresh(shown: &mut Shown, targets: &BTreeSet<String>, effort: Effort) -> anyh
     Ok(())
 }
 
-/// Builds the targets without a sanitizer: every crate of ours forbids unsafe code.
-fn build() -> anyhow::Result<PathBuf> {
-    let target = cargo::target()?.join("fuzz");
-    let mut build = Command::new("rustup");
-    build.args(["run", "nightly", "cargo", "fuzz", "build", "--sanitizer", "none"]);
-    // The toolchain that runs us is not the one to build with.
-    build.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
-    cargo::run(build.current_dir(cargo::root()?).env("CARGO_TARGET_DIR", &target))?;
-    let host = steps::output("rustc", &["-vV"]).context("rustc -vV")?;
-    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).context("no host")?;
-    Ok(target.join(host).join("release"))
+/// A test of the language that replays a corpus.
+const fn corpora(name: &'static str) -> steps::Probe {
+    ("cellwall-policy-language", "tools", name)
 }
 
-/// What a short run said.
-struct Ran {
-    held: bool,
-    executions: u64,
-    /// The last lines that it printed.
-    end: String,
-}
-
-fn run(program: &Path, target: &str, seconds: u32) -> anyhow::Result<Ran> {
-    ensure!(program.is_file(), "{} is not there after the build", program.display());
-    let fuzz = cargo::root()?.join("fuzz");
-    // What is new goes to a folder of its own; what is found stays to be looked at.
-    let fresh = tempfile::tempdir()?;
-    let found = cargo::target()?.join("fuzz/found");
-    fs::create_dir_all(&found)?;
-    let mut command = Command::new(program);
-    command.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={MAX_LEN}"));
-    command.arg(format!("-dict={}", fuzz.join("policy.dict").display()));
-    command.arg(format!("-artifact_prefix={}/{target}-", found.display()));
-    command.args(["-timeout=10", "-print_final_stats=1"]);
-    command.arg(fresh.path()).arg(fuzz.join("corpus").join(target));
-    let output = command.output().with_context(|| format!("starting {}", program.display()))?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let executions = text
-        .lines()
-        .find_map(|line| line.strip_prefix("stat::number_of_executed_units:"))
-        .and_then(|number| number.trim().parse().ok())
-        .unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    let end = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n");
-    Ok(Ran { held: output.status.success(), executions, end })
+/// A test of the sidecar that replays one.
+const fn replayed(name: &'static str) -> steps::Probe {
+    ("cellwall-proxy", "main", name)
 }

@@ -7,20 +7,21 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{kit::id, spoofs::callers_any_app_could_read};
-
 /// A request as it was read: whole values, nothing normalised.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Read {
+pub struct Read {
     /// Method and target.
-    pub(crate) line: String,
-    pub(crate) host: String,
-    pub(crate) body: String,
+    pub line: String,
+    /// The value of its one `Host`.
+    pub host: String,
+    /// What came behind the head, without its framing. A character below U+0100 stands for one byte.
+    pub body: String,
 }
 
 /// What came over a connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Seen {
+pub enum Seen {
+    /// A request to its end.
     Whole(Read),
     /// It ended within a request, which nobody acts on.
     Cut,
@@ -28,18 +29,18 @@ pub(crate) enum Seen {
     Mistake(String),
 }
 
-/// Serves one connection, request after request.
-pub(super) async fn serve(tcp: TcpStream, say: mpsc::Sender<Seen>) {
+/// Serves one connection, request after request, each of which has to say that `caller` calls, once and
+/// by the sidecar's header.
+pub async fn serve(tcp: TcpStream, caller: String, say: mpsc::Sender<Seen>) {
     let mut stream = BufReader::new(tcp);
     loop {
-        let seen = match request(&mut stream).await {
+        let seen = match request(&mut stream, &caller).await {
             Ok(None) => return,
             Ok(Some(seen)) => seen,
             Err(mistake) => Seen::Mistake(mistake),
         };
         let goes_on = matches!(seen, Seen::Whole(_));
-        say.send(seen).await.unwrap();
-        if !goes_on {
+        if say.send(seen).await.is_err() || !goes_on {
             return;
         }
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
@@ -47,7 +48,7 @@ pub(super) async fn serve(tcp: TcpStream, say: mpsc::Sender<Seen>) {
 }
 
 /// One request; `None` at the end of the connection.
-async fn request(stream: &mut BufReader<TcpStream>) -> Result<Option<Seen>, String> {
+async fn request(stream: &mut BufReader<TcpStream>, caller: &str) -> Result<Option<Seen>, String> {
     let mut raw = Vec::new();
     let Some(first) = line(stream, &mut raw).await? else {
         return Ok((!raw.is_empty()).then_some(Seen::Cut));
@@ -83,7 +84,7 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Result<Option<Seen>, Stri
     };
     let Some(body) = body else { return Ok(Some(Seen::Cut)) };
     let callers = callers_any_app_could_read(&raw);
-    if callers != [id("checkout")] {
+    if callers != [caller] {
         return Err(format!("{line}: called by {callers:?}"));
     }
     Ok(Some(Seen::Whole(Read { line, host, body })))
@@ -140,4 +141,18 @@ async fn chunks(
             Some(_) => {} // who calls is looked for in `raw`
         }
     }
+}
+
+/// Who calls, by any reading that some server has of a name: all values of all lines, head and
+/// trailers, whose name is one of ours once everything but its letters and digits is left out, and the
+/// `HTTP_` that CGI sets before it.
+pub fn callers_any_app_could_read(read: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(read).replace('\r', "\n");
+    let named = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| {
+        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        let plain = plain.to_ascii_lowercase();
+        let plain = plain.strip_prefix("http").unwrap_or(&plain);
+        plain == "xspiffeid" || plain == "xforwardedclientcert"
+    });
+    named.map(|(_, value)| value.trim().to_owned()).collect()
 }

@@ -1,0 +1,140 @@
+//! What must hold of any request's head that has one reading, by rules written down a second time: the
+//! body of a fuzz target, which the tests run on what the fuzzer found.
+#![expect(clippy::panic, reason = "how a fuzz target says that it found something")]
+
+use cellwall_policy::{Call, Protocol};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
+
+use super::{body::Body, canonical::Canonical, exchange};
+
+/// Who calls.
+const CALLER: &str = "spiffe://pay.example/prod/checkout";
+
+/// Reads bytes as a head: the version, method and target, then a line for each header.
+pub(crate) fn request_head(data: &[u8]) {
+    let Some(request) = head(data) else { return };
+    let Ok(canonical) = Canonical::read(&request) else { return };
+    let query = request.uri().query().map(ToOwned::to_owned);
+    for protocol in [Protocol::Http, Protocol::Grpc] {
+        let Some(call) = canonical.call(protocol) else { continue };
+        let judged = match call {
+            Call::Http { path, .. } => path.as_str().to_owned(),
+            Call::Grpc { service, method } => format!("/{service}/{method}"),
+            Call::Tcp { .. } => panic!("bytes were read as a request"),
+        };
+        check_path(&judged);
+        let copy = copied(&request);
+        let Ok(sent) = exchange::to_callee(copy, (protocol, &canonical), CALLER) else {
+            panic!("what was judged cannot be sent: {request:?}");
+        };
+        check_target(&sent, &judged, query.as_deref());
+        check_headers(sent.headers(), Some(CALLER));
+        check_again(&sent, &canonical);
+    }
+    if let Ok(sent) = exchange::to_peer(copied(&request), &canonical) {
+        check_headers(sent.headers(), None);
+        check_again(&sent, &canonical);
+    }
+}
+
+fn head(data: &[u8]) -> Option<Request<Body>> {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let version = match lines.next()? {
+        b"0" => Version::HTTP_10,
+        b"1" => Version::HTTP_11,
+        _ => Version::HTTP_2,
+    };
+    let builder = Request::builder().version(version).method(lines.next()?).uri(lines.next()?);
+    let mut request = builder.body(Body::ours("")).ok()?;
+    for line in lines {
+        let colon = line.iter().skip(1).position(|byte| *byte == b':')? + 1;
+        let (name, value) = line.split_at_checked(colon)?;
+        let name = HeaderName::from_bytes(name).ok()?;
+        let value = HeaderValue::from_bytes(value.get(1..)?.trim_ascii()).ok()?;
+        request.headers_mut().try_append(name, value).ok()?;
+    }
+    Some(request)
+}
+
+fn copied(request: &Request<Body>) -> Request<Body> {
+    let mut copy = Request::new(Body::ours(""));
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    *copy.version_mut() = request.version();
+    copy.headers_mut().clone_from(request.headers());
+    copy
+}
+
+/// HTTP-08, HTTP-09: no server is known to read it differently.
+fn check_path(path: &str) {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@/%".contains(byte);
+    assert!(path.bytes().all(|byte| allowed(&byte)), "{path:?} has a byte of two meanings");
+    let segments = path.strip_prefix('/').unwrap_or_else(|| panic!("{path:?} is not absolute"));
+    assert!(!path.contains("//"), "{path:?} has an empty segment");
+    assert!(!segments.split('/').any(|one| one == "." || one == ".."), "{path:?} climbs");
+    for escape in path.split('%').skip(1) {
+        let digits = escape.get(..2).unwrap_or_else(|| panic!("{path:?} breaks off"));
+        let byte = u8::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("{path:?}: {digits}"));
+        assert_eq!(format!("{byte:02X}"), digits, "{path:?}");
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        assert!(!plain && !byte.is_ascii_control() && !b"/\\%;".contains(&byte), "{path:?}");
+    }
+}
+
+/// HTTP-10, HTTP-11: byte for byte what was judged, and the query as it came.
+fn check_target(sent: &Request<Body>, judged: &str, query: Option<&str>) {
+    assert_eq!(sent.uri().path(), judged);
+    assert_eq!(sent.uri().query(), query);
+    let hosts: Vec<_> = sent.headers().get_all(header::HOST).iter().collect();
+    let places = hosts.len() + usize::from(sent.uri().authority().is_some());
+    assert_eq!(places, 1, "one host, in one place: {sent:?}");
+}
+
+/// HTTP-13, HTTP-16: nothing of one hop, one caller, no words of a sidecar's.
+fn check_headers(headers: &HeaderMap, caller: Option<&str>) {
+    let mut callers = Vec::new();
+    for (name, value) in headers {
+        let letters = name.as_str().bytes().filter(u8::is_ascii_alphanumeric);
+        let letters: String = letters.map(char::from).collect();
+        assert!(!name.as_str().starts_with("cellwall-"), "{name}");
+        assert!(letters != "xforwardedclientcert", "{name}");
+        if letters == "xspiffeid" {
+            callers.push((name.as_str(), value.as_bytes()));
+        }
+        let of_hop = ["connection", "keep-alive", "proxy-connection", "upgrade", "http2-settings"];
+        assert!(!of_hop.contains(&name.as_str()), "{name}");
+        assert!(name != header::TE || value == "trailers", "{name}: {value:?}");
+    }
+    let expected: Vec<_> =
+        caller.into_iter().map(|caller| ("x-spiffe-id", caller.as_bytes())).collect();
+    assert_eq!(callers, expected);
+    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let codings = headers.get_all(header::TRANSFER_ENCODING).iter().count();
+    assert!(lengths <= 1 && codings == 0, "{headers:?}");
+}
+
+/// Who reads it after us reads the same.
+fn check_again(sent: &Request<Body>, canonical: &Canonical) {
+    let Ok(again) = Canonical::read(sent) else { panic!("not read a second time: {sent:?}") };
+    assert_eq!(format!("{again:?}"), format!("{canonical:?}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    #[test]
+    fn the_corpus_of_request_heads_has_one_reading_or_none() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/request_head");
+        let mut inputs = 0;
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let input = fs::read(&path).unwrap();
+            let run = std::panic::catch_unwind(|| super::request_head(&input));
+            assert!(run.is_ok(), "{}", path.display());
+            inputs += 1;
+        }
+        println!("evidence: {{\"target\": \"request_head\", \"inputs\": {inputs}}}");
+        assert!(inputs > 0);
+    }
+}
