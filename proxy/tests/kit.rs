@@ -29,6 +29,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::witness::{Published, Witness};
+
 pub(crate) const DEADLINE: Duration = Duration::from_secs(8);
 
 pub(crate) fn id(workload: &str) -> String {
@@ -42,6 +44,7 @@ pub(crate) struct Town {
     pub(crate) dir: TempDir,
     signer: PolicySigner,
     version: AtomicU64,
+    published: Published,
     /// Where the control plane was, while it is away.
     pub(crate) away: Option<SocketAddr>,
 }
@@ -59,7 +62,7 @@ pub(crate) struct Sidecar {
     pub(crate) workload: SocketAddr,
     /// Serves until the test ends; none when the test is the workload.
     _workload: Option<Workload>,
-    log: PathBuf,
+    witness: Witness,
 }
 
 /// How to start a sidecar.
@@ -77,7 +80,8 @@ impl Town {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("policy-key.pem"), signer.public_key_pem().unwrap())
             .unwrap();
-        Self { ca, control, dir, signer, version: AtomicU64::new(0), away: None }
+        let (version, published) = (AtomicU64::new(0), Published::default());
+        Self { ca, control, dir, signer, version, published, away: None }
     }
 
     /// Starts a sidecar that has neither an SVID nor a policy yet.
@@ -140,7 +144,11 @@ impl Town {
             process,
             workload,
             _workload: None,
-            log: self.log(plan.name),
+            witness: Witness {
+                published: self.published.clone(),
+                log: self.log(plan.name),
+                callee: id(plan.name),
+            },
         }
     }
 
@@ -240,6 +248,7 @@ impl Town {
     pub(crate) fn publish(&self, policy: SnapshotDocument) -> u64 {
         let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         let policy = SnapshotDocument { version, ..policy };
+        self.published.add(&policy);
         let signed = self.sign(&policy);
         self.control.set_snapshot(&policy.callee, signed.payload, signed.signature);
         version
@@ -394,7 +403,7 @@ impl Sidecar {
 
     /// What its workload saw so far.
     pub(crate) fn seen(&self) -> Vec<Record> {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let log = std::fs::read_to_string(&self.witness.log).unwrap_or_default();
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

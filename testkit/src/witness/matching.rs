@@ -23,9 +23,12 @@ impl Asked<'_> {
 
 /// How closely one segment of a template fits; more is closer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fit {
+pub enum Fit {
+    /// One of `{rest...}`.
     Rest,
+    /// `{name}`.
     Parameter,
+    /// The same letters.
     Literal,
 }
 
@@ -37,7 +40,7 @@ pub(super) fn http(call: &Call) -> Option<(Vec<&str>, &str)> {
 
 /// How closely each segment of a path fits a template; `None` if one does not. The order of these
 /// lists is the order of templates, the closest last.
-pub(super) fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
+pub fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
     let mut fits = Vec::new();
     let mut templates = template.strip_prefix('/')?.split('/');
     let mut segments = path.strip_prefix('/')?.split('/').peekable();

@@ -19,6 +19,7 @@ use std::{
 
 use crate::workload::{Record, Saw};
 
+pub use self::matching::{Fit, fit};
 use self::{
     document::Documents,
     matching::{Asked, is_ambiguous},

@@ -48,6 +48,9 @@ struct Set {
     files: Vec<String>,
     /// Arguments for `cargo test`.
     tests: Vec<String>,
+    /// Whose tests; default: its own.
+    #[serde(default)]
+    test_packages: Vec<String>,
 }
 
 /// Checks a committed result, which is of all these packages, and runs a random shard of it again.
@@ -102,6 +105,9 @@ fn run(program: &Path, set: &Set, shards: u32) -> anyhow::Result<(usize, Vec<Str
     command.env("CARGO_TARGET_DIR", cargo::target()?.join("mutants"));
     for file in &set.files {
         command.args(["--file", file]);
+    }
+    for package in &set.test_packages {
+        command.args(["--test-package", package]);
     }
     command.arg("--").args(&set.tests);
     let status = command.status().context("starting cargo-mutants")?;

@@ -2,9 +2,12 @@
 
 mod confusion;
 
+use std::{collections::BTreeSet, fs};
+
+use anyhow::Context as _;
 use serde_json::Value;
 
-use super::{Effort, Item, Shown, steps};
+use super::{Effort, Item, Shown, fuzz, mutants, steps};
 use crate::{
     cargo::{self, Profile},
     interop::ready,
@@ -15,6 +18,9 @@ pub(super) const ITEMS: &[Item] = &[
     Item { title: "h2spec at both doors; ten thousand handshakes", run: standards },
     Item { title: "raw requests, paths and spoofs, beside other proxies", run: confusion::corpus },
     Item { title: "resets at every byte of a payment", run: resets },
+    Item { title: "fuzzers: heads, HTTP/1, the frames of HTTP/2", run: fuzzed },
+    Item { title: "mutants of what reads and forwards requests", run: changed },
+    Item { title: "the origin witness in every end-to-end test", run: witnessed },
 ];
 
 /// 1. HTTP/2 as its standard says (T2), and a handshake of its own for each connection (T3).
@@ -67,5 +73,44 @@ fn resets(effort: Effort) -> anyhow::Result<Shown> {
     shown.goal("as many calls as were asked for", number("calls") >= Some(wanted));
     shown.goal("none was paid twice", number("paid_twice") == Some(0));
     shown.goal("each caller was told the truth", number("told_wrongly") == Some(0));
+    Ok(shown)
+}
+
+/// 5. What reads requests reads anything.
+fn fuzzed(effort: Effort) -> anyhow::Result<Shown> {
+    fuzz::targets(&fuzz::REQUESTS, effort)
+}
+
+/// 6. What is changed where requests are read, cleaned and sent on is noticed.
+fn changed(effort: Effort) -> anyhow::Result<Shown> {
+    mutants::shard("docs/mutants-requests.json", &["cellwall-proxy"], effort)
+}
+
+/// 7. What workloads saw in each end-to-end test, judged apart from the engine (T27).
+fn witnessed(_: Effort) -> anyhow::Result<Shown> {
+    let mut shown = Shown::default();
+    let programs = cargo::build(Profile::Dev)?;
+    let folder = tempfile::tempdir()?;
+    let counts = folder.path().join("witness");
+    let mut tests = cargo::cargo()?;
+    tests.args(["test", "-q", "-p", "cellwall-proxy", "--test", "main"]);
+    tests.env("CELLWALL_BIN_DIR", &programs).env("CELLWALL_WITNESS", &counts);
+    let status = tests.status().context("running the sidecar's tests")?;
+    shown.goal("the sidecar's end-to-end tests pass", status.success());
+    let text = fs::read_to_string(&counts).context("no workload was judged")?;
+    let (mut seen, mut denied, mut names) = (0, 0, BTreeSet::new());
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).context("a witness's count")?;
+        let number = |name: &str| line.get(name).and_then(Value::as_u64).unwrap_or_default();
+        seen += number("seen");
+        denied += number("denied");
+        names.insert(line.get("test").cloned().unwrap_or_default().to_string());
+    }
+    shown.figure("workloads_judged", text.lines().count());
+    shown.figure("tests_with_a_witness", names.len());
+    shown.figure("requests_seen", seen);
+    shown.figure("denied_but_seen", denied);
+    shown.goal("workloads saw requests", seen > 0);
+    shown.goal("none of them one that no policy allows", denied == 0);
     Ok(shown)
 }
