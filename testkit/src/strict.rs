@@ -144,14 +144,12 @@ async fn chunks(
 }
 
 /// Who calls, by any reading that some server has of a name: all values of all lines, head and
-/// trailers, whose name is one of ours once everything but its letters and digits is left out, and the
-/// `HTTP_` that CGI sets before it.
+/// trailers, whose name is one of ours once everything but its letters and digits is left out.
 pub fn callers_any_app_could_read(read: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(read).replace('\r', "\n");
     let named = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| {
         let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
         let plain = plain.to_ascii_lowercase();
-        let plain = plain.strip_prefix("http").unwrap_or(&plain);
         plain == "xspiffeid" || plain == "xforwardedclientcert"
     });
     named.map(|(_, value)| value.trim().to_owned()).collect()
