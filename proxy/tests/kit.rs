@@ -327,7 +327,7 @@ pub(crate) fn http(method: &str, path: &str) -> CallDocument {
 }
 
 pub(crate) fn destination(name: &str, protocol: Protocol) -> DestinationDocument {
-    DestinationDocument { name: name.to_owned(), id: id(name), protocol }
+    DestinationDocument { name: name.to_owned(), id: id(name), protocol, idempotent: Vec::new() }
 }
 
 /// The payments service as most tests need it.

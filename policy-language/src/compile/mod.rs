@@ -102,7 +102,8 @@ impl PolicySet {
             (Err(_), [only]) => only.protocol,
             (Err(_), _) => return None,
         };
-        Some(DestinationDocument { name: text.to_owned(), id: id.to_string(), protocol })
+        let (name, id) = (text.to_owned(), id.to_string());
+        Some(DestinationDocument { name, id, protocol, idempotent: Vec::new() })
     }
 
     pub(crate) fn compiler(&self) -> Compiler<'_> {

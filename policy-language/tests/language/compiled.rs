@@ -79,6 +79,7 @@ fn destinations_are_of_the_own_environment_unless_they_name_another() {
         name: name.to_owned(),
         id: id.to_owned(),
         protocol,
+        idempotent: Vec::new(),
     };
     assert_eq!(
         document.destinations,

@@ -11,8 +11,8 @@ use std::{
 use spiffe::{SpiffeId, TrustDomain};
 
 use crate::{
-    IdentityError, IdentityTemplate, ListensDocument, Mode, PolicyVersion, ProbeDocument, Protocol,
-    Publication, RequestPath, SCHEMA, SnapshotDocument,
+    Idempotent, IdentityError, IdentityTemplate, ListensDocument, Mode, PolicyVersion,
+    ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
     calls::{CallBuilder, CallIndex},
     canonical_id,
     identity::{CallerIndex, IdentityIndex},
@@ -49,7 +49,7 @@ pub struct Snapshot {
 pub(crate) struct Probes(HashMap<Box<str>, Vec<Box<str>>>);
 
 /// A workload that the callee itself calls.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Destination {
     /// How it is named here: `payments`, `staging/payments` or `payments:9443`.
     pub name: Arc<str>,
@@ -57,6 +57,8 @@ pub struct Destination {
     pub id: SpiffeId,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// Which calls may be made twice there, if any.
+    pub idempotent: Option<Arc<Idempotent>>,
 }
 
 impl Snapshot {
@@ -242,7 +244,9 @@ fn index_destinations(
         }
         let name: Arc<str> = Arc::from(entry.name.as_str());
         let id = member(&entry.id, trust_domain)?;
-        let destination = Destination { name, id, protocol: entry.protocol };
+        let protocol = entry.protocol;
+        let idempotent = Idempotent::index(protocol, &entry.idempotent)?;
+        let destination = Destination { name, id, protocol, idempotent };
         if destinations.insert(Box::from(entry.name.as_str()), destination).is_some() {
             return Err(SnapshotError::Duplicate(entry.name.clone()));
         }

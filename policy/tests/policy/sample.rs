@@ -81,6 +81,7 @@ pub(crate) fn vault() -> SnapshotDocument {
             name: "staging/payments".to_owned(),
             id: "spiffe://pay.example/staging/payments".to_owned(),
             protocol: Protocol::Http,
+            idempotent: Vec::new(),
         }],
     }
 }
