@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use cellwall_policy::{CallDocument, Mode, ProbeDocument, Protocol, Verdict};
+use cellwall_policy::{CallDocument, IdempotentBy, Mode, ProbeDocument, Protocol, Verdict};
 
 use crate::{
     model::{Approval, Governance, Stewardship, Through},
@@ -140,6 +140,8 @@ pub(crate) struct GuardItem {
 pub(crate) struct CallItem {
     pub(crate) place: Place,
     pub(crate) call: CallDocument,
+    /// By what a request of it may be made twice.
+    pub(crate) idempotent: Option<IdempotentBy>,
 }
 
 /// An entry of `tests`.

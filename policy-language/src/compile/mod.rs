@@ -1,6 +1,7 @@
 //! From the documents to what one callee enforces: what it needs and nothing else (POL-04).
 
 mod facts;
+mod idempotent;
 mod index;
 mod parts;
 
@@ -95,15 +96,21 @@ impl PolicySet {
         }
         let (name, port) = text.split_once(':').unwrap_or((text, ""));
         let (environment, workload) = name.rsplit_once('/').unwrap_or((own, name));
-        let workload = self.workload(*self.by_name.get(workload)?)?;
+        let number = *self.by_name.get(workload)?;
+        let workload = self.workload(number)?;
         let id = self.template.id(workload.shape.as_ref()?, environment).ok()?;
         let protocol = match (port.parse::<u16>(), workload.listens.as_slice()) {
             (Ok(port), listens) => listens.iter().find(|listener| listener.port == port)?.protocol,
             (Err(_), [only]) => only.protocol,
             (Err(_), _) => return None,
         };
-        let (name, id) = (text.to_owned(), id.to_string());
-        Some(DestinationDocument { name, id, protocol, idempotent: Vec::new() })
+        let idempotent = self.idempotent(number, protocol);
+        Some(DestinationDocument {
+            name: text.to_owned(),
+            id: id.to_string(),
+            protocol,
+            idempotent,
+        })
     }
 
     pub(crate) fn compiler(&self) -> Compiler<'_> {

@@ -89,6 +89,8 @@ enum Selector {
 enum Written {
     Port(u16),
     Text(String),
+    /// More that is said of a call, and decides nothing.
+    More(serde::de::IgnoredAny),
 }
 
 /// What is asked.
