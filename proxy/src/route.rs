@@ -12,10 +12,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use cellwall_policy::{Protocol, Snapshot};
+use cellwall_policy::{Call, Idempotent, IdempotentBy, Protocol, Snapshot};
 use spiffe::SpiffeId;
 
-use crate::{CloseReason, Directory, http::Multiplexed};
+use crate::{
+    CloseReason, Directory,
+    http::{Budget, Multiplexed},
+};
 
 /// How long an address that could not be reached is asked last.
 const SHUNNED: Duration = Duration::from_secs(1);
@@ -25,6 +28,8 @@ const SHUNNED: Duration = Duration::from_secs(1);
 pub struct Destination {
     /// `WORKLOAD` or `ENVIRONMENT/WORKLOAD`, as configured.
     pub name: Arc<str>,
+    /// For calls that are made twice.
+    pub(crate) budget: Budget,
     fixed: Option<Arc<[SocketAddr]>>,
     endpoints: ArcSwap<BTreeMap<SocketAddr, Arc<Endpoint>>>,
     turn: AtomicUsize,
@@ -36,6 +41,7 @@ pub struct Destination {
 pub(crate) struct Route {
     pub(crate) expected: SpiffeId,
     pub(crate) protocol: Protocol,
+    idempotent: Option<Arc<Idempotent>>,
     addresses: Arc<[SocketAddr]>,
 }
 
@@ -60,6 +66,7 @@ impl Destination {
     pub fn new(name: &str, fixed: Option<Arc<[SocketAddr]>>) -> Self {
         Self {
             name: name.into(),
+            budget: Budget::default(),
             fixed,
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
@@ -76,7 +83,8 @@ impl Destination {
         let snapshot = snapshot.ok_or(CloseReason::NoPolicy)?;
         let known = snapshot.destination(&self.name).ok_or(CloseReason::NoRoute)?;
         let addresses = self.fixed.clone().unwrap_or_else(|| directory.addresses(&self.name));
-        Ok(Route { expected: known.id.clone(), protocol: known.protocol, addresses })
+        let (expected, protocol) = (known.id.clone(), known.protocol);
+        Ok(Route { expected, protocol, idempotent: known.idempotent.clone(), addresses })
     }
 
     /// The addresses to try, in order: by turns, those that failed just now at the end.
@@ -118,6 +126,16 @@ impl Destination {
 
     fn clock(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Route {
+    /// By what a call may be made twice there, if the policy declares it.
+    pub(crate) fn idempotent<'c>(
+        &self,
+        call: impl FnOnce() -> Option<Call<'c>>,
+    ) -> Option<IdempotentBy> {
+        self.idempotent.as_ref()?.by(&call()?)
     }
 }
 
