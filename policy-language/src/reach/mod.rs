@@ -8,6 +8,7 @@ mod classes;
 mod edges;
 mod environments;
 mod governance;
+mod idempotent;
 mod labels;
 mod moments;
 mod never;

@@ -17,8 +17,10 @@ fn grpc(service: &str, method: &str) -> CallDocument {
 
 fn calling(protocol: Protocol, idempotent: &[IdempotentDocument]) -> SnapshotDocument {
     let mut document = vault();
-    document.destinations[0].protocol = protocol;
-    document.destinations[0].idempotent = idempotent.to_vec();
+    for destination in &mut document.destinations {
+        destination.protocol = protocol;
+        destination.idempotent = idempotent.to_vec();
+    }
     document
 }
 
