@@ -186,7 +186,7 @@ fn policy_document() -> SnapshotDocument {
         issued_at: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: vec![ListensDocument { protocol: Protocol::Http, port: 8443 }],
+        listens: vec![ListensDocument::of(Protocol::Http, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: vec![CallerDocument { name: "checkout".to_owned(), id: None }],
         foreign: Vec::new(),

@@ -122,7 +122,7 @@ fn document(rules: usize, callers: usize, when: bool) -> SnapshotDocument {
         issued_at: 1,
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: vec![ListensDocument { protocol: Protocol::Http, port: 8443 }],
+        listens: vec![ListensDocument::of(Protocol::Http, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: (0..callers).map(|one| CallerDocument { name: name(one), id: None }).collect(),
         foreign: Vec::new(),

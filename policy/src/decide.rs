@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use spiffe::SpiffeId;
 
-use crate::{Mode, Protocol, RequestPath, Snapshot, Tls, condition::Facts};
+use crate::{Mode, Protocol, RequestPath, Snapshot, Tls, condition::Facts, upgrade_of};
 
 /// Counts the publications of the policy. Larger is newer.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -21,7 +21,8 @@ impl fmt::Display for PolicyVersion {
 pub enum Call<'a> {
     /// An HTTP request.
     Http {
-        /// Its method, case-sensitive (RFC 9110 §9.1).
+        /// Its method, case-sensitive (RFC 9110 §9.1); `GET+websocket` for one that asks to go on
+        /// in another protocol.
         method: &'a str,
         /// Its canonical path.
         path: &'a RequestPath<'a>,
@@ -47,6 +48,14 @@ impl Call<'_> {
             Self::Http { .. } => Protocol::Http,
             Self::Grpc { .. } => Protocol::Grpc,
             Self::Tcp { .. } => Protocol::Tcp,
+        }
+    }
+
+    /// Whether it asks to go on in another protocol.
+    fn is_upgrade(&self) -> bool {
+        match self {
+            Self::Http { method, .. } => upgrade_of(method).is_some(),
+            Self::Grpc { .. } | Self::Tcp { .. } => false,
         }
     }
 }
@@ -155,10 +164,11 @@ impl Snapshot {
             return answer(Verdict::Deny, By::Boundary(variable.clone()), None);
         }
         // AZ-03: `audit` softens the lack of a rule for our workloads, never a call in another
-        // protocol.
+        // protocol, nor a change to one (HTTP-12).
         let is_softened = self.mode == Mode::Audit
             && reading.caller.is_some_and(|caller| !self.identities.is_foreign(caller))
-            && self.calls.speaks(call);
+            && self.calls.speaks(call)
+            && !call.is_upgrade();
         match against.auditing {
             _ if !is_softened => answer(Verdict::Deny, By::Default, None),
             Some(guard) => answer(Verdict::Audit, guard.clone(), None),

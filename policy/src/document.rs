@@ -115,6 +115,37 @@ pub struct ListensDocument {
     pub protocol: Protocol,
     /// The declared port, 1 to 65535.
     pub port: u16,
+    /// For `http`, in which version our own sidecar speaks to the workload: between sidecars, and
+    /// to the policy, both are one protocol.
+    #[serde(default, skip_serializing_if = "HttpVersion::is_default")]
+    pub version: HttpVersion,
+}
+
+/// In which version a sidecar speaks HTTP to its own workload.
+#[derive(
+    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    #[default]
+    #[serde(rename = "1.1")]
+    Http1,
+    /// HTTP/2 with prior knowledge (RFC 9113 §3.3).
+    #[serde(rename = "2")]
+    Http2,
+}
+
+impl HttpVersion {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl ListensDocument {
+    /// A listener of `protocol`, in the version that is not written.
+    pub const fn of(protocol: Protocol, port: u16) -> Self {
+        Self { protocol, port, version: HttpVersion::Http1 }
+    }
 }
 
 /// A workload that may appear as a caller.
@@ -176,7 +207,8 @@ pub struct GrantDocument {
 pub enum CallDocument {
     /// Requests by one of these methods whose path the template matches.
     Http {
-        /// The methods, upper case.
+        /// The methods, upper case. `GET+websocket` beside `GET`: the request may ask to go on in
+        /// that protocol.
         methods: Vec<String>,
         /// The path template.
         path: String,

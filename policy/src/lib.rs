@@ -16,14 +16,15 @@ mod signed;
 mod snapshot;
 mod statements;
 mod template;
+mod upgrade;
 
 pub use calls::{CallError, Idempotent, MAX_HTTP_TEMPLATES, is_idempotent_method};
 pub use condition::{Condition, ConditionError, Operand, Tls, TlsFact, Truth};
 pub use decide::{By, Call, Decision, PolicyVersion, Verdict};
 pub use document::{
     CallDocument, CallerDocument, Callers, DestinationDocument, GrantDocument, GuardDocument,
-    IdempotentBy, IdempotentDocument, ListensDocument, Mode, ProbeDocument, Protocol, RuleDocument,
-    SCHEMA, SnapshotDocument,
+    HttpVersion, IdempotentBy, IdempotentDocument, ListensDocument, Mode, ProbeDocument, Protocol,
+    RuleDocument, SCHEMA, SnapshotDocument,
 };
 pub use identity::{
     IdentityError, IdentityTemplate, MAX_ID_BYTES, Shape, canonical_id, is_path_segment,
@@ -37,3 +38,4 @@ pub use signed::{
 };
 pub use snapshot::{Destination, Snapshot, SnapshotError};
 pub use template::{Conflict, PathTemplate, TemplateError, is_grpc_name, is_http_method};
+pub use upgrade::{is_call_method, is_upgrade, upgrade_of, upgrade_to, wire_method};

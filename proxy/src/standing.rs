@@ -125,7 +125,7 @@ mod tests {
             issued_at: 0,
             max_age_seconds: 24 * 3600,
             mode: Mode::Enforce,
-            listens: vec![ListensDocument { protocol: Protocol::Tcp, port: 5432 }],
+            listens: vec![ListensDocument::of(Protocol::Tcp, 5432)],
             identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
             callers: Vec::new(),
             rules: Vec::new(),

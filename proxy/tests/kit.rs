@@ -301,7 +301,7 @@ pub(crate) fn policy(callee: &str, protocol: Protocol, calls: &[CallDocument]) -
         issued_at: 1,
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: vec![ListensDocument { protocol, port: 8443 }],
+        listens: vec![ListensDocument::of(protocol, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: ["checkout", "intruder"]
             .map(|name| CallerDocument { name: name.to_owned(), id: None })

@@ -166,7 +166,7 @@ async fn each_of_several_listeners_speaks_and_allows_what_is_declared_for_it() {
             .into()
     };
     let bare = town.flagged(plan, flags).await;
-    policy.listens.push(ListensDocument { protocol: Protocol::Tcp, port: 5432 });
+    policy.listens.push(ListensDocument::of(Protocol::Tcp, 5432));
     policy.rules.push(RuleDocument {
         name: "db".to_owned(),
         from: Callers::Named(vec!["checkout".to_owned()]),

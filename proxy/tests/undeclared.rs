@@ -17,7 +17,7 @@ use crate::{
 };
 
 const fn on(protocol: Protocol, port: u16) -> ListensDocument {
-    ListensDocument { protocol, port }
+    ListensDocument::of(protocol, port)
 }
 
 /// Publishes the policy with these listeners, and waits until it is in force.

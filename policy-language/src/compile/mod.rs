@@ -211,9 +211,7 @@ impl Compiler<'_> {
             issued_at: 0,
             max_age_seconds: MAX_AGE_SECONDS,
             mode,
-            listens: listens
-                .map(|it| ListensDocument { protocol: it.protocol, port: it.port })
-                .collect(),
+            listens: listens.map(|it| ListensDocument::of(it.protocol, it.port)).collect(),
             identity: self.template.to_string(),
             callers: parts
                 .named

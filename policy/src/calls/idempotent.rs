@@ -22,7 +22,7 @@ impl Idempotent {
         if declared.is_empty() {
             return Ok(None);
         }
-        let mut calls = CallBuilder::new(&[ListensDocument { protocol, port: 0 }]);
+        let mut calls = CallBuilder::new(&[ListensDocument::of(protocol, 0)]);
         let mut by = HashMap::new();
         for IdempotentDocument { call, by: declared } in declared {
             if let Some(declared) = *declared {

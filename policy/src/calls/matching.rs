@@ -13,7 +13,7 @@ use super::{
     CallError, http,
     http::{Ends, HttpIndex},
 };
-use crate::{Call, CallDocument, ListensDocument};
+use crate::{Call, CallDocument, ListensDocument, wire_method};
 
 /// The numbers of the sets that contain a call, ascending.
 type Sets = Arc<[u32]>;
@@ -45,7 +45,8 @@ impl Matching {
     /// The sets that contain `call`.
     pub(crate) fn sets(&self, call: &Call<'_>) -> &[u32] {
         let found = match call {
-            Call::Http { method, path } => self.http.find(method, path),
+            // Who is denied a request is denied the upgrade that it asks for.
+            Call::Http { method, path } => self.http.find(wire_method(method), path),
             Call::Grpc { service, method } => {
                 self.grpc.get(*service).map(|it| it.methods.get(*method).unwrap_or(&it.others))
             }
@@ -69,6 +70,9 @@ impl MatchingBuilder {
             match call {
                 CallDocument::Http { methods, path } => {
                     for method in methods {
+                        if wire_method(method) != method {
+                            return Err(CallError::Method(method.clone()));
+                        }
                         self.http.entry(method, path, |_| Ok(BTreeSet::new()))?.insert(set);
                     }
                 }

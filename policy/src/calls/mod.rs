@@ -9,8 +9,8 @@ use std::{collections::HashMap, sync::Arc};
 use thiserror::Error;
 
 use crate::{
-    Call, CallDocument, Conflict, ListensDocument, Protocol, TemplateError, is_grpc_name,
-    is_http_method,
+    Call, CallDocument, Conflict, ListensDocument, Protocol, RequestPath, TemplateError,
+    is_call_method, is_grpc_name, wire_method,
 };
 pub use http::MAX_HTTP_TEMPLATES;
 use http::{Ends, HttpIndex};
@@ -89,13 +89,24 @@ impl CallIndex {
     /// none can be declared.
     pub(crate) fn route(&self, call: &Call<'_>) -> Option<RouteIndex> {
         match call {
-            Call::Http { method, path } => self.http.find(method, path).copied(),
+            Call::Http { method, path } => {
+                let route = self.http.find(method, path).copied()?;
+                self.owns(route, method, path).then_some(route)
+            }
             Call::Grpc { service, method } => {
                 let service = self.grpc.get(*service)?;
                 service.methods.get(*method).copied().or(service.others)
             }
             Call::Tcp { port } => self.tcp.get(port).copied(),
         }
+    }
+
+    /// Whether the template of a route owns the request as it is on the wire. An upgrade is granted
+    /// by the owner of the request, and by no wider template that names it, too.
+    fn owns(&self, route: RouteIndex, method: &str, path: &RequestPath<'_>) -> bool {
+        let wire = wire_method(method);
+        wire == method
+            || self.http.find(wire, path).is_some_and(|owner| self.text(*owner) == self.text(route))
     }
 
     /// Whether the callee listens for calls of this kind (AZ-03).
@@ -193,7 +204,9 @@ fn check(call: &CallDocument, listens: &[ListensDocument]) -> Result<(), CallErr
             Err(CallError::Method(String::new()))
         }
         CallDocument::Http { methods, .. } => {
-            match methods.iter().find(|method| !is_http_method(method)) {
+            // Whoever may ask for an upgrade may make the request.
+            let is_whole = |method: &str| methods.iter().any(|it| it == wire_method(method));
+            match methods.iter().find(|method| !is_call_method(method) || !is_whole(method)) {
                 Some(method) => Err(CallError::Method(method.clone())),
                 None => Ok(()),
             }
@@ -207,7 +220,7 @@ fn check(call: &CallDocument, listens: &[ListensDocument]) -> Result<(), CallErr
             }
         }
         CallDocument::Tcp { port } => {
-            let listener = ListensDocument { protocol: Protocol::Tcp, port: *port };
+            let listener = ListensDocument::of(Protocol::Tcp, *port);
             if listens.contains(&listener) { Ok(()) } else { Err(CallError::Port(*port)) }
         }
     }

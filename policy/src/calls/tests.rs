@@ -20,7 +20,7 @@ fn grpc(service: &str, method: &str) -> CallDocument {
 }
 
 fn build(protocol: Protocol, calls: &[CallDocument]) -> Result<CallIndex, CallError> {
-    let mut builder = CallBuilder::new(&[ListensDocument { protocol, port: 5432 }]);
+    let mut builder = CallBuilder::new(&[ListensDocument::of(protocol, 5432)]);
     for call in calls {
         builder.declare(call)?;
     }

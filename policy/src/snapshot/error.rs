@@ -64,8 +64,10 @@ pub enum SnapshotError {
     /// The date is beyond what this machine can count to.
     #[error("{0} is not a date")]
     Date(u64),
-    /// There is no listener, a port is 0, or one stands twice.
-    #[error("a callee listens on at least one port, each from 1 to 65535 and once")]
+    /// There is no listener, a port is 0, one stands twice, or has a version and is not HTTP.
+    #[error(
+        "a callee listens on at least one port, each from 1 to 65535 and once; HTTP has a version"
+    )]
     Listeners,
     /// There is more than one snapshot may hold.
     #[error("more {0} than one snapshot may hold")]

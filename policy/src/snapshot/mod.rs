@@ -11,7 +11,7 @@ use std::{
 use spiffe::{SpiffeId, TrustDomain};
 
 use crate::{
-    Idempotent, IdentityError, IdentityTemplate, ListensDocument, Mode, PolicyVersion,
+    HttpVersion, Idempotent, IdentityError, IdentityTemplate, ListensDocument, Mode, PolicyVersion,
     ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
     calls::{CallBuilder, CallIndex},
     canonical_id,
@@ -164,7 +164,14 @@ fn check_header(document: &SnapshotDocument) -> Result<(), SnapshotError> {
     }
     check_name(&document.workload)?;
     let ports: BTreeSet<u16> = document.listens.iter().map(|listener| listener.port).collect();
-    if ports.is_empty() || ports.len() < document.listens.len() || ports.contains(&0) {
+    let is_legal = |it: &ListensDocument| {
+        it.protocol == Protocol::Http || it.version == HttpVersion::default()
+    };
+    if ports.is_empty()
+        || ports.len() < document.listens.len()
+        || ports.contains(&0)
+        || !document.listens.iter().all(is_legal)
+    {
         return Err(SnapshotError::Listeners);
     }
     if document.callers.len().saturating_add(document.foreign.len()) > MAX_CALLERS {

@@ -170,7 +170,7 @@ fn a_call_in_another_protocol_is_denied_even_in_audit() {
     let web = Call::Http { method: "POST", path: &path };
     let rpc = Call::Grpc { service: "v1", method: "tokens" };
     let callee = |protocol, call: CallDocument| SnapshotDocument {
-        listens: vec![ListensDocument { protocol, port: 8443 }],
+        listens: vec![ListensDocument::of(protocol, 8443)],
         mode: Mode::Audit,
         rules: vec![rule("all", Callers::Any, &[call])],
         ..open_vault()

@@ -10,3 +10,4 @@ mod sample;
 mod signed;
 mod statements;
 mod tampered;
+mod upgrades;

@@ -55,7 +55,7 @@ pub(crate) fn vault() -> SnapshotDocument {
         issued_at: 1_790_000_000,
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: vec![ListensDocument { protocol: Protocol::Http, port: 8443 }],
+        listens: vec![ListensDocument::of(Protocol::Http, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: vec![
             CallerDocument { name: "checkout".to_owned(), id: None },

@@ -199,7 +199,7 @@ fn a_guard_of_some_grpc_calls_denies_methods_and_whole_services() {
         method: method.to_owned(),
     };
     let mut document = SnapshotDocument {
-        listens: vec![ListensDocument { protocol: Protocol::Grpc, port: 1 }],
+        listens: vec![ListensDocument::of(Protocol::Grpc, 1)],
         rules: vec![rule(
             "all",
             Callers::Any,
@@ -375,7 +375,7 @@ fn a_guard_against_strangers_leaves_those_alone_whom_the_snapshot_lists() {
 #[test]
 fn several_listeners_are_opened_each_by_its_calls() {
     // AZ-03
-    let listener = |protocol, port| ListensDocument { protocol, port };
+    let listener = |protocol, port| ListensDocument::of(protocol, port);
     let document = SnapshotDocument {
         listens: vec![
             listener(Protocol::Http, 8443),

@@ -354,7 +354,7 @@ async fn nothing_stands_on_a_listener_that_is_not_declared_as_it_was() {
 
 /// A policy that allows everything on these listeners.
 fn listening(listens: &[(Protocol, u16)]) -> Snapshot {
-    let listens = listens.iter().map(|&(protocol, port)| ListensDocument { protocol, port });
+    let listens = listens.iter().map(|&(protocol, port)| ListensDocument::of(protocol, port));
     let listens: Vec<_> = listens.collect();
     let call = |listener: &ListensDocument| match listener.protocol {
         Protocol::Tcp => CallDocument::Tcp { port: listener.port },
@@ -389,7 +389,7 @@ fn policy(is_allowed: bool) -> SnapshotDocument {
         issued_at: 1,
         max_age_seconds: 86_400,
         mode: Mode::Enforce,
-        listens: vec![ListensDocument { protocol: Protocol::Tcp, port: 5432 }],
+        listens: vec![ListensDocument::of(Protocol::Tcp, 5432)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
         callers: vec![CallerDocument { name: "checkout".to_owned(), id: None }],
         rules: if is_allowed { vec![rule] } else { Vec::new() },
