@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use cellwall_mtls::Peer;
 use cellwall_policy::{Call, Decision, RequestPath, Snapshot, Tls, Verdict};
-use http::Method;
+use http::{Method, Version};
 
 use crate::{CloseReason, Live, decision_id::DecisionId, listener::Declared, live::Watch};
 
@@ -90,6 +90,14 @@ impl Authz {
         call: &Call<'_>,
     ) -> Result<Decision, CloseReason> {
         Ok(self.declaring(at)?.decide(peer.id(), tls, call, SystemTime::now()))
+    }
+
+    /// Whether the policy of this moment lets `peer` go on in what `call` asks for (HTTP-12). Over
+    /// HTTP/2 our workload could not.
+    pub(crate) fn grants(&self, at: Declared, peer: &Peer, tls: &Tls, call: &Call<'_>) -> bool {
+        let is_allowed = |decision: Decision| decision.verdict != Verdict::Deny;
+        at.version() == Some(Version::HTTP_11)
+            && self.ask(at, peer, tls, call).is_ok_and(is_allowed)
     }
 
     /// What the policy of this moment lets anybody on the node ask; `None` for everything else.

@@ -94,6 +94,7 @@ impl Doors {
                 proxy.clone().outbound(tcp, from, destination.clone())
             }));
         }
+        let known: Vec<_> = self.inbound.iter().map(|(it, _)| (it.workload, it.port)).collect();
         for (config, listener) in self.inbound {
             let proxy = proxy.clone();
             let workload = Workload::new(config.workload, drain.clone());
@@ -106,6 +107,7 @@ impl Doors {
             let probes = Arc::new(Probes {
                 authz: proxy.authz.clone(),
                 workload: Workload::new(config.workload, drain.clone()),
+                inbound: known.iter().find(|(it, _)| *it == config.workload).map(|(_, port)| *port),
                 from: probes_from,
                 arrived: watch::Sender::default(),
                 drain: drain.clone(),

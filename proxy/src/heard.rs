@@ -55,6 +55,18 @@ impl<IO> Heard<IO> {
     pub(crate) const fn nothing(io: IO) -> Self {
         Self { first: io::Cursor::new(Vec::new()), io }
     }
+
+    /// The same, of a connection made of this one.
+    pub(crate) fn map<T>(self, make: impl FnOnce(IO) -> T) -> Heard<T> {
+        Heard { first: self.first, io: make(self.io) }
+    }
+
+    /// The same, with `heard` before what is left.
+    pub(crate) fn after(self, heard: &[u8]) -> Self {
+        let read = usize::try_from(self.first.position()).unwrap_or(usize::MAX);
+        let left = self.first.get_ref().get(read..).unwrap_or_default();
+        Self { first: io::Cursor::new([heard, left].concat()), io: self.io }
+    }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Heard<IO> {

@@ -162,21 +162,29 @@ impl Proxy {
     }
 
     /// One call on such a connection. Policy is asked anew for each.
-    async fn call(self: Arc<Self>, caller: Caller, request: Request<Incoming>) -> Response<Body> {
+    async fn call(
+        self: Arc<Self>,
+        caller: Caller,
+        mut request: Request<Incoming>,
+    ) -> Response<Body> {
         let started = Instant::now();
         let Arrival { ref served, declared, from } = caller.arrival;
         let protocol = declared.protocol();
         let mut flow = self.flows.open(Kind::Call, Direction::Inbound, from);
         flow.identify_caller(&caller.peer, self.authz.snapshot().as_deref());
+        let asking = hyper::upgrade::on(&mut request);
         let canonical = match web::read(&mut flow, protocol, &request) {
-            Ok(canonical) => Arc::new(canonical),
+            Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
+        let tls = caller.authority.tls();
+        // HTTP-12: where nothing grants what it asks to go on in, it is an ordinary request.
+        let grants = |call: &Call<'_>| self.authz.grants(declared, &caller.peer, tls, call);
+        let canonical = Arc::new(canonical.granted(grants));
         let Some(call) = canonical.call(protocol) else {
             let reason = CloseReason::RequestAmbiguous;
             return web::refused(flow, Reply(protocol).ambiguous(reason), reason);
         };
-        let tls = caller.authority.tls();
         let permit = match self.authz.decide(declared, &caller.peer, tls, &call) {
             Ok(permit) => permit,
             Err(denied) => {
@@ -187,18 +195,21 @@ impl Proxy {
         flow.permitted(&permit);
         let needs = Needs::Request(declared, canonical.clone());
         let authority = caller.authority.needing(&self.authz, needs);
-        let what = (protocol, &*canonical);
+        let what = (declared, &*canonical);
         let forwarded = served.forward(&permit, &authority, what, (request, &mut flow));
         let response = tokio::select! {
             response = forwarded => response,
             reason = authority.ended() => Err(SendError::unknown(reason)),
         };
         match response {
-            Ok(response) => web::delivered(flow, started, (response, authority)),
+            Ok(response) => web::delivered(flow, started, (response, authority), asking),
             Err(error) => web::unanswered(flow, protocol, error),
         }
     }
 }
+
+/// AZ-03: what is declared to be bytes is not read as a request.
+const NOT_HTTP: SendError = SendError::not_done(CloseReason::RequestAmbiguous);
 
 impl Served {
     /// What was authorised is what is sent (HTTP-10), with the caller's ID and nobody else's.
@@ -206,18 +217,17 @@ impl Served {
         &self,
         permit: &Permit,
         authority: &Authority,
-        (protocol, canonical): (Protocol, &Canonical),
+        (declared, canonical): (Declared, &Canonical),
         (request, flow): (Request<Incoming>, &mut Flow),
     ) -> Result<Response<Incoming>, SendError> {
-        let progress = flow.progress.clone();
-        let version = request.version();
-        let request = request.map(|body| Body::request((body, version), progress, Some(authority)));
+        let version = declared.version().ok_or(NOT_HTTP)?;
+        let request = web::carried(request, flow.progress.clone(), Some(authority));
         let caller = authority.peer();
-        let request = web::to_callee(request, (protocol, canonical), caller.id_text())?;
+        let request = web::to_callee(request, (version, canonical), caller.id_text())?;
         let request = flow.stamp(request);
         flow.leaves();
         let sent = Instant::now();
-        let response = self.workload.send(permit, protocol, request).await;
+        let response = self.workload.send(permit, version, request).await;
         flow.record.upstream = Some(sent.elapsed());
         response
     }

@@ -4,7 +4,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use cellwall_mtls::Alpn;
-use cellwall_policy::{ListensDocument, Protocol};
+use cellwall_policy::{HttpVersion, ListensDocument, Protocol};
+use http::Version;
 use metrics::counter;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -41,6 +42,15 @@ impl Declared {
     /// What is spoken there.
     pub(crate) const fn protocol(self) -> Protocol {
         self.listener.protocol
+    }
+
+    /// In which version we speak HTTP to our workload; `None`: not at all (AZ-03).
+    pub(crate) const fn version(self) -> Option<Version> {
+        match (self.listener.protocol, self.listener.version) {
+            (Protocol::Http, HttpVersion::Http1) => Some(Version::HTTP_11),
+            (Protocol::Http, HttpVersion::Http2) | (Protocol::Grpc, _) => Some(Version::HTTP_2),
+            (Protocol::Tcp, _) => None,
+        }
     }
 
     /// The declared port, whatever address it has.

@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
+use cellwall_mtls::Alpn;
 use cellwall_policy::Protocol;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -61,7 +62,8 @@ impl Proxy {
         flow.decided();
         let drain = self.drain.watch();
         let relayed = async {
-            let (mut stream, mut renewal) = self.peers.connect(destination, route).await?;
+            let (mut stream, mut renewal) =
+                self.peers.connect(destination, route, Alpn::Tcp).await?;
             let authority = renewal.authority.clone();
             flow.leaves();
             tokio::select! {
@@ -102,13 +104,14 @@ impl Proxy {
         destination: Arc<Destination>,
         protocol: Protocol,
         from: SocketAddr,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> Response<Body> {
         let started = Instant::now();
         let mut flow = self.flows.open(Kind::Call, Direction::Outbound, from);
         let (snapshot, route) = (self.authz.snapshot(), self.route(&destination));
         let expected = route.as_ref().ok().map(|route| &route.expected);
         flow.identify_callee(&destination.name, expected, snapshot.as_deref());
+        let asking = hyper::upgrade::on(&mut request);
         let canonical = match web::read(&mut flow, protocol, &request) {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
@@ -138,7 +141,7 @@ impl Proxy {
         };
         flow.record.upstream = Some(sent.elapsed());
         match response {
-            Ok(response) => web::delivered(flow, started, response),
+            Ok(response) => web::delivered(flow, started, response, asking),
             Err(error) => web::unanswered(flow, protocol, error),
         }
     }

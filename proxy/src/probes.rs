@@ -14,14 +14,15 @@ use std::{
 };
 
 use cellwall_policy::RequestPath;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::{net::TcpStream, sync::watch};
 
 use crate::{
     Authz, Drain,
     authz::Probe,
-    http::{self as web, Body, Version},
+    http::{self as web, Body},
+    listener::Declared,
     metrics,
     upstream::Workload,
 };
@@ -46,6 +47,9 @@ pub struct Probes {
     pub authz: Authz,
     /// Our workload's HTTP port.
     pub workload: Workload,
+    /// The inbound listener that stands for the same port, by the port that the policy declares for
+    /// it; a second `None`: the only one.
+    pub inbound: Option<Option<u16>>,
     /// Who may ask besides this host.
     pub from: Vec<IpAddr>,
     /// How many have connected.
@@ -91,7 +95,7 @@ impl Probes {
         };
         tokio::select! {
             biased; // what is there to be read was asked
-            _ = web::serve(tcp, Version::Http1, (&self.drain, None), answer) => {}
+            _ = web::serve(tcp, web::Version::Http1, (&self.drain, None), answer) => {}
             () = self.silence(&asked) => metrics::probe(Outcome::Silent.as_str()),
         }
     }
@@ -139,8 +143,16 @@ impl Probes {
         self.authz.probe(request.method(), &path)
     }
 
+    /// In which version our workload is spoken to: as in calls, where that is known.
+    fn version(&self) -> Version {
+        let declared = self.inbound.and_then(|port| self.authz.declared(port).ok());
+        declared.and_then(Declared::version).unwrap_or(Version::HTTP_11)
+    }
+
     async fn ask(&self, probe: &Probe) -> (Outcome, StatusCode) {
-        match tokio::time::timeout(ANSWER_DEADLINE, self.workload.probe(probe)).await {
+        match tokio::time::timeout(ANSWER_DEADLINE, self.workload.probe(probe, self.version()))
+            .await
+        {
             Ok(Ok(status)) => (Outcome::Answered, status),
             Ok(Err(_)) | Err(_) => (Outcome::Failed, StatusCode::SERVICE_UNAVAILABLE),
         }

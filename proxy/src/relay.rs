@@ -25,8 +25,9 @@ pub(crate) async fn both_ways(
     callee: &mut (impl AsyncRead + AsyncWrite + Unpin),
     progress: &Progress,
 ) -> Result<(), CloseReason> {
-    let mut caller = Counted { io: caller, towards: &progress.response };
-    let mut callee = Counted { io: callee, towards: &progress.request };
+    let (from, to) = (&progress.request, &progress.response);
+    let mut caller = Counted { io: caller, from, towards: to };
+    let mut callee = Counted { io: callee, from: to, towards: from };
     copy_bidirectional(&mut caller, &mut callee).await.map(drop).map_err(|_| CloseReason::Io)
 }
 
@@ -90,9 +91,10 @@ impl AsyncWrite for Plain {
     }
 }
 
-/// Counts what a side takes, so that a flow that is cut has its bytes too.
+/// Counts what a side says and takes, so that a flow that is cut has its bytes too.
 struct Counted<'a, IO> {
     io: &'a mut IO,
+    from: &'a Way,
     towards: &'a Way,
 }
 
@@ -102,7 +104,10 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Counted<'_, IO> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut *self.io).poll_read(cx, buffer);
+        self.from.read(buffer.filled().len().saturating_sub(before));
+        polled
     }
 }
 

@@ -7,8 +7,7 @@ use std::{
 };
 
 use cellwall_mtls::{Alpn, HandshakeError, Refusal, Session};
-use cellwall_policy::Protocol;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
@@ -20,7 +19,9 @@ use crate::{
     authz::{Probe, tls},
     flow::Direction,
     heard::Heard,
-    http::{Body, Conn, Multiplexed, Recycled, SendError, handshake_h1, handshake_h2},
+    http::{
+        Body, Conn, Multiplexed, Recycled, SendError, Upgrade, alone, handshake_h1, handshake_h2,
+    },
     identity::{Identities, Identity},
     listener::prepare,
     metrics,
@@ -60,42 +61,57 @@ impl Workload {
     pub(crate) async fn send(
         &self,
         _permit: &Permit,
-        protocol: Protocol,
+        version: Version,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, SendError> {
+        self.pass(version, request).await
+    }
+
+    async fn pass(
+        &self,
+        version: Version,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, SendError> {
-        match protocol {
-            Protocol::Http => {
-                request.headers_mut().remove(header::TE); // one hop's, in HTTP/1.1
-                frame(&mut request);
-                let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
-                self.http1.send(request, open).await
-            }
-            Protocol::Grpc => {
-                let open = || async {
-                    let sender = handshake_h2(tcp(self.address).await?, &self.drain, None).await?;
-                    Ok(Conn::new(sender, ()))
-                };
-                self.http2.send(request, &(), open).await
-            }
-            Protocol::Tcp => Err(SendError::not_done(CloseReason::RequestAmbiguous)), // AZ-03
+        if version == Version::HTTP_2 {
+            let open = || async {
+                let sender = handshake_h2(tcp(self.address).await?, &self.drain, None).await?;
+                Ok(Conn::new(sender, ()))
+            };
+            return self.http2.send(request, &(), open).await;
         }
+        request.headers_mut().remove(header::TE); // one hop's, in HTTP/1.1
+        frame(&mut request);
+        if Upgrade::of(request.headers()).is_some() {
+            let tcp = tcp(self.address).await.map_err(SendError::not_done)?;
+            return Box::pin(alone(Heard::nothing(tcp), (&self.drain, None), request)).await;
+        }
+        let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
+        self.http1.send(request, open).await
     }
 }
 
 impl Workload {
     /// Asks for a health check in our own words.
-    pub(crate) async fn probe(&self, probe: &Probe) -> Result<StatusCode, SendError> {
+    pub(crate) async fn probe(
+        &self,
+        probe: &Probe,
+        version: Version,
+    ) -> Result<StatusCode, SendError> {
         let mut request = Request::new(Body::ours(""));
         *request.method_mut() = probe.method().clone();
-        let path = probe.path().parse();
-        let path = path.map_err(|_| SendError::not_done(CloseReason::PathAmbiguous))?;
-        *request.uri_mut() = path;
         let agent = HeaderValue::from_static("cellwall-probe");
         request.headers_mut().insert(header::USER_AGENT, agent);
-        let host = HeaderValue::from_static("localhost");
-        request.headers_mut().insert(header::HOST, host);
-        let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
-        Ok(self.http1.send(request, open).await?.status())
+        let target = if version == Version::HTTP_2 {
+            format!("http://localhost{}", probe.path())
+        } else {
+            let host = HeaderValue::from_static("localhost");
+            request.headers_mut().insert(header::HOST, host);
+            probe.path().to_owned()
+        };
+        let target = target.parse();
+        *request.uri_mut() = target.map_err(|_| SendError::not_done(CloseReason::PathAmbiguous))?;
+        *request.version_mut() = version;
+        Ok(self.pass(version, request).await?.status())
     }
 }
 
@@ -131,6 +147,9 @@ impl Peers {
         route: &Route,
         mut request: Request<Body>,
     ) -> Result<(Response<Incoming>, Authority), SendError> {
+        if Upgrade::of(request.headers()).is_some() {
+            return Box::pin(self.switch(destination, route, request)).await;
+        }
         let mut last = SendError::not_done(CloseReason::NoEndpoint);
         let endpoints = destination.endpoints(route).map_err(SendError::not_done)?;
         let mut first = None;
@@ -165,16 +184,31 @@ impl Peers {
         Err(last)
     }
 
-    /// Connects to `destination` for one TCP connection. It comes with what keeps it open.
+    /// Sends a call that asks to go on in another protocol, over a connection of its own.
+    async fn switch(
+        &self,
+        destination: &Destination,
+        route: &Route,
+        request: Request<Body>,
+    ) -> Result<(Response<Incoming>, Authority), SendError> {
+        let opened = self.connect(destination, route, Alpn::Http11).await;
+        let (stream, renewal) = opened.map_err(SendError::not_done)?;
+        let authority = renewal.authority.clone();
+        Ok((alone(stream, (&self.drain, Some(renewal)), request).await?, authority))
+    }
+
+    /// Connects to `destination` for one TCP connection, or one call. It comes with what keeps it
+    /// open.
     pub(crate) async fn connect(
         &self,
         destination: &Destination,
         route: &Route,
+        alpn: Alpn,
     ) -> Result<(TlsStream<TcpStream>, Renewal), CloseReason> {
         let mut last = CloseReason::NoEndpoint;
         for endpoint in destination.endpoints(route)? {
             let identity = self.identity()?;
-            match session(&identity, endpoint.address, &route.expected, Alpn::Tcp).await {
+            match session(&identity, endpoint.address, &route.expected, alpn).await {
                 Ok(session) => {
                     return Ok(self.renewal(session, &identity, (destination, endpoint.address)));
                 }

@@ -35,6 +35,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
+    forwarding::read_until,
     kit::{Plan, Sidecar, Town, evidence, evidence_time, http, id, policy},
     played::accepting,
 };
@@ -55,6 +56,11 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Within this, everything that a measurement needs is open, or ended.
 const LONG: Duration = Duration::from_secs(60);
 
+const ASKS: &[u8] =
+    b"GET /v1/events HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: dots\r\n\r\n";
+const SWITCHES: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: dots\r\n\r\n";
+
 /// What one stream is, on the wire between the caller and the sidecar.
 #[derive(Clone, Copy, Debug)]
 enum Wire {
@@ -62,6 +68,8 @@ enum Wire {
     Http1,
     Http2,
     Grpc,
+    /// HTTP/1.1, and then something else (HTTP-15).
+    Upgraded,
 }
 
 /// What ends the authority of the streams.
@@ -80,7 +88,7 @@ impl Wire {
     const fn protocol(self) -> Protocol {
         match self {
             Self::Tcp => Protocol::Tcp,
-            Self::Http1 | Self::Http2 => Protocol::Http,
+            Self::Http1 | Self::Http2 | Self::Upgraded => Protocol::Http,
             Self::Grpc => Protocol::Grpc,
         }
     }
@@ -88,8 +96,17 @@ impl Wire {
     const fn alpn(self) -> &'static str {
         match self {
             Self::Tcp => "cellwall-tcp/1",
-            Self::Http1 => "http/1.1",
+            Self::Http1 | Self::Upgraded => "http/1.1",
             Self::Http2 | Self::Grpc => "h2",
+        }
+    }
+
+    /// What is said first on a connection of its own.
+    const fn asks(self) -> &'static [u8] {
+        match self {
+            Self::Http1 => b"GET /v1/events HTTP/1.1\r\nhost: a\r\n\r\n",
+            Self::Upgraded => ASKS,
+            Self::Tcp | Self::Http2 | Self::Grpc => b"",
         }
     }
 
@@ -97,6 +114,10 @@ impl Wire {
         match self {
             Self::Tcp => CallDocument::Tcp { port: 8443 },
             Self::Http1 | Self::Http2 => http("GET", "/v1/events"),
+            Self::Upgraded => CallDocument::Http {
+                methods: vec!["GET".to_owned(), "GET+dots".to_owned()],
+                path: "/v1/events".to_owned(),
+            },
             Self::Grpc => CallDocument::Grpc {
                 service: "events.v1.Events".to_owned(),
                 method: "Watch".to_owned(),
@@ -133,19 +154,23 @@ impl Cause {
 }
 
 /// A workload that answers everything with octets without end.
-async fn endless(protocol: Protocol) -> (SocketAddr, JoinSet<()>) {
+async fn endless(wire: Wire) -> (SocketAddr, JoinSet<()>) {
     accepting(move |mut tcp| async move {
-        match protocol {
-            Protocol::Tcp => {
+        match wire {
+            Wire::Tcp | Wire::Upgraded => {
+                if matches!(wire, Wire::Upgraded) {
+                    read_until(&mut tcp, "\r\n\r\n").await;
+                    let _ = tcp.write_all(SWITCHES).await;
+                }
                 while tcp.write_all(b".").await.is_ok() {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
-            Protocol::Http => {
+            Wire::Http1 | Wire::Http2 => {
                 let serve = server::conn::http1::Builder::new();
                 let _ = serve.serve_connection(TokioIo::new(tcp), service_fn(events)).await;
             }
-            Protocol::Grpc => {
+            Wire::Grpc => {
                 let serve = server::conn::http2::Builder::new(TokioExecutor::new());
                 let _ = serve.serve_connection(TokioIo::new(tcp), service_fn(events)).await;
             }
@@ -200,12 +225,10 @@ impl Stream {
 async fn open(sidecar: &Sidecar, svid: &Svid, wire: Wire, count: usize) -> Vec<Stream> {
     let mut streams = Vec::new();
     match wire {
-        Wire::Tcp | Wire::Http1 => {
+        Wire::Tcp | Wire::Http1 | Wire::Upgraded => {
             for _ in 0..count {
                 let mut stream = sidecar.dial(svid, &[wire.alpn()]).await;
-                if matches!(wire, Wire::Http1) {
-                    stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-                }
+                stream.write_all(wire.asks()).await.unwrap();
                 streams.push(Stream::Octets(Box::new(stream)));
             }
         }
@@ -292,7 +315,7 @@ struct Scene {
 impl Scene {
     async fn set(wire: Wire, cause: Cause, count: usize) -> Self {
         let town = Town::new().await;
-        let (workload, tasks) = endless(wire.protocol()).await;
+        let (workload, tasks) = endless(wire).await;
         let (sidecar, document) = callee(&town, wire, workload).await;
         let old = TestCa::new("pay.example");
         // Time enough to open them all before.
@@ -416,7 +439,7 @@ fn figures(
 #[tokio::test]
 async fn more_long_calls_than_one_workload_connection_takes_go_on_at_once() {
     let town = Town::new().await;
-    let (workload, _tasks) = endless(Protocol::Grpc).await;
+    let (workload, _tasks) = endless(Wire::Grpc).await;
     let (sidecar, _) = callee(&town, Wire::Grpc, workload).await;
     // The workload's server takes two hundred streams on a connection.
     let mut streams = open(&sidecar, &town.svid("checkout"), Wire::Grpc, 230).await;
@@ -426,7 +449,7 @@ async fn more_long_calls_than_one_workload_connection_takes_go_on_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_end_in_time_and_nobody_elses() {
     let started = Instant::now();
-    let wires = [Wire::Tcp, Wire::Http1, Wire::Http2, Wire::Grpc];
+    let wires = [Wire::Tcp, Wire::Http1, Wire::Http2, Wire::Grpc, Wire::Upgraded];
     let mut rows = Vec::new();
     if evidence_time().is_some() {
         let causes = [

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use crate::{
     forwarding::{ledger_beside, played},
+    http2_workloads,
     kit::{Sidecar, Town, checkout, destination, eventually},
     played::Played,
     raw_h2::{Leaver, Leaves},
@@ -89,6 +90,21 @@ async fn only_a_call_that_was_not_done_is_told_503() {
         assert!(body.contains(r#""reason":"upstream_failed""#), "{way:?}: {body}");
         let expected = if fate == Fate::NotDone { not_done() } else { unknown() };
         assert_eq!(told(&answer), expected, "{way:?}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_workload_that_speaks_http_2_the_same_is_told() {
+    let town = Town::new().await;
+    let workload = Leaver::workload().await;
+    let callee = http2_workloads::beside(&town, workload.address).await;
+    let to = ("payments", Protocol::Http);
+    let caller = caller(&town, to, callee.inbound.to_string()).await;
+    for (way, fate) in LEFT {
+        workload.next(way).await;
+        let answer = client::request(caller.outbound["payments"], "POST /v1/payments").await;
+        let expected = if fate == Fate::NotDone { not_done() } else { unknown() };
+        assert_eq!(told(&answer.unwrap()), expected, "{way:?}");
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 
 use cellwall_policy::{Decision, Protocol};
 use crossbeam_queue::ArrayQueue;
+use http::Method;
 use metrics::counter;
 use tokio::sync::Notify;
 
@@ -55,7 +56,7 @@ pub(crate) struct Counted {
     /// What was spoken.
     pub(crate) protocol: Option<Protocol>,
     /// The HTTP method.
-    pub(crate) method: Option<http::Method>,
+    pub(crate) method: Option<Method>,
     /// What was decided.
     pub(crate) decision: Decision,
     /// When the call began.
@@ -108,6 +109,7 @@ impl Decisions {
         if record.direction == Direction::Outbound {
             return; // the callee's sidecar decides, and reports
         }
+        let method = record.asked().and_then(|method| Method::from_bytes(method.as_bytes()).ok());
         if record.decision_id.is_some() {
             self.keep(Arc::new(DecisionRecord::of(record)));
         }
@@ -115,8 +117,8 @@ impl Decisions {
         else {
             return;
         };
-        let (protocol, method) = (record.protocol, record.method.take());
-        let counted = Counted { caller, protocol, method, decision, at: record.began };
+        let counted =
+            Counted { caller, protocol: record.protocol, method, decision, at: record.began };
         if self.counted.push(counted).is_err() {
             Dropped::Queue.count(1);
         } else if self.counted.len() >= COUNTED / 2 {

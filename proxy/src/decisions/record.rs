@@ -104,7 +104,7 @@ impl DecisionRecord {
             callee: record.callee.id.as_deref().map(|id| bounded(id, MAX_ID)),
             callee_workload: record.callee.workload.as_deref().map(short),
             environment: bounded(&record.environment, MAX_ID),
-            method: record.method.as_ref().map(|method| short(method.as_str())),
+            method: record.asked().map(short),
             rpc: record.rpc.as_deref().map(short),
             route: decision
                 .and_then(|one| one.route.as_deref())

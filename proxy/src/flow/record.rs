@@ -8,7 +8,9 @@ use std::{
 
 use cellwall_policy::{Decision, Protocol};
 
-use crate::{CloseReason, decision_id::DecisionId, decisions::is_denial, spans::Sampled};
+use crate::{
+    CloseReason, decision_id::DecisionId, decisions::is_denial, http::Upgrade, spans::Sampled,
+};
 
 /// Which way a flow goes, seen from our workload.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -74,6 +76,8 @@ pub struct FlowRecord {
     pub decision_id: Option<DecisionId>,
     /// The HTTP method.
     pub method: Option<http::Method>,
+    /// The protocol that the call went on in.
+    pub(crate) upgrade: Option<Upgrade>,
     /// The gRPC method, `package.Service/Method`.
     pub rpc: Option<Box<str>>,
     /// The HTTP status that the caller got.
@@ -126,6 +130,7 @@ impl FlowRecord {
             decision: None,
             decision_id: None,
             method: None,
+            upgrade: None,
             rpc: None,
             status: None,
             grpc_status: None,
@@ -136,6 +141,12 @@ impl FlowRecord {
             fate: Outcome::NotDone,
             attempts: 1,
         }
+    }
+
+    /// The method, as the policy was asked: `GET+websocket` for a call that went on in that.
+    pub(crate) fn asked(&self) -> Option<&str> {
+        let method = self.method.as_ref().map(http::Method::as_str);
+        self.upgrade.as_ref().map(Upgrade::method).or(method)
     }
 
     /// Gives a denial its id, whichever room denied: no denial is recorded without one.

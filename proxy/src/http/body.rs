@@ -13,10 +13,12 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
+    cut::Cut,
     headers,
-    kept::{Keeper, Kept, Lost, Source},
+    kept::{Keeper, Kept, Source},
     multiplexed::Place,
     passing::{Passing, Towards},
+    tunnel::Tunnel,
 };
 use crate::{
     CloseReason,
@@ -45,6 +47,8 @@ enum Role {
     Ours,
     Request(Option<(Arc<Progress>, Attempt)>),
     Response(Option<Box<Answer>>),
+    /// Nothing more in HTTP.
+    Switched(Option<Box<Tunnel>>),
 }
 
 /// An answer in progress: its record, and its place on a connection.
@@ -66,30 +70,27 @@ struct Watched {
 /// Resolves when the authority of an answer has ended.
 struct Ended(Pin<Box<dyn Future<Output = CloseReason> + Send>>);
 
-/// Why a body did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Cut {
-    /// The other side broke off. Its error is told, and is no `#[source]`: there hyper looks for the
-    /// code of a reset, and would hand on REFUSED_STREAM in the middle of an answer.
-    #[error("the body broke off: {0}")]
-    Broken(Lost),
-    /// Reset with NO_ERROR before its end, which hyper takes for the end.
-    #[error("the body was reset before its end")]
-    Reset,
-    /// Beyond the limit of a head h2 leaves trailers out in silence, and they end as if whole.
-    #[error("the trailers of a gRPC answer have no status")]
-    NoStatus,
-    /// What the call stood on has ended.
-    #[error("cut: {}", .0.as_str())]
-    Ended(CloseReason),
-}
-
 impl Body {
     /// A short answer of ours.
     pub(crate) fn ours(text: impl Into<bytes::Bytes>) -> Self {
         let text = text.into();
         let content = Content::Ours((!text.is_empty()).then_some(text));
         Self { content, role: Role::Ours, watched: None }
+    }
+
+    /// The end of HTTP on the caller's connection.
+    pub(super) fn switched(tunnel: Tunnel) -> Self {
+        let mut body = Self::ours("");
+        body.role = Role::Switched(Some(tunnel.into()));
+        body
+    }
+
+    /// What comes after this answer, if that is no HTTP.
+    pub(super) fn tunnel(&mut self) -> Option<Box<Tunnel>> {
+        match &mut self.role {
+            Role::Switched(tunnel) => tunnel.take(),
+            Role::Ours | Role::Request(_) | Role::Response(_) => None,
+        }
     }
 
     /// A request's body on its way to the callee; `progress` counts it. It is cut when `authority`
@@ -140,7 +141,7 @@ impl Body {
 impl Role {
     fn end(&mut self, reason: CloseReason) {
         match self {
-            Self::Ours => {}
+            Self::Ours | Self::Switched(_) => {}
             Self::Request(progress) => {
                 if let Some((progress, attempt)) = progress.take() {
                     progress.request(attempt).end(reason);
@@ -176,7 +177,7 @@ impl Role {
                 }
                 Some((Towards::Caller, answer.flow.progress.clone()))
             }
-            Self::Ours | Self::Request(None) | Self::Response(None) => None,
+            Self::Ours | Self::Request(None) | Self::Response(None) | Self::Switched(_) => None,
         };
         frame.map_data(|bytes| Passing::new(bytes, towards))
     }

@@ -1,7 +1,7 @@
 //! Speaking HTTP as a client, and telling what was sent from what was not: a call is sent again
 //! only when no byte of it left us.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use hyper::{
     Request, Response,
@@ -13,8 +13,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{body::Body, canonical::check_answer, fate::SendError};
-use crate::{CloseReason, Drain, authority::ended, reproof::Renewal};
+use super::{
+    body::Body,
+    canonical::{Upgrade, check_answer},
+    fate::SendError,
+};
+use crate::{
+    CloseReason, Drain,
+    authority::{Authority, ended},
+    reproof::Renewal,
+};
 
 /// What became of a request that has no answer.
 pub(super) enum Unsent {
@@ -24,9 +32,10 @@ pub(super) enum Unsent {
     Gone(SendError),
 }
 
-/// Waits for the head of the answer, for as long as the caller has `patience`.
+/// Waits for the head of the answer to a request that may have `asked` to go on in another protocol,
+/// for as long as the caller has `patience`.
 pub(super) async fn answered(
-    patience: Option<Duration>,
+    (patience, asked): (Option<Duration>, Option<Upgrade>),
     sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
 ) -> Result<Response<Incoming>, Unsent> {
     let sent = async {
@@ -36,7 +45,7 @@ pub(super) async fn answered(
         }
     };
     match sent.await {
-        Ok(Ok(response)) if check_answer(&response).is_err() => {
+        Ok(Ok(response)) if check_answer(&response, asked.as_ref()).is_err() => {
             Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }
         Ok(Ok(response)) => Ok(response),
@@ -74,7 +83,13 @@ pub(crate) async fn handshake_h2(
         tasks.ended().await; // after a GOAWAY, calls in progress go on
         end
     };
-    drive(drain, renewal, whole);
+    let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
+    let kept = async move {
+        let Some(mut renewal) = renewal else { return std::future::pending().await };
+        renewal.authority.retired().await; // new calls have gone elsewhere: these last
+        renewal.keep().await
+    };
+    drive(drain, authority, kept, whole);
     Ok(sender)
 }
 
@@ -87,24 +102,19 @@ pub(crate) async fn handshake_h1(
         .handshake(TokioIo::new(io))
         .await
         .map_err(|_| CloseReason::ConnectFailed)?;
-    drive(drain, None, connection);
+    drive(drain, None, std::future::pending(), connection);
     Ok(sender)
 }
 
 /// A client connection runs until its last call is answered, until its authority ends, or until a
 /// drain cuts it.
-fn drive(
+pub(super) fn drive(
     drain: &Drain,
-    renewal: Option<Renewal>,
+    authority: Option<Authority>,
+    kept: impl Future<Output = Infallible> + Send + 'static,
     connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
 ) {
     let watch = drain.watch();
-    let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
-    let kept = async move {
-        let Some(mut renewal) = renewal else { return std::future::pending().await };
-        renewal.authority.retired().await; // new calls have gone elsewhere: these last
-        renewal.keep().await
-    };
     // No work by itself: the calls on it are, and an idle one must not hold a drain up.
     drain.services().spawn(async move {
         tokio::select! {
@@ -164,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_a_call_that_is_not_answered_in_time_nobody_knows() {
-        let late = answered(Some(Duration::ZERO), pending()).await;
+        let late = answered((Some(Duration::ZERO), None), pending()).await;
         let Err(Unsent::Gone(error)) = late else { panic!("it went nowhere") };
         assert_eq!(error, SendError::unknown(CloseReason::UpstreamTimeout));
     }

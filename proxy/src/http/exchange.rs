@@ -1,25 +1,29 @@
 //! One request and its answer, as the flow record sees them.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cellwall_policy::{IdempotentBy, Protocol};
-use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode, Version};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
     body::Body,
-    canonical::Canonical,
+    canonical::{Canonical, Upgrade},
     fate::SendError,
     headers,
     kept::Keeper,
     repeat::{Repeatable, is_shown},
     reply::Reply,
     serve::MAX_LIST,
+    tunnel::Tunnel,
 };
 use crate::{
     CloseReason,
     authority::Authority,
-    flow::{Direction, Flow, Outcome},
+    flow::{Direction, Flow, Outcome, Progress},
     metrics,
 };
 
@@ -45,17 +49,23 @@ pub(crate) fn read(
     Ok(canonical)
 }
 
+/// The request with its body on its way to the callee.
+pub(crate) fn carried(
+    request: Request<Incoming>,
+    progress: Arc<Progress>,
+    authority: Option<&Authority>,
+) -> Request<Body> {
+    let version = request.version();
+    request.map(|body| Body::request((body, version), progress, authority))
+}
+
 /// Makes what is sent to our workload: what was authorised (HTTP-10), with the caller's ID and nobody
 /// else's.
 pub(crate) fn to_callee(
     mut request: Request<Body>,
-    (protocol, canonical): (Protocol, &Canonical),
+    (version, canonical): (Version, &Canonical),
     caller: &str,
 ) -> Result<Request<Body>, SendError> {
-    let version = match protocol {
-        Protocol::Grpc => Version::HTTP_2,
-        Protocol::Http | Protocol::Tcp => Version::HTTP_11,
-    };
     // In this order no `Connection` token can name the host away.
     headers::to_callee(request.headers_mut(), caller).map_err(|_| AMBIGUOUS)?;
     canonical.apply(&mut request, version).map_err(|_| AMBIGUOUS)?;
@@ -67,8 +77,10 @@ pub(crate) fn to_peer(
     mut request: Request<Body>,
     canonical: &Canonical,
 ) -> Result<Request<Body>, SendError> {
-    canonical.apply(&mut request, Version::HTTP_2).map_err(|_| AMBIGUOUS)?;
+    // HTTP-14: over HTTP/2 there would have to be a CONNECT.
+    let version = canonical.upgrade().map_or(Version::HTTP_2, |_| Version::HTTP_11);
     headers::to_peer(request.headers_mut());
+    canonical.apply(&mut request, version).map_err(|_| AMBIGUOUS)?;
     // The next sidecar's h2 would say 431 of it, without a word of what became of the call. HTTP/1.1
     // may bring one: its limit is that of a buffer, which the last read may overrun.
     if list_size(&request) >= MAX_LIST { Err(TOO_LONG) } else { Ok(request) }
@@ -83,7 +95,7 @@ pub(crate) fn outgoing(
 ) -> (Request<Body>, Option<Repeatable>) {
     let (version, progress) = (request.version(), flow.progress.clone());
     let Some(by) = by.filter(|by| is_shown(*by, request.headers())) else {
-        return (request.map(|body| Body::request((body, version), progress, None)), None);
+        return (carried(request, progress, None), None);
     };
     let (head, body) = request.into_parts();
     let keeper = Keeper::of(body, version);
@@ -128,9 +140,13 @@ pub(crate) fn unanswered(flow: Flow, protocol: Protocol, error: SendError) -> Re
 pub(crate) fn delivered(
     mut flow: Flow,
     started: Instant,
-    (response, authority): (Response<Incoming>, Authority),
+    (mut response, authority): (Response<Incoming>, Authority),
+    caller: OnUpgrade,
 ) -> Response<Body> {
+    let callee = hyper::upgrade::on(&mut response);
     let (mut head, body) = response.into_parts();
+    let is_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    let upgrade = Upgrade::of(&head.headers).filter(|_| is_switched);
     match flow.record.direction {
         Direction::Inbound => headers::from_workload(&mut head.headers),
         Direction::Outbound => headers::from_peer(&mut head.headers),
@@ -140,9 +156,17 @@ pub(crate) fn delivered(
     flow.record.grpc_status = headers::grpc_status(&head.headers);
     let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
     metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
-    let place = head.extensions.remove();
+    let body = if let Some(upgrade) = upgrade {
+        upgrade.write(&mut head.headers);
+        flow.record.upgrade = Some(upgrade);
+        let kept = head.extensions.remove();
+        Body::switched(Tunnel { flow, authority, caller, callee, kept })
+    } else {
+        let place = head.extensions.remove();
+        Body::response((body, head.version), flow, (authority, place))
+    };
     // RFC 9110 §6.2: a message of our own, with neither the callee's version nor its reason phrase.
-    let mut answer = Response::new(Body::response((body, head.version), flow, (authority, place)));
+    let mut answer = Response::new(body);
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
     answer

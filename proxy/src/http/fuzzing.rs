@@ -5,7 +5,11 @@
 use cellwall_policy::{Call, Protocol};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 
-use super::{body::Body, canonical::Canonical, exchange};
+use super::{
+    body::Body,
+    canonical::{Canonical, Upgrade},
+    exchange,
+};
 
 /// Who calls.
 const CALLER: &str = "spiffe://pay.example/prod/checkout";
@@ -13,27 +17,41 @@ const CALLER: &str = "spiffe://pay.example/prod/checkout";
 /// Reads bytes as a head: the version, method and target, then a line for each header.
 pub(crate) fn request_head(data: &[u8]) {
     let Some(request) = head(data) else { return };
-    let Ok(canonical) = Canonical::read(&request) else { return };
+    for is_granted in [false, true] {
+        let Ok(canonical) = Canonical::read(&request) else { return };
+        check_sent(&request, &canonical.granted(|_| is_granted));
+    }
+}
+
+/// Of a request that may go on in what it asks for, if the reading still has that.
+fn check_sent(request: &Request<Body>, canonical: &Canonical) {
     let query = request.uri().query().map(ToOwned::to_owned);
-    for protocol in [Protocol::Http, Protocol::Grpc] {
+    let asked = canonical.upgrade().map(Upgrade::protocol);
+    let (http1, http2) = (Version::HTTP_11, Version::HTTP_2);
+    for (protocol, version) in
+        [(Protocol::Http, http1), (Protocol::Http, http2), (Protocol::Grpc, http2)]
+    {
         let Some(call) = canonical.call(protocol) else { continue };
+        if asked.is_some() && version == http2 {
+            continue; // a workload that speaks it is asked for nothing
+        }
         let judged = match call {
             Call::Http { path, .. } => path.as_str().to_owned(),
             Call::Grpc { service, method } => format!("/{service}/{method}"),
             Call::Tcp { .. } => panic!("bytes were read as a request"),
         };
         check_path(&judged);
-        let copy = copied(&request);
-        let Ok(sent) = exchange::to_callee(copy, (protocol, &canonical), CALLER) else {
+        let copy = copied(request);
+        let Ok(sent) = exchange::to_callee(copy, (version, canonical), CALLER) else {
             panic!("what was judged cannot be sent: {request:?}");
         };
         check_target(&sent, &judged, query.as_deref());
-        check_headers(sent.headers(), Some(CALLER));
-        check_again(&sent, &canonical);
+        check_headers(sent.headers(), Some(CALLER), asked);
+        check_again(&sent, canonical);
     }
-    if let Ok(sent) = exchange::to_peer(copied(&request), &canonical) {
-        check_headers(sent.headers(), None);
-        check_again(&sent, &canonical);
+    if let Ok(sent) = exchange::to_peer(copied(request), canonical) {
+        check_headers(sent.headers(), None, asked);
+        check_again(&sent, canonical);
     }
 }
 
@@ -90,8 +108,9 @@ fn check_target(sent: &Request<Body>, judged: &str, query: Option<&str>) {
     assert_eq!(places, 1, "one host, in one place: {sent:?}");
 }
 
-/// HTTP-13, HTTP-16: nothing of one hop, one caller, no words of a sidecar's.
-fn check_headers(headers: &HeaderMap, caller: Option<&str>) {
+/// HTTP-12, HTTP-13, HTTP-16: nothing of one hop but what is granted, one caller, no words of a
+/// sidecar's.
+fn check_headers(headers: &HeaderMap, caller: Option<&str>, asked: Option<&str>) {
     let mut callers = Vec::new();
     for (name, value) in headers {
         let letters = name.as_str().bytes().filter(u8::is_ascii_alphanumeric);
@@ -101,8 +120,12 @@ fn check_headers(headers: &HeaderMap, caller: Option<&str>) {
         if letters == "xspiffeid" {
             callers.push((name.as_str(), value.as_bytes()));
         }
+        let is_asked = asked.is_some_and(|protocol| {
+            (name == header::CONNECTION && value == "upgrade")
+                || (name == header::UPGRADE && value == protocol)
+        });
         let of_hop = ["connection", "keep-alive", "proxy-connection", "upgrade", "http2-settings"];
-        assert!(!of_hop.contains(&name.as_str()), "{name}");
+        assert!(is_asked || !of_hop.contains(&name.as_str()), "{name}: {value:?}");
         assert!(name != header::TE || value == "trailers", "{name}: {value:?}");
     }
     let expected: Vec<_> =

@@ -1,10 +1,12 @@
 //! HTTP between the caller, the other sidecar and our workload: one reading of each request, our
 //! headers and no others, one record that lives as long as the answer.
 
+mod alone;
 mod body;
 mod budget;
 mod canonical;
 mod client;
+mod cut;
 mod exchange;
 mod fate;
 #[cfg(any(test, fuzzing))]
@@ -20,10 +22,12 @@ mod repeat;
 mod reply;
 mod serve;
 mod spoken;
+mod tunnel;
 
+pub(crate) use alone::alone;
 pub(crate) use body::Body;
 pub(crate) use budget::Budget;
-pub(crate) use canonical::Canonical;
+pub(crate) use canonical::{Canonical, Upgrade};
 pub(crate) use client::{handshake_h1, handshake_h2};
 pub(crate) use fate::SendError;
 pub(crate) use multiplexed::{Conn, Multiplexed};
@@ -33,6 +37,8 @@ pub(crate) use reply::Reply;
 pub(crate) use serve::{Version, serve};
 pub(crate) use spoken::spoken;
 
-pub(crate) use exchange::{delivered, outgoing, read, refused, to_callee, to_peer, unanswered};
+pub(crate) use exchange::{
+    carried, delivered, outgoing, read, refused, to_callee, to_peer, unanswered,
+};
 #[cfg(fuzzing)]
 pub(crate) use fuzzing::request_head;

@@ -93,7 +93,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
             };
             let place = Place::on(&conn);
             let patience = patience(request.headers());
-            match answered(patience, conn.sender.clone().try_send_request(request)).await {
+            match answered((patience, None), conn.sender.clone().try_send_request(request)).await {
                 Ok(mut response) => {
                     response.extensions_mut().insert(place);
                     return Ok((response, conn));

@@ -8,6 +8,7 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1};
 
 use super::{
     body::Body,
+    canonical::Upgrade,
     client::{Unsent, answered},
     fate::SendError,
     interim,
@@ -86,17 +87,17 @@ impl Recycled {
 
 /// One call on a connection of its own for as long as it takes. A connection that has no answer for
 /// it is dropped, and so closed.
-async fn exchange(
+pub(super) async fn exchange(
     sender: &mut http1::SendRequest<Body>,
     mut request: Request<Body>,
 ) -> Result<Response<Incoming>, Unsent> {
     let too_many = interim::bounded(&mut request);
-    let patience = patience(request.headers());
+    let waits = (patience(request.headers()), Upgrade::of(request.headers()));
     tokio::select! {
         biased; // an answer behind too many others is none
         Ok(()) = too_many => {
             Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }
-        answer = answered(patience, sender.try_send_request(request)) => answer,
+        answer = answered(waits, sender.try_send_request(request)) => answer,
     }
 }

@@ -1,13 +1,16 @@
 //! Serving HTTP on one connection: limits, deadlines, and a drain that lets answers finish.
 
-use std::{convert::Infallible, pin::Pin, time::Duration};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
+use crossbeam_queue::ArrayQueue;
 use http::{HeaderValue, header};
-use hyper::{Request, Response, body::Incoming, server::conn, service::service_fn};
+use hyper::{
+    Request, Response, body::Incoming, server::conn, service::service_fn, upgrade::OnUpgrade,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::body::Body;
+use super::{body::Body, tunnel::Tunnel};
 use crate::{
     CloseReason, Drain,
     authority::{Authority, ended, late},
@@ -61,11 +64,21 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let after = Arc::new(ArrayQueue::new(1));
     let service = service_fn(|request: Request<Incoming>| {
+        let after = after.clone();
+        let upgrade = request.extensions().get::<OnUpgrade>().cloned();
         let last = version == Version::Http1 && request.headers().contains_key(header::UPGRADE);
         let response = answer(request);
         async move {
             let mut response = response.await;
+            if let Some(tunnel) = response.body_mut().tunnel() {
+                let _ = after.push(After::Tunnel(tunnel)); // HTTP ends with the first
+                return Ok(response);
+            }
+            if let Some(upgrade) = upgrade {
+                let _ = after.push(After::Nothing(upgrade));
+            }
             if last {
                 // HTTP-12: not granted, and who asked may go on in the other protocol all the same.
                 let close = HeaderValue::from_static("close");
@@ -81,9 +94,15 @@ where
                 .header_read_timeout(HEAD_DEADLINE)
                 .max_headers(MAX_HEADERS)
                 .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(io), service);
-            let leave = conn::http1::Connection::graceful_shutdown;
-            finish(connection, drain, authority, leave).await
+                .serve_connection(TokioIo::new(io), service)
+                .with_upgrades();
+            let leave = conn::http1::UpgradeableConnection::graceful_shutdown;
+            let end = finish(connection, drain, authority, leave).await;
+            // Here, so that it has its connection's place among the others, and is proved anew.
+            match after.pop() {
+                Some(after) => Box::pin(after.ended(drain)).await,
+                None => end,
+            }
         }
         Version::Http2 => {
             let connection = conn::http2::Builder::new(drain.clone())
@@ -100,6 +119,31 @@ where
                 .serve_connection(TokioIo::new(io), service);
             let leave = conn::http2::Connection::graceful_shutdown;
             finish(connection, drain, authority, leave).await
+        }
+    }
+}
+
+/// What becomes of a connection whose caller asked to go on in another protocol.
+#[derive(Debug)]
+enum After {
+    Tunnel(Box<Tunnel>),
+    /// It was not granted. hyper lets go of the connection without a word, and TLS has one for it.
+    Nothing(OnUpgrade),
+}
+
+impl After {
+    async fn ended(self, drain: &Drain) -> CloseReason {
+        match self {
+            Self::Tunnel(tunnel) => tunnel.run(drain).await,
+            Self::Nothing(upgrade) => {
+                let closed = async {
+                    if let Ok(io) = upgrade.await {
+                        let _ = TokioIo::new(io).shutdown().await; // it may be gone
+                    }
+                };
+                let _ = tokio::time::timeout(LAST_WORDS, closed).await;
+                CloseReason::Done
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing_subscriber::EnvFilter;
 
-use crate::flow::FlowRecord;
+use crate::{flow::FlowRecord, http::Upgrade};
 
 /// Lines that wait for the writer. When it is full a line is dropped and counted (OBS-03).
 const QUEUE: usize = 16 * 1024;
@@ -143,6 +143,8 @@ struct Line<'a> {
     rpc_status: Option<u16>,
     #[serde(rename = "http.request.method", skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
+    #[serde(rename = "cellwall.upgrade", skip_serializing_if = "Option::is_none")]
+    upgrade: Option<&'a str>,
     #[serde(rename = "http.route")]
     route: Option<&'a str>,
     #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
@@ -188,6 +190,7 @@ impl<'a> From<&'a FlowRecord> for Line<'a> {
             rpc_method: record.rpc.as_deref().map(shortened),
             rpc_status: record.grpc_status,
             method: record.method.as_ref().map(|method| shortened(method.as_str())),
+            upgrade: record.upgrade.as_ref().map(Upgrade::protocol),
             route: decision.and_then(|decision| decision.route.as_deref()),
             status: record.status,
             duration_s: record.duration.as_secs_f64(),

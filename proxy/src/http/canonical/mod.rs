@@ -13,8 +13,10 @@ use crate::CloseReason;
 mod answer;
 mod authority;
 mod framing;
+mod upgrade;
 
 pub(crate) use answer::check_answer;
+pub(crate) use upgrade::Upgrade;
 
 /// A request's target and framing, read once.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct Canonical {
     path: RequestPath<'static>,
     query: Option<Box<str>>,
     host: Host,
+    upgrade: Option<Upgrade>,
 }
 
 /// The request has more than one reading, or none: it is refused before routing and policy.
@@ -45,14 +48,33 @@ impl Canonical {
         let host = Host::of(request)?;
         let path = RequestPath::parse(uri.path()).map_err(|_| Ambiguous::Path)?.into_owned();
         let query = uri.query().map(Into::into);
-        Ok(Self { method: request.method().clone(), path, query, host })
+        let upgrade = Upgrade::asked_by(request);
+        Ok(Self { method: request.method().clone(), path, query, host, upgrade })
+    }
+
+    /// The same reading, of an ordinary request unless `is_granted` says that the callee may go on
+    /// in what the caller asks for (HTTP-12).
+    pub(crate) fn granted(mut self, is_granted: impl FnOnce(&Call<'_>) -> bool) -> Self {
+        let is_granted = self.upgrade.is_some()
+            && self.call(Protocol::Http).is_some_and(|call| is_granted(&call));
+        self.upgrade = self.upgrade.filter(|_| is_granted);
+        self
+    }
+
+    /// What the request asks to go on in.
+    pub(crate) const fn upgrade(&self) -> Option<&Upgrade> {
+        self.upgrade.as_ref()
     }
 
     /// The call that policy is asked about, on a listener of `protocol`. A gRPC path that is not
     /// `/service/method` is no call at all.
     pub(crate) fn call(&self, protocol: Protocol) -> Option<Call<'_>> {
         match protocol {
-            Protocol::Http => Some(Call::Http { method: self.method.as_str(), path: &self.path }),
+            Protocol::Http => {
+                let method = self.upgrade.as_ref().map(Upgrade::method);
+                let method = method.unwrap_or(self.method.as_str());
+                Some(Call::Http { method, path: &self.path })
+            }
             Protocol::Grpc => {
                 let (service, method) = self.rpc()?.split_once('/')?;
                 let unary = self.method == Method::POST && !method.contains('/');
@@ -88,6 +110,9 @@ impl Canonical {
             uri.build()?
         };
         *request.version_mut() = version;
+        if let Some(upgrade) = &self.upgrade {
+            upgrade.write(request.headers_mut());
+        }
         Ok(())
     }
 }

@@ -221,7 +221,7 @@ fn an_answer_has_one_end_whoever_reads_it() {
         for (name, value) in headers {
             answer = answer.header(*name, *value);
         }
-        let checked = check_answer(&answer.body(()).unwrap());
+        let checked = check_answer(&answer.body(()).unwrap(), None);
         assert_eq!(checked.is_ok(), is_whole, "{status} {version:?} {headers:?}");
     }
 }
