@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use cellwall_policy::{Protocol, RequestPath, is_grpc_name, is_http_method};
+use cellwall_policy::{Protocol, RequestPath, is_call_method, is_grpc_name};
 
 /// A question, not yet looked up.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,9 +29,18 @@ pub(crate) struct Side {
 /// What is called.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Asked {
-    Http { method: String, path: String },
-    Grpc { service: String, method: String },
-    Tcp { port: u16 },
+    /// A method, or what the request asks for: `GET+websocket`.
+    Http {
+        method: String,
+        path: String,
+    },
+    Grpc {
+        service: String,
+        method: String,
+    },
+    Tcp {
+        port: u16,
+    },
 }
 
 impl Asked {
@@ -113,7 +122,7 @@ fn side(word: Word<'_>) -> Side {
 }
 
 fn http(method: Word<'_>, path: Word<'_>) -> Result<Asked, NoQuestion> {
-    if !is_http_method(method.text) {
+    if !is_call_method(method.text) {
         let message = format!("`{}` is not a method", method.text);
         return Err(NoQuestion { message, range: method.range() });
     }

@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use cellwall_policy::{CallDocument, IdempotentBy, Mode, ProbeDocument, Protocol, Verdict};
+use cellwall_policy::{
+    CallDocument, HttpVersion, IdempotentBy, Mode, ProbeDocument, Protocol, Verdict,
+};
 
 use crate::{
     model::{Approval, Governance, Stewardship, Through},
@@ -51,6 +53,8 @@ pub(crate) struct WorkloadItem {
 pub(crate) struct Listener {
     pub(crate) protocol: Protocol,
     pub(crate) port: u16,
+    /// Of HTTP: what the workload speaks to its own sidecar.
+    pub(crate) version: HttpVersion,
     pub(crate) place: Place,
 }
 

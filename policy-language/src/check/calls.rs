@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cellwall_policy::CallDocument;
+use cellwall_policy::{CallDocument, wire_method};
 
 use super::Checker;
 use crate::{
@@ -119,7 +119,7 @@ pub(super) fn contains(outer: &[CallItem], inner: &CallDocument) -> bool {
         CallDocument::Http { methods, path } => methods.iter().all(|method| {
             outer.iter().any(|it| match &it.call {
                 CallDocument::Http { methods, path: wide } => {
-                    methods.contains(method) && matches_all(wide, path)
+                    methods.iter().any(|it| it == wire_method(method)) && matches_all(wide, path)
                 }
                 CallDocument::Grpc { .. } | CallDocument::Tcp { .. } => false,
             })
@@ -187,6 +187,8 @@ mod tests {
             ("GET /a", "GET /b", false),
             ("GET /a", "PUT /a", false),
             ("GET /a", "GET,PUT /a", false),
+            ("GET /a", "GET,GET+websocket /a", true),
+            ("PUT /a", "GET,GET+websocket /a", false),
             ("GET,PUT /a", "PUT /a", true),
             ("GET /a|PUT /a", "GET,PUT /a", true),
             ("GET /{x}", "GET /a", true),

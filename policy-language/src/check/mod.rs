@@ -15,6 +15,7 @@ mod outsiders;
 mod questions;
 mod rules;
 mod templates;
+mod upgrades;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -254,6 +255,7 @@ impl<'a> Checker<'a> {
                 && let Some(callee) = self.workload(to)
             {
                 self.receivable(&[callee].into(), &item.can);
+                self.upgradeable(&[callee].into(), &item.can);
             }
         }
         roles

@@ -86,6 +86,7 @@ impl Checker<'_> {
                 let to = self.who(to, Outsiders::Refused)?;
                 let to = self.each(&to);
                 self.receivable(&to, calls);
+                self.upgradeable(&to, calls);
                 Some(Opened { to, role: None, calls: calls.clone() })
             }
         }

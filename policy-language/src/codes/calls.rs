@@ -30,8 +30,9 @@ pub(super) const PAGES: &[CodePage] = &[
         code: "CW0202",
         title: "not a question",
         text: "A test, and `cellwall explain`, asks `ENV/CALLER -> ENV/CALLEE CALL`, where CALL \
-               is `METHOD /path`, `pkg.Service/Method` or `tcp:PORT`. A path with two readings \
-               never reaches a rule: it is answered 400.",
+               is `METHOD /path`, `GET+websocket /path` for one that asks to go on in another \
+               protocol, `pkg.Service/Method` or `tcp:PORT`. A path with two readings never \
+               reaches a rule: it is answered 400.",
         example: "tests:
   - {expect: deny, call: prod/checkout prod/payments GET /v1/payments}
 ",
@@ -64,8 +65,8 @@ pub(super) const PAGES: &[CodePage] = &[
     CodePage {
         code: "CW0204",
         title: "not a listener",
-        text: "`listens` is `{http: PORT}`, `{grpc: PORT}` or `{tcp: PORT}` with a port from 1 \
-               to 65535, or a list of these, each port once.",
+        text: "`listens` is `{http: PORT}`, `{http2: PORT}`, `{grpc: PORT}` or `{tcp: PORT}` with a \
+               port from 1 to 65535, or a list of these, each port once.",
         example: "workloads:
   checkout: {listens: [{http: 8443}, {grpc: 8443}]}
 segments:
@@ -178,6 +179,29 @@ segments:
     to: payments
     allow: [{http: POST /v1/payments, idempotent: {header: Idempotency-Key}}]
     why: customers are paid back
+",
+    },
+    CodePage {
+        code: "CW0210",
+        title: "an upgrade that cannot be",
+        text: "`upgrade` says what the requests of a call may ask to go on in: `websocket`, or a \
+               list. Only a GET can ask, over HTTP/1.1, so the call needs `http` with GET, and \
+               its callee a listener `http`. From 101 on nobody reads what is said, so a \
+               protocol that would hide calls from the policy cannot be named: no HTTP (`h2c`) \
+               and no TLS. A guard has no `upgrade`: it denies the request.",
+        example: "rules:
+  - name: checkout-listens
+    from: checkout
+    to: payments
+    allow: [{http: GET /v1/feed, upgrade: h2c}]
+    why: customers see what happens
+",
+        mended: "rules:
+  - name: checkout-listens
+    from: checkout
+    to: payments
+    allow: [{http: GET /v1/feed, upgrade: websocket}]
+    why: customers see what happens
 ",
     },
 ];

@@ -43,6 +43,7 @@ pub(crate) enum Code {
     AmbiguousTemplates,
     NotIdempotent,
     IdempotentElsewhere,
+    BadUpgrade,
     Shadowed,
     DuplicateRule,
     GrantTooLong,
@@ -110,6 +111,7 @@ impl Code {
             Self::AmbiguousTemplates => "CW0207",
             Self::NotIdempotent => "CW0208",
             Self::IdempotentElsewhere => "CW0209",
+            Self::BadUpgrade => "CW0210",
             Self::Shadowed => "CW0301",
             Self::DuplicateRule => "CW0302",
             Self::GrantTooLong => "CW0303",
@@ -172,7 +174,7 @@ mod tests {
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(pages, sorted);
-        assert_eq!(pages.len(), 46);
+        assert_eq!(pages.len(), 47);
         for code in [Code::Syntax, Code::UnknownWorkload, Code::NoReason] {
             assert_eq!(code_page(code.as_str()).map(|page| page.code), Some(code.as_str()));
         }

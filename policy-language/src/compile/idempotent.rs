@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellwall_policy::{CallDocument, IdempotentBy, IdempotentDocument, PathTemplate, Protocol};
+use cellwall_policy::{
+    CallDocument, IdempotentBy, IdempotentDocument, PathTemplate, Protocol, wire_method,
+};
 
 use crate::{PolicySet, model::WorkloadNumber, syntax::CallItem};
 
@@ -33,7 +35,9 @@ impl PolicySet {
             match &item.call {
                 CallDocument::Http { methods, path } => {
                     let known = templates.entry((path, item.idempotent)).or_default();
-                    known.extend(methods.iter().map(String::as_str));
+                    // What goes on in another protocol is never made again.
+                    let wire = methods.iter().filter(|it| wire_method(it) == it.as_str());
+                    known.extend(wire.map(String::as_str));
                 }
                 CallDocument::Grpc { service, method } => {
                     methods.insert((service, method), item.idempotent);

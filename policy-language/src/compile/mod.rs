@@ -24,6 +24,7 @@ use crate::{
     PolicySet, TooManyEnvironments,
     condition::{Attribute, Fact},
     model::{Grant, Guard, Rule, Segment, Workload, WorkloadNumber},
+    syntax::Listener,
 };
 use parts::Parts;
 
@@ -211,7 +212,7 @@ impl Compiler<'_> {
             issued_at: 0,
             max_age_seconds: MAX_AGE_SECONDS,
             mode,
-            listens: listens.map(|it| ListensDocument::of(it.protocol, it.port)).collect(),
+            listens: listens.map(listener).collect(),
             identity: self.template.to_string(),
             callers: parts
                 .named
@@ -226,6 +227,11 @@ impl Compiler<'_> {
             destinations: Vec::new(),
         })
     }
+}
+
+fn listener(listener: &Listener) -> ListensDocument {
+    let Listener { protocol, port, version, .. } = *listener;
+    ListensDocument { protocol, port, version }
 }
 
 /// How a workload is listed among callers.

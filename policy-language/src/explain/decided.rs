@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::SystemTime};
 
 use cellwall_policy::{
     By, CallDocument, Decision, Protocol, Snapshot, SnapshotDocument, canonical_id, is_grpc_name,
+    wire_method,
 };
 use spiffe::SpiffeId;
 
@@ -166,7 +167,9 @@ impl DecidedCall {
     fn may_be_of<'a>(&self, mut calls: impl Iterator<Item = &'a CallDocument>) -> bool {
         let Self::Http { method, route: None } = self else { return false };
         calls.any(|call| match call {
-            CallDocument::Http { methods, .. } => methods.contains(method),
+            CallDocument::Http { methods, .. } => {
+                methods.contains(method) || methods.iter().any(|it| it == wire_method(method))
+            }
             CallDocument::Grpc { .. } | CallDocument::Tcp { .. } => false,
         })
     }

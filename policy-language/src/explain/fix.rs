@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use cellwall_policy::{By, CallDocument, Callers, Decision, Snapshot, Verdict};
+use cellwall_policy::{By, CallDocument, Callers, Decision, Snapshot, Verdict, upgrade_of};
 use serde::{Deserialize, Serialize};
 
 use super::{Explanation, decided::example};
@@ -263,7 +263,10 @@ impl Wanted<'_> {
         match &self.question.call {
             Asked::Http { method, path } => {
                 let path = self.decision.route.as_deref().unwrap_or(path);
-                format!("http: {method} {path}")
+                match upgrade_of(method) {
+                    Some(protocol) => format!("{{http: \"GET {path}\", upgrade: {protocol}}}"),
+                    None => format!("http: {method} {path}"),
+                }
             }
             Asked::Grpc { service, method } => match self.decision.route.as_deref() {
                 Some(route) => format!("grpc: {route}"),

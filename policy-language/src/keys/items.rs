@@ -262,8 +262,8 @@ const TEST: Mapping = Mapping {
                 pattern: "^.+->\\s*\\S+\\s+\\S.*$",
                 example: "prod/checkout -> prod/payments POST /v1/payments",
             },
-            "`ENV/CALLER -> ENV/CALLEE CALL`, CALL being `METHOD /path`, `pkg.Service/Method` or \
-             `tcp:PORT`.",
+            "`ENV/CALLER -> ENV/CALLEE CALL`, CALL being `METHOD /path`, `GET+websocket /path`, \
+             `pkg.Service/Method` or `tcp:PORT`.",
         ),
         optional("at", &INSTANT, "The moment of the call, for grants; without it there are none."),
         optional(

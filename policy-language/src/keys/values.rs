@@ -48,7 +48,18 @@ const LISTENER: Mapping = Mapping {
     name: "listener",
     about: "The protocol and the port. Protocols are declared, never guessed.",
     keys: &[
-        Key { name: "http", about: "HTTP/1.1 or HTTP/2.", form: &PORT, need: Need::Optional },
+        Key {
+            name: "http",
+            about: "HTTP; the workload speaks HTTP/1.1.",
+            form: &PORT,
+            need: Need::Optional,
+        },
+        Key {
+            name: "http2",
+            about: "HTTP; the workload speaks HTTP/2 without TLS, and is not asked for anything else.",
+            form: &PORT,
+            need: Need::Optional,
+        },
         Key { name: "grpc", about: "gRPC.", form: &PORT, need: Need::Optional },
         Key { name: "tcp", about: "Any other bytes.", form: &PORT, need: Need::Optional },
     ],
@@ -103,12 +114,21 @@ const IDEMPOTENT: Key = Key {
     need: Need::Optional,
 };
 
+const TOKEN: Form = Form::Text { pattern: "^[a-z][a-z0-9._-]{0,31}$", example: "websocket" };
+const UPGRADE: Key = Key {
+    name: "upgrade",
+    about: "What a GET may ask to go on in: `websocket`, or a list. Everywhere else it is an ordinary \
+            request.",
+    form: &Form::Any(&[TOKEN, Form::List { of: &TOKEN, least: 1 }]),
+    need: Need::Optional,
+};
+
 const PROTOCOLS: Bond = Bond::OneOf(&["http", "grpc", "tcp"]);
 
 const CALL: Mapping = Mapping {
     name: "call",
     about: "What may be called: exactly one of `http`, `grpc` and `tcp`.",
-    keys: &[HTTP, GRPC, TCP, IDEMPOTENT],
+    keys: &[HTTP, GRPC, TCP, UPGRADE, IDEMPOTENT],
     bond: PROTOCOLS,
 };
 pub(super) const CALLS: Form = Form::List { of: &Form::Mapping(&CALL), least: 1 };

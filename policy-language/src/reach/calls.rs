@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellwall_policy::{Call, CallDocument, Protocol, RequestPath};
+use cellwall_policy::{Call, CallDocument, Protocol, RequestPath, wire_method};
 
 use super::{
     statements::Statements,
@@ -241,6 +241,14 @@ fn carrying<'t>(templates: &[(&String, &'t Template)], ends: &Ends) -> BTreeMap<
     for (at, template) in ends.but_for_slash.iter().filter_map(find) {
         for method in &template.guarded {
             by_method.entry(method).or_default().but_for_slash.push(at);
+        }
+    }
+    // What owns or guards a request has to do with what it asks for.
+    let wire: BTreeMap<&str, Ends> = by_method.clone();
+    for (method, ends) in by_method.iter_mut().filter(|(method, _)| wire_method(method) != **method)
+    {
+        if let Some(wire) = wire.get(wire_method(method)) {
+            ends.clone_from(wire);
         }
     }
     by_method

@@ -2,7 +2,7 @@
 
 use cellwall_policy::{CallDocument, PathTemplate, is_grpc_name, is_http_method};
 
-use super::{Reader, fields::Keys};
+use super::{Reader, fields::Keys, upgrade::OF_WHAT_IS_ALLOWED};
 use crate::{
     codes::Code,
     finding::Problem,
@@ -10,8 +10,11 @@ use crate::{
     yaml::{Node, Value},
 };
 
+/// The keys of which a call has exactly one.
+const PROTOCOLS: [&str; 3] = ["http", "grpc", "tcp"];
+
 const CALL_KEYS: Keys = Keys {
-    known: &["http", "grpc", "tcp", "idempotent"],
+    known: &["http", "grpc", "tcp", "upgrade", "idempotent"],
     later: &["headers", "rate"],
     elsewhere: &[],
 };
@@ -20,7 +23,10 @@ const CALL_KEYS: Keys = Keys {
 const GUARD_CALL_KEYS: Keys = Keys {
     known: &["http", "grpc", "tcp"],
     later: &["headers", "rate"],
-    elsewhere: &[("idempotent", "it stands where a rule, a role or a grant allows the call")],
+    elsewhere: &[
+        ("idempotent", "it stands where a rule, a role or a grant allows the call"),
+        OF_WHAT_IS_ALLOWED,
+    ],
 };
 
 impl Reader<'_> {
@@ -46,7 +52,7 @@ impl Reader<'_> {
     fn call(&mut self, node: &Node, keys: &Keys) -> Option<CallItem> {
         let before = self.problems.len();
         let fields = self.fields(node, "a call", keys)?;
-        let mut entries = fields.iter().filter(|(key, ..)| *key != "idempotent");
+        let mut entries = fields.iter().filter(|(key, ..)| PROTOCOLS.contains(key));
         let (Some((protocol, _, value)), None) = (entries.next(), entries.next()) else {
             // An unknown key has been reported already.
             if self.problems.len() == before {
@@ -68,8 +74,9 @@ impl Reader<'_> {
             },
         };
         match call {
-            Ok(call) => {
+            Ok(mut call) => {
                 let idempotent = self.idempotent(&fields, &call);
+                self.upgrade(&fields, &mut call);
                 Some(CallItem { place: value.place, call, idempotent })
             }
             Err((message, help)) => {

@@ -9,6 +9,7 @@ mod questions;
 mod selectors;
 mod statements;
 mod times;
+mod upgrade;
 
 use crate::{
     codes::Code,
@@ -46,6 +47,7 @@ const FILE_KEYS: Keys = Keys {
     later: &["external", "factors", "headers", "rate"],
     elsewhere: &[
         idempotent::OF_A_CALL,
+        upgrade::OF_A_CALL,
         ("when", "`when` is a key of a rule, a grant or a guard"),
         ("across", "`across` is a key of a rule or a grant"),
         ("attest", "`attest` is a key of a workload"),

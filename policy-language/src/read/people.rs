@@ -1,6 +1,6 @@
 //! `workloads` and `segments`.
 
-use cellwall_policy::{Mode, Protocol};
+use cellwall_policy::{HttpVersion, Mode, Protocol};
 
 use super::{
     Reader,
@@ -21,7 +21,8 @@ const WORKLOAD_KEYS: Keys = Keys {
 };
 const SEGMENT_KEYS: Keys =
     Keys { known: &["members", "mode"], later: &["factors", "rate"], elsewhere: &[] };
-const LISTENER_KEYS: Keys = Keys { known: &["http", "grpc", "tcp"], later: &[], elsewhere: &[] };
+const LISTENER_KEYS: Keys =
+    Keys { known: &["http", "http2", "grpc", "tcp"], later: &[], elsewhere: &[] };
 /// The most listeners of one workload.
 const MAX_LISTENERS: usize = 16;
 
@@ -80,15 +81,16 @@ impl Reader<'_> {
         let (Some((protocol, place, value)), None) = (entries.next(), entries.next()) else {
             // An unknown key has been reported already.
             if self.problems.len() == before {
-                let message = "a listener has exactly one of `http`, `grpc` and `tcp`";
+                let message = "a listener has exactly one of `http`, `http2`, `grpc` and `tcp`";
                 self.problems.push(Problem::error(Code::BadListener, fields.place, message));
             }
             return None;
         };
-        let protocol = match protocol {
-            "http" => Protocol::Http,
-            "grpc" => Protocol::Grpc,
-            _ => Protocol::Tcp,
+        let (protocol, version) = match protocol {
+            "http" => (Protocol::Http, HttpVersion::Http1),
+            "http2" => (Protocol::Http, HttpVersion::Http2),
+            "grpc" => (Protocol::Grpc, HttpVersion::default()),
+            _ => (Protocol::Tcp, HttpVersion::default()),
         };
         let port = match value.value {
             Value::Number(port) => u16::try_from(port).ok().filter(|port| *port > 0),
@@ -101,7 +103,7 @@ impl Reader<'_> {
         };
         let length = (value.place.start + value.place.length).saturating_sub(place.start);
         let place = crate::place::Place::new(place.file, place.start, length);
-        Some(Listener { protocol, port, place })
+        Some(Listener { protocol, port, version, place })
     }
 
     fn labels(&mut self, node: &Node) -> Vec<(Text, Text)> {

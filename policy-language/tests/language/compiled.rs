@@ -3,8 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cellwall_policy::{
-    CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, Mode,
-    PolicyVersion, Protocol, Publication, Snapshot, SnapshotDocument,
+    CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, HttpVersion,
+    ListensDocument, Mode, PolicyVersion, Protocol, Publication, Snapshot, SnapshotDocument,
 };
 use cellwall_policy_language::{CompileError, PolicySet};
 use spiffe::SpiffeId;
@@ -129,6 +129,46 @@ fn a_caller_is_told_which_calls_may_be_made_twice_and_what_takes_some_of_their_r
     assert_eq!(told(&text, "rpc"), ["a.v1.A/* Some(Key)", "a.v1.A/Get None"]);
     assert_eq!(told(BASE, "web"), Vec::<String>::new());
     assert_eq!(told(BASE, "rpc"), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_call_may_go_on_in_stands_beside_its_methods() {
+    let call = "{http: \"GET,PUT /v1/{id}\", upgrade: [websocket, x.chat], idempotent: method}";
+    let text = bent("http: GET /v1/things/{id}", call);
+    let policy = set(&text);
+    let document = compile(&policy, "spiffe://pay.example/prod/web", &["web"]);
+    let methods = |document: &CallDocument| match document {
+        CallDocument::Http { methods, .. } => methods.join(" "),
+        CallDocument::Grpc { .. } | CallDocument::Tcp { .. } => String::new(),
+    };
+    assert_eq!(methods(&document.rules[0].calls[0]), "GET PUT GET+websocket GET+x.chat");
+    // Nobody is told to make again what goes on in another protocol.
+    assert_eq!(methods(&document.destinations[0].idempotent[0].call), "GET PUT");
+    Snapshot::new(document).unwrap();
+    let verdict = |call: &str| {
+        let question = format!("prod/rpc -> prod/web {call}");
+        let explained = policy.explain(&question, UNIX_EPOCH).unwrap();
+        format!("{} by {}", explained.verdict, explained.by)
+    };
+    assert_eq!(verdict("GET /v1/a"), "allow by all-look");
+    assert_eq!(verdict("GET+websocket /v1/a"), "allow by all-look");
+    assert_eq!(verdict("GET+other /v1/a"), "deny by default");
+    assert!(policy.explain("prod/rpc -> prod/web GET+h2c /v1/a", UNIX_EPOCH).is_err());
+}
+
+#[test]
+fn a_listener_for_http_2_is_one_for_http() {
+    let document = compile(&set(BASE), "spiffe://pay.example/prod/web", &[]);
+    assert_eq!(document.listens, [ListensDocument::of(Protocol::Http, 8443)]);
+    let text = bent("{http: 8443}", "[{http2: 8443}, {http: 8444}]");
+    let document = compile(&set(&text), "spiffe://pay.example/prod/web", &["web:8443"]);
+    let http2 = ListensDocument {
+        version: HttpVersion::Http2,
+        ..ListensDocument::of(Protocol::Http, 8443)
+    };
+    assert_eq!(document.listens, [http2, ListensDocument::of(Protocol::Http, 8444)]);
+    assert_eq!(document.destinations[0].protocol, Protocol::Http);
+    Snapshot::new(document).unwrap();
 }
 
 #[test]

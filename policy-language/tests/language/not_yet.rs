@@ -61,7 +61,7 @@ fn a_key_that_belongs_elsewhere_is_refused_there() {
         let found = refused("    deny: any -> db", &format!("    {key}"));
         assert_eq!(found, ["CW0009 31:5"], "{key}");
     }
-    for key in ["when: x", "across: [env]", "attest: {}", "idempotent: method"] {
+    for key in ["when: x", "across: [env]", "attest: {}", "idempotent: method", "upgrade: a"] {
         assert_eq!(refused("version: cellwall/v1", key), ["CW0009 2:1"], "{key}");
     }
 }

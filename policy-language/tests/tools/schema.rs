@@ -64,7 +64,7 @@ probes: [GET /livez, HEAD /readyz]
 limits: {grant_max: 8h, svid_ttl: 30m}
 workloads:
   a: {listens: {http: 1}, labels: {tier: core}, id: "/{env}/vm/a", attest: {"": ["unix:uid:1"]}}
-  b: {listens: [{http: 8443}, {tcp: 5432}]}
+  b: {listens: [{http: 8443}, {http2: 8444}, {tcp: 5432}]}
 segments:
   s: {members: [a, b], mode: audit}
   t: {members: [], mode: enforce}
@@ -75,7 +75,7 @@ guards:
      when: caller.env != callee.env, why: w, owner: o, review_by: 2026-09-01}
 rules:
   - {name: r, from: {tier: core}, role: r, when: c, across: [env], why: w, owner: o, review_by: 2026-09-01}
-  - {name: q, from: "spiffe://other.example/x", to: any, allow: [{http: GET /, idempotent: method}], why: w}
+  - {name: q, from: "spiffe://other.example/x", to: any, allow: [{http: GET /, upgrade: websocket, idempotent: method}, {http: GET /x, upgrade: [a, b.c]}], why: w}
 grants:
   - {name: INC-1, from: a, to: segment/s, allow: [{tcp: 1}], starts: 2026-03-02T10:00:00Z,
      expires: 2026-03-02T14:00:00Z, why: w, approved_by: [a@b, c@d], owner: o, review_by: 2026-09-01, across: [env], when: c}
@@ -126,6 +126,9 @@ fn what_is_broken_does_not_fit() {
         &format!("{base}roles: {{r: {{to: a, can: [{{grpc: x}}]}}}}"),
         &format!("{base}roles: {{r: {{to: a, can: [{{http: GET /, tcp: 1}}]}}}}"),
         &format!("{base}roles: {{r: {{to: a, can: [{{idempotent: method}}]}}}}"),
+        &format!("{base}roles: {{r: {{to: a, can: [{{upgrade: websocket}}]}}}}"),
+        &format!("{base}roles: {{r: {{to: a, can: [{{http: GET /, upgrade: HTTP/2.0}}]}}}}"),
+        &format!("{base}roles: {{r: {{to: a, can: [{{http: GET /, upgrade: []}}]}}}}"),
         &format!("{base}roles: {{r: {{to: a, can: [{{http: GET /, idempotent: yes}}]}}}}"),
         &format!(
             "{base}roles: {{r: {{to: a, can: [{{http: GET /, idempotent: {{header: X}}}}]}}}}"

@@ -113,6 +113,9 @@ pub(super) struct Call {
     /// `pkg.Service/Method` or `pkg.Service/*`.
     pub(super) grpc: Option<String>,
     pub(super) tcp: Option<u16>,
+    /// One protocol that a request may go on in, or several.
+    #[serde(default)]
+    pub(super) upgrade: Option<Selector>,
     /// What is sent a second time is no question of who may.
     #[serde(default, rename = "idempotent")]
     _idempotent: IgnoredAny,

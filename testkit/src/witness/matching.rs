@@ -1,6 +1,6 @@
 //! Whether a call of a rule is the call that a workload saw.
 
-use super::document::Call;
+use super::document::{Call, Selector};
 
 /// What a caller asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,14 @@ impl Asked<'_> {
             Self::Http { .. } => "http",
             Self::Grpc { .. } => "grpc",
             Self::Tcp => "tcp",
+        }
+    }
+
+    /// Whether it asks to go on in another protocol: `GET+websocket`.
+    pub(super) fn is_upgrade(&self) -> bool {
+        match self {
+            Self::Http { method, .. } => method.contains('+'),
+            Self::Grpc { .. } | Self::Tcp => false,
         }
     }
 }
@@ -36,6 +44,15 @@ pub enum Fit {
 pub(super) fn http(call: &Call) -> Option<(Vec<&str>, &str)> {
     let (methods, template) = call.http.as_deref()?.split_once(' ')?;
     Some((methods.split(',').map(str::trim).collect(), template.trim()))
+}
+
+/// Whether a call says that its requests may go on in `protocol`.
+pub(super) fn is_granted(call: &Call, protocol: &str) -> bool {
+    match &call.upgrade {
+        Some(Selector::One(one)) => one == protocol,
+        Some(Selector::List(several)) => several.iter().any(|it| it == protocol),
+        Some(Selector::Labels(_)) | None => false,
+    }
 }
 
 /// How closely each segment of a path fits a template; `None` if one does not. The order of these

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Judgement,
     document::{Call, Documents, Guard, Mode, Rule, Selector, Workload},
-    matching::{Asked, fit, http, is_grpc},
+    matching::{Asked, fit, http, is_granted, is_grpc},
 };
 
 /// The variable that names the workload; all others are boundaries.
@@ -94,7 +94,11 @@ impl Policy {
         let deny = |reason: String| Judgement::Denied(reason);
         let Some(caller) = caller else { return deny("the caller is nobody".to_owned()) };
         let listens = self.documents.workloads.get(&callee.workload).map(|known| &known.listens);
-        let Some(port) = listens.and_then(|listens| listens.get(asked.protocol())) else {
+        let port = listens.and_then(|listens| {
+            let http2 = listens.get("http2").filter(|_| asked.protocol() == "http");
+            listens.get(asked.protocol()).or(http2)
+        });
+        let Some(port) = port else {
             return deny(format!("{} does not listen for {}", callee.workload, asked.protocol()));
         };
         if let Some(guard) = self.guard(&caller.workload, &callee.workload) {
@@ -108,7 +112,10 @@ impl Policy {
         }
         match self.rule(&caller.workload, &callee.workload, asked, *port) {
             Some(rule) => Judgement::Allowed(rule.name.clone()),
-            None if self.mode(&callee.workload) == Some(Mode::Audit) => Judgement::Audited,
+            // An upgrade that no rule names should not have been asked for, in audit either.
+            None if self.mode(&callee.workload) == Some(Mode::Audit) && !asked.is_upgrade() => {
+                Judgement::Audited
+            }
             None => deny("default".to_owned()),
         }
     }
@@ -125,12 +132,17 @@ impl Policy {
 
     fn rule(&self, caller: &str, callee: &str, asked: Asked<'_>, port: u16) -> Option<&Rule> {
         let template = match asked {
-            Asked::Http { method, path } => Some(self.owner(callee, method, path)?),
+            Asked::Http { method, path } => {
+                let (method, _) = method.split_once('+').unwrap_or((method, ""));
+                Some(self.owner(callee, method, path)?)
+            }
             Asked::Grpc { .. } | Asked::Tcp => None,
         };
         let allows = |call: &Call| match asked {
             Asked::Http { method, .. } => http(call).is_some_and(|(methods, declared)| {
-                Some(declared) == template && methods.contains(&method)
+                let upgrade = method.split_once('+').map(|(_, protocol)| protocol);
+                Some(declared) == template
+                    && upgrade.map_or_else(|| methods.contains(&method), |it| is_granted(call, it))
             }),
             // `*` is what no rule for this callee names, whoever the rule is for.
             Asked::Grpc { service, method } => {

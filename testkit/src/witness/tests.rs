@@ -57,6 +57,16 @@ rules:
     to: card-vault
     allow: [{http: GET /v1/keys}]
     why: w
+  - name: checkout-listens
+    from: checkout
+    to: notifier
+    allow: [{http: GET /v1/news, upgrade: websocket}, {http: "GET /v1/{x}", upgrade: [a, b]}]
+    why: w
+  - name: payments-looks
+    from: payments
+    to: notifier
+    allow: [{http: GET /v1/news}, {http: GET /v1/old}]
+    why: w
   - name: readers
     from: [payments, segment/edge]
     role: ledger-reader
@@ -134,6 +144,24 @@ fn what_a_rule_names_is_allowed_by_it() {
     check("prod/card-vault", "/prod/checkout", "GET /v1/tokens/t_1", "checkout-tokenises");
     check("prod/card-vault", "/prod/payments", "GET /v1/tokens/export", "payments-exports");
     check("prod/card-vault", "/prod/payments", "GET /v1/keys", "anybody-asks-the-vault");
+}
+
+#[test]
+fn an_upgrade_is_of_the_rule_that_names_it() {
+    let check = |caller, call, expected: Judgement| {
+        assert_eq!(judged("prod/notifier", caller, call), expected, "{caller} {call}");
+    };
+    let allowed = |rule: &str| Judgement::Allowed(rule.to_owned());
+    let denied = || Judgement::Denied("default".to_owned());
+    check("/prod/checkout", "GET+websocket /v1/news", allowed("checkout-listens"));
+    check("/prod/checkout", "GET+b /v1/x", allowed("checkout-listens"));
+    check("/prod/checkout", "GET+websocket /v1/x", denied());
+    check("/prod/payments", "GET /v1/news", allowed("payments-looks"));
+    // In audit, too, and where a wider template names it.
+    check("/prod/payments", "GET+websocket /v1/news", denied());
+    check("/prod/checkout", "GET+a /v1/old", denied());
+    check("/prod/checkout", "GET /v2", Judgement::Audited);
+    check("/prod/checkout", "GET+websocket /v2", denied());
 }
 
 #[test]

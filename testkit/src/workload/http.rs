@@ -38,7 +38,7 @@ async fn handle(
     let (head, body) = request.into_parts();
     let caller = callers(&head.headers);
     let (method, path) = (head.method.to_string(), head.uri.path().to_owned());
-    let saw = Saw::Http { method: method.clone(), path: path.clone() };
+    let saw = Saw::Http { method: asked(&method, &head.headers), path: path.clone() };
     if shared.saw(connection, caller.clone(), saw).is_err() {
         return answer(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "log not writable"}));
     }
@@ -63,6 +63,14 @@ async fn handle(
         seen.insert("connection".to_owned(), json!(connection));
     }
     answer(knobs.status.unwrap_or(StatusCode::OK), &seen)
+}
+
+/// The method, with what the request asks to go on in: `GET+websocket`.
+fn asked(method: &str, headers: &HeaderMap) -> String {
+    match headers.get(header::UPGRADE) {
+        Some(protocol) => format!("{method}+{}", String::from_utf8_lossy(protocol.as_bytes())),
+        None => method.to_owned(),
+    }
 }
 
 /// Every value of `x-spiffe-id`; what is no text shows as such.

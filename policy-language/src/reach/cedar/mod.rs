@@ -9,7 +9,7 @@ mod expressions;
 
 use std::collections::BTreeMap;
 
-use cellwall_policy::{CallDocument, Mode, Snapshot, Tls};
+use cellwall_policy::{CallDocument, Mode, Snapshot, Tls, wire_method};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -250,7 +250,7 @@ fn names(call: &CallDocument, kind: &Kind, owner: &str) -> bool {
 fn is_about(call: &CallDocument, kind: &Kind) -> bool {
     match (call, &kind.example) {
         (CallDocument::Http { methods, path }, Example::Http { method, .. }) => {
-            methods.contains(method) && kind.is_guarded_by(path)
+            methods.iter().any(|it| it == wire_method(method)) && kind.is_guarded_by(path)
         }
         (CallDocument::Grpc { service, method }, Example::Grpc { .. }) => {
             kind.templates.contains(&format!("{service}/{method}"))

@@ -21,7 +21,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         from: "{http: 8443}",
         to: "{http: 1, grpc: 2}",
-        findings: &["CW0204 4:19-23 a listener has exactly one of `http`, `grpc` and `tcp`"],
+        findings: &[
+            "CW0204 4:19-23 a listener has exactly one of `http`, `http2`, `grpc` and `tcp`",
+        ],
     },
     Case { from: "{http: 8443}", to: "[{http: 1}, {tcp: 2}, {http: 3}]", findings: &[] },
     Case {
@@ -173,5 +175,75 @@ pub(super) const CASES: &[Case] = &[
         from: "      - http: GET /v1/things/{id}",
         to: "      - http: GET /v1/things/{id}\n      - {http: \"HEAD,GET /v1/things/{id}\", idempotent: method}",
         findings: &["CW0209 27:16-42 `GET /v1/things/{id}` is declared in two ways"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, upgrade: websocket}",
+        findings: &[],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: \"POST,GET /v1/things\", upgrade: [websocket, x.chat], idempotent: {header: Idempotency-Key}}",
+        findings: &[],
+    },
+    Case {
+        from: "web: {listens: {http: 8443}",
+        to: "web: {listens: [{http2: 8443}, {http2: 8443}]",
+        findings: &["CW0204 4:35-46 port 8443 stands twice"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: POST /v1/things, upgrade: websocket}",
+        findings: &["CW0210 26:33-40 `upgrade` without GET"],
+    },
+    Case {
+        from: "can: [{grpc: a.v1.A/Get}]",
+        to: "can: [{grpc: a.v1.A/Get, upgrade: websocket}]",
+        findings: &["CW0210 11:46-53 `upgrade` of a call that is not `http`"],
+    },
+    Case {
+        from: "{tcp: 5432}]",
+        to: "{tcp: 5432, upgrade: websocket}]",
+        findings: &["CW0210 20:25-32 `upgrade` of a call that is not `http`"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, upgrade: h2c}",
+        findings: &["CW0210 26:41-44 `h2c` is nothing that a call may go on in"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, upgrade: [HTTP/2.0, TLS/1.3, WebSocket, \"a,b\"]}",
+        findings: &[
+            "CW0210 26:42-50 `HTTP/2.0` is nothing that a call may go on in",
+            "CW0210 26:52-59 `TLS/1.3` is nothing that a call may go on in",
+            "CW0210 26:61-70 `WebSocket` is nothing that a call may go on in",
+            "CW0210 26:72-77 `a,b` is nothing that a call may go on in",
+        ],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, upgrade: [a, a]}",
+        findings: &["CW0210 26:45-46 `a` stands twice"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, upgrade: []}",
+        findings: &["CW0210 26:41-42 `upgrade` that names no protocol"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET+websocket /v1/things}",
+        findings: &["CW0201 26:16-40 `GET+websocket` is not a method that a call may name"],
+    },
+    Case {
+        from: "    except: [rpc]",
+        to: "    calls: [{tcp: 5432, upgrade: websocket}]\n    except: [rpc]",
+        findings: &["CW0009 31:25-32 `upgrade` does not stand in a call"],
+    },
+    Case {
+        from: "web: {listens: {http: 8443}",
+        to: "web: {listens: [{http2: 8443}, {tcp: 1}]",
+        findings: &[],
     },
 ];

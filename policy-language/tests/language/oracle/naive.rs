@@ -89,6 +89,7 @@ enum Selector {
 enum Written {
     Port(u16),
     Text(String),
+    Many(Vec<String>),
     /// More that is said of a call, and decides nothing.
     More(serde::de::IgnoredAny),
 }
@@ -101,9 +102,30 @@ pub(crate) enum Request {
     Tcp(u16),
 }
 
+impl Request {
+    /// The request without what it asks for.
+    fn plain(&self) -> Self {
+        match self {
+            Self::Http(method, path) => {
+                Self::Http(method.split('+').next().unwrap().to_owned(), path.clone())
+            }
+            Self::Grpc(..) | Self::Tcp(_) => self.clone(),
+        }
+    }
+
+    /// What it asks to go on in.
+    fn asks(&self) -> Option<&str> {
+        match self {
+            Self::Http(method, _) => Some(method.split_once('+')?.1),
+            Self::Grpc(..) | Self::Tcp(_) => None,
+        }
+    }
+}
+
 /// A template and how specific it is, segment by segment: the lesser the more specific.
 struct Candidate<'a> {
     rule: &'a Rule,
+    call: &'a BTreeMap<String, Written>,
     ranks: Vec<u8>,
 }
 
@@ -124,7 +146,7 @@ impl Document {
             let excepted = guard.except.as_ref().is_some_and(means);
             let from_fits =
                 from == "any" || from == caller_id || name.is_some_and(|it| self.picks(from, it));
-            let called = guard.calls.is_empty() || is_about(guard, &asked.request);
+            let called = guard.calls.is_empty() || is_about(guard, &asked.request.plain());
             // What cannot be said keeps a guard shut.
             let holds = guard.when.as_ref().is_none_or(|it| truth(it, &facts) != Some(false));
             if self.picks(to, callee) && from_fits && !excepted && called && holds {
@@ -160,7 +182,8 @@ impl Document {
         if crossed {
             return "deny by boundary/env".to_owned();
         }
-        if name.is_some() && self.speaks(callee, &asked.request) {
+        let is_plain = asked.request.asks().is_none();
+        if is_plain && name.is_some() && self.speaks(callee, &asked.request) {
             let home = self.segments.values().find(|it| it.members.iter().any(|m| m == callee));
             if home.unwrap().mode == "audit" {
                 return audited("audit by default".to_owned());
@@ -196,7 +219,7 @@ impl Document {
             Listens::Several(several) => several.iter().flatten().collect(),
         };
         listeners.into_iter().any(|(protocol, port)| match request {
-            Request::Http(..) => protocol == "http",
+            Request::Http(..) => protocol == "http" || protocol == "http2",
             Request::Grpc(..) => protocol == "grpc",
             Request::Tcp(asked) => protocol == "tcp" && port == asked,
         })
@@ -255,8 +278,8 @@ impl Document {
             };
             for call in calls.iter().filter(|_| to) {
                 let (protocol, written) = call.iter().next().unwrap();
-                if let Some(ranks) = matches(protocol, written, request) {
-                    candidates.push(Candidate { rule, ranks });
+                if let Some(ranks) = matches(protocol, written, &request.plain()) {
+                    candidates.push(Candidate { rule, call, ranks });
                 }
             }
         }
@@ -264,9 +287,19 @@ impl Document {
         candidates
             .into_iter()
             .filter(|candidate| Some(&candidate.ranks) == best.as_ref())
+            .filter(|candidate| request.asks().is_none_or(|it| grants(candidate.call, it)))
             .map(|candidate| candidate.rule)
             .filter(|rule| statements.iter().any(|it| std::ptr::eq(it, *rule)))
             .collect()
+    }
+}
+
+/// Whether a call says that its requests may ask for this.
+fn grants(call: &BTreeMap<String, Written>, protocol: &str) -> bool {
+    match call.get("upgrade") {
+        Some(Written::Text(one)) => one == protocol,
+        Some(Written::Many(several)) => several.iter().any(|it| it == protocol),
+        _ => false,
     }
 }
 

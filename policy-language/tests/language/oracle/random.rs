@@ -96,6 +96,12 @@ fn allowed(call: &str) -> String {
     if call.ends_with("{rest...}\"") {
         return format!("{call}\n        idempotent: method");
     }
+    if call.contains("GET") && call.ends_with("/b\"") {
+        return format!("{call}\n        upgrade: v");
+    }
+    if call.contains("GET") && call.ends_with("}\"") {
+        return format!("{call}\n        upgrade: [v, w]");
+    }
     if call.contains("b.B/*") {
         return format!("{call}\n        idempotent: {{header: Idempotency-Key}}");
     }
@@ -306,7 +312,7 @@ fn caller() -> impl Strategy<Value = String> {
 fn request(callee: usize) -> impl Strategy<Value = Request> {
     let weight = |protocol| if WORKLOADS[callee].0.starts_with(protocol) { 12 } else { 1 };
     prop_oneof![
-        weight("web") => (select(vec!["GET", "PUT", "POST"]), "(/[abc]){0,3}/?").prop_map(|(method, path)| {
+        weight("web") => (select(vec!["GET", "PUT", "POST", "GET+v", "GET+w"]), "(/[abc]){0,3}/?").prop_map(|(method, path)| {
             let path = if path.is_empty() { "/".to_owned() } else { path };
             Request::Http(method.to_owned(), path)
         }),
