@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, IdentityHeader};
 
 /// The one schema that this release reads and writes.
 pub const SCHEMA: u32 = 2;
@@ -37,6 +37,10 @@ pub struct SnapshotDocument {
     pub mode: Mode,
     /// What the callee speaks, and on which ports: at least one listener, each port once.
     pub listens: Vec<ListensDocument>,
+    /// The headers that tell the callee's workload who calls: at least one, each once. Where it is
+    /// [`IdentityHeader::USUAL`], it is not written.
+    #[serde(default = "IdentityHeader::usual", skip_serializing_if = "IdentityHeader::are_usual")]
+    pub identity_headers: Vec<IdentityHeader>,
     /// The identity template, such as `spiffe://pay.example/{env}/{workload}`.
     pub identity: String,
     /// The workloads that a statement below names; where one is about all of them, all.

@@ -9,6 +9,7 @@ mod condition;
 mod decide;
 mod document;
 mod identity;
+mod introduction;
 mod names;
 mod path;
 mod publication;
@@ -28,6 +29,7 @@ pub use identity::{
     IdentityError, IdentityTemplate, MAX_ID_BYTES, Shape, canonical_id, is_path_segment,
     is_reserved,
 };
+pub use introduction::{IdentityHeader, Introduction};
 pub use names::{MAX_NAME_BYTES, is_destination, is_grant_name, is_name};
 pub use path::{AmbiguousPath, RequestPath};
 pub use publication::{Digest, NotADigest, NotNewer, Publication};

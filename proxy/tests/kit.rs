@@ -10,8 +10,8 @@ use std::{
 
 use cellwall_policy::{
     CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument,
-    ListensDocument, Mode, PolicySigner, Protocol, RuleDocument, SCHEMA, SignedSnapshot,
-    SnapshotDocument,
+    IdentityHeader, ListensDocument, Mode, PolicySigner, Protocol, RuleDocument, SCHEMA,
+    SignedSnapshot, SnapshotDocument,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -300,6 +300,7 @@ pub(crate) fn policy(callee: &str, protocol: Protocol, calls: &[CallDocument]) -
         digest: Digest::of(b"first").to_string(),
         issued_at: 1,
         max_age_seconds: 86_400,
+        identity_headers: IdentityHeader::USUAL.to_vec(),
         mode: Mode::Enforce,
         listens: vec![ListensDocument { protocol, port: 8443 }],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

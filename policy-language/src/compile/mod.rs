@@ -203,6 +203,7 @@ impl Compiler<'_> {
             issued_at: 0,
             max_age_seconds: MAX_AGE_SECONDS,
             mode,
+            identity_headers: workload.identity_headers.clone(),
             listens: listens
                 .map(|it| ListensDocument { protocol: it.protocol, port: it.port })
                 .collect(),

@@ -3,8 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cellwall_policy::{
-    CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, Mode, PolicyVersion,
-    Protocol, Publication, Snapshot, SnapshotDocument,
+    CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, IdentityHeader, Mode,
+    PolicyVersion, Protocol, Publication, Snapshot, SnapshotDocument,
 };
 use cellwall_policy_language::{CompileError, PolicySet};
 use spiffe::SpiffeId;
@@ -30,6 +30,21 @@ fn published() -> Publication {
 
 fn caller(name: &str, id: Option<&str>) -> CallerDocument {
     CallerDocument { name: name.to_owned(), id: id.map(str::to_owned) }
+}
+
+#[test]
+fn a_workload_is_told_who_calls_as_the_documents_say() {
+    let told =
+        |text: &str| compile(&set(text), "spiffe://pay.example/prod/web", &[]).identity_headers;
+    assert_eq!(told(BASE), IdentityHeader::USUAL);
+    for (list, expected) in [
+        ("[x-spiffe-id]", &IdentityHeader::ALL[..1]),
+        ("[x-forwarded-client-cert]", &IdentityHeader::ALL[1..]),
+        ("[x-forwarded-client-cert, x-spiffe-id]", &IdentityHeader::ALL),
+    ] {
+        let listens = format!("listens: {{http: 8443}}, identity_header: {list}");
+        assert_eq!(told(&bent("listens: {http: 8443}", &listens)), expected, "{list}");
+    }
 }
 
 #[test]

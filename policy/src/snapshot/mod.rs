@@ -11,8 +11,8 @@ use std::{
 use spiffe::{SpiffeId, TrustDomain};
 
 use crate::{
-    IdentityError, IdentityTemplate, ListensDocument, Mode, PolicyVersion, ProbeDocument, Protocol,
-    Publication, RequestPath, SCHEMA, SnapshotDocument,
+    IdentityError, IdentityTemplate, Introduction, ListensDocument, Mode, PolicyVersion,
+    ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
     calls::{CallBuilder, CallIndex},
     canonical_id,
     identity::{CallerIndex, IdentityIndex},
@@ -37,6 +37,7 @@ pub struct Snapshot {
     pub(crate) guards: Guards,
     pub(crate) probes: Probes,
     callee: SpiffeId,
+    introduction: Arc<Introduction>,
     workload: Arc<str>,
     environment: String,
     issued_at: SystemTime,
@@ -72,6 +73,7 @@ impl Snapshot {
             return Err(SnapshotError::TrustDomain(document.trust_domain));
         }
         let callee = member(&document.callee, template.trust_domain())?;
+        let introduction = Introduction::checked(&document.callee, &document.identity_headers)?;
         let mut identities = IdentityIndex::new(&template, &callee)
             .ok_or_else(|| SnapshotError::Id(document.callee.clone()))?;
         let callers = index_callers(&document, &template, &mut identities)?;
@@ -99,6 +101,7 @@ impl Snapshot {
             guards,
             probes: Probes::index(&document.probes)?,
             callee,
+            introduction: Arc::new(introduction),
             workload: Arc::from(document.workload.as_str()),
             destinations: index_destinations(&document, template.trust_domain())?,
         })
@@ -127,6 +130,11 @@ impl Snapshot {
     /// Whose policy this is.
     pub const fn callee(&self) -> &SpiffeId {
         &self.callee
+    }
+
+    /// How its workload is told who calls.
+    pub const fn introduction(&self) -> &Arc<Introduction> {
+        &self.introduction
     }
 
     /// The callee's name in the documents.

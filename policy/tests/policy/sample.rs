@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use cellwall_policy::{
     Call, CallDocument, CallerDocument, Callers, Decision, DestinationDocument, Digest,
-    GrantDocument, GuardDocument, ListensDocument, Mode, Protocol, RequestPath, RuleDocument,
-    SCHEMA, Snapshot, SnapshotDocument, Tls,
+    GrantDocument, GuardDocument, IdentityHeader, ListensDocument, Mode, Protocol, RequestPath,
+    RuleDocument, SCHEMA, Snapshot, SnapshotDocument, Tls,
 };
 use spiffe::SpiffeId;
 
@@ -54,6 +54,7 @@ pub(crate) fn vault() -> SnapshotDocument {
         digest: Digest::of(b"documents").to_string(),
         issued_at: 1_790_000_000,
         max_age_seconds: 86_400,
+        identity_headers: IdentityHeader::USUAL.to_vec(),
         mode: Mode::Enforce,
         listens: vec![ListensDocument { protocol: Protocol::Http, port: 8443 }],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
