@@ -19,7 +19,7 @@ use crate::{
     authority::{Authority, Needs},
     authz::tls,
     flow::{Direction, Flow, Kind},
-    http::{self as web, Body, Canonical, Reply, SendError, Version},
+    http::{self as web, Body, Canonical, Introduced, Reply, SendError, Version},
     listener::{Declared, offered},
     metrics, relay,
     reproof::{self, Register},
@@ -212,8 +212,9 @@ impl Served {
         let progress = flow.progress.clone();
         let version = request.version();
         let request = request.map(|body| Body::request((body, version), progress, Some(authority)));
-        let caller = authority.peer();
-        let request = web::to_callee(request, (protocol, canonical), caller.id_text())?;
+        let peer = authority.peer();
+        let caller = Introduced::by(permit.introduction(), &peer);
+        let request = web::to_callee(request, (protocol, canonical), &caller)?;
         let request = flow.stamp(request);
         flow.leaves();
         let sent = Instant::now();

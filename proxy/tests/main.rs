@@ -41,6 +41,7 @@ mod spoofs;
 mod statements;
 mod streams;
 mod tcp;
+mod told;
 mod traces;
 mod undeclared;
 mod uploads;

@@ -7,7 +7,8 @@ use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
 use super::{
-    body::Body, canonical::Canonical, fate::SendError, headers, reply::Reply, serve::MAX_LIST,
+    body::Body, canonical::Canonical, fate::SendError, headers, introduction::Introduced,
+    reply::Reply, serve::MAX_LIST,
 };
 use crate::{
     CloseReason,
@@ -43,7 +44,7 @@ pub(crate) fn read(
 pub(crate) fn to_callee(
     mut request: Request<Body>,
     (protocol, canonical): (Protocol, &Canonical),
-    caller: &str,
+    caller: &Introduced<'_>,
 ) -> Result<Request<Body>, SendError> {
     let version = match protocol {
         Protocol::Grpc => Version::HTTP_2,
