@@ -49,6 +49,11 @@ impl Call<'_> {
             Self::Tcp { .. } => Protocol::Tcp,
         }
     }
+
+    /// Whether its path has a second reading, which some template has to declare.
+    fn has_two_readings(&self) -> bool {
+        matches!(self, Self::Http { path, .. } if path.split().is_some())
+    }
 }
 
 /// Whether a call may pass.
@@ -155,10 +160,11 @@ impl Snapshot {
             return answer(Verdict::Deny, By::Boundary(variable.clone()), None);
         }
         // AZ-03: `audit` softens the lack of a rule for our workloads, never a call in another
-        // protocol.
+        // protocol, nor a path with two readings that no template declares.
         let is_softened = self.mode == Mode::Audit
             && reading.caller.is_some_and(|caller| !self.identities.is_foreign(caller))
-            && self.calls.speaks(call);
+            && self.calls.speaks(call)
+            && (route.is_some() || !call.has_two_readings());
         match against.auditing {
             _ if !is_softened => answer(Verdict::Deny, By::Default, None),
             Some(guard) => answer(Verdict::Audit, guard.clone(), None),

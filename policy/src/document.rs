@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, IdentityHeader};
+use crate::{Condition, IdentityHeader, Tolerated};
 
 /// The one schema that this release reads and writes.
 pub const SCHEMA: u32 = 2;
@@ -258,4 +258,7 @@ pub struct DestinationDocument {
     pub id: String,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// What it tolerates in a path, in whichever of its templates.
+    #[serde(default, skip_serializing_if = "Tolerated::is_nothing")]
+    pub tolerates: Tolerated,
 }

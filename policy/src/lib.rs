@@ -31,7 +31,7 @@ pub use identity::{
 };
 pub use introduction::{IdentityHeader, Introduction};
 pub use names::{MAX_NAME_BYTES, is_destination, is_grant_name, is_name};
-pub use path::{AmbiguousPath, RequestPath};
+pub use path::{AmbiguousPath, RequestPath, Tolerated};
 pub use publication::{Digest, NotADigest, NotNewer, Publication};
 pub use signed::{
     KeyError, MAX_PAYLOAD_BYTES, OpenError, PolicyKey, PolicySigner, SignError, SignedSnapshot,

@@ -11,7 +11,7 @@ use std::{
 use cellwall_policy::{
     CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument,
     IdentityHeader, ListensDocument, Mode, PolicySigner, Protocol, RuleDocument, SCHEMA,
-    SignedSnapshot, SnapshotDocument,
+    SignedSnapshot, SnapshotDocument, Tolerated,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -328,7 +328,12 @@ pub(crate) fn http(method: &str, path: &str) -> CallDocument {
 }
 
 pub(crate) fn destination(name: &str, protocol: Protocol) -> DestinationDocument {
-    DestinationDocument { name: name.to_owned(), id: id(name), protocol }
+    DestinationDocument {
+        name: name.to_owned(),
+        id: id(name),
+        protocol,
+        tolerates: Tolerated::Nothing,
+    }
 }
 
 /// The payments service as most tests need it.

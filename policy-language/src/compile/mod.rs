@@ -12,7 +12,7 @@ use std::{
 use cellwall_policy::{
     CallerDocument, Callers, DestinationDocument, Digest, IdentityError, IdentityTemplate,
     ListensDocument, Mode, ProbeDocument, Publication, SCHEMA, SnapshotDocument, SnapshotError,
-    is_destination,
+    Tolerated, is_destination,
 };
 use spiffe::SpiffeId;
 use thiserror::Error;
@@ -95,14 +95,21 @@ impl PolicySet {
         }
         let (name, port) = text.split_once(':').unwrap_or((text, ""));
         let (environment, workload) = name.rsplit_once('/').unwrap_or((own, name));
-        let workload = self.workload(*self.by_name.get(workload)?)?;
+        let number = *self.by_name.get(workload)?;
+        let workload = self.workload(number)?;
         let id = self.template.id(workload.shape.as_ref()?, environment).ok()?;
         let protocol = match (port.parse::<u16>(), workload.listens.as_slice()) {
             (Ok(port), listens) => listens.iter().find(|listener| listener.port == port)?.protocol,
             (Err(_), [only]) => only.protocol,
             (Err(_), _) => return None,
         };
-        Some(DestinationDocument { name: text.to_owned(), id: id.to_string(), protocol })
+        let tolerates = self.tolerated(number);
+        Some(DestinationDocument { name: text.to_owned(), id: id.to_string(), protocol, tolerates })
+    }
+
+    /// What a callee tolerates in a path, in whichever of its templates.
+    pub(crate) fn tolerated(&self, callee: WorkloadNumber) -> Tolerated {
+        self.compiler().tolerated(callee)
     }
 
     pub(crate) fn compiler(&self) -> Compiler<'_> {
@@ -147,6 +154,12 @@ impl Compiler<'_> {
             Err(CompileError::Identity(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn tolerated(&self, callee: WorkloadNumber) -> Tolerated {
+        let rules = self.index.rules(callee).filter_map(|at| self.rules.get(at));
+        let grants = self.index.grants(callee).filter_map(|at| Some(&self.grants.get(at)?.rule));
+        Tolerated::of(rules.chain(grants).flat_map(|rule| &rule.calls).map(|item| &item.call))
     }
 
     /// Whether what a workload enforces differs by its own environment.

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use cellwall_policy::{
     CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, IdentityHeader, Mode,
-    PolicyVersion, Protocol, Publication, Snapshot, SnapshotDocument,
+    PolicyVersion, Protocol, Publication, Snapshot, SnapshotDocument, Tolerated,
 };
 use cellwall_policy_language::{CompileError, PolicySet};
 use spiffe::SpiffeId;
@@ -94,6 +94,7 @@ fn destinations_are_of_the_own_environment_unless_they_name_another() {
         name: name.to_owned(),
         id: id.to_owned(),
         protocol,
+        tolerates: Tolerated::Nothing,
     };
     assert_eq!(
         document.destinations,

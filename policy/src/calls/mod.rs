@@ -2,18 +2,20 @@
 
 mod http;
 mod matching;
+mod tree;
 
 use std::{collections::HashMap, sync::Arc};
 
 use thiserror::Error;
 
 use crate::{
-    Call, CallDocument, Conflict, ListensDocument, Protocol, TemplateError, is_grpc_name,
-    is_http_method,
+    Call, CallDocument, Conflict, ListensDocument, Protocol, TemplateError, Tolerated,
+    is_grpc_name, is_http_method,
 };
+use http::Ends;
 pub use http::MAX_HTTP_TEMPLATES;
-use http::{Ends, HttpIndex};
 pub(crate) use matching::{Matching, MatchingBuilder};
+use tree::HttpIndex;
 
 /// A template and a method, numbered in one snapshot.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -27,6 +29,7 @@ pub(crate) struct CallIndex {
     grpc: HashMap<Box<str>, Service>,
     tcp: HashMap<u16, RouteIndex>,
     routes: Routes,
+    tolerated: Tolerated,
 }
 
 /// Collects the calls of one callee.
@@ -107,6 +110,11 @@ impl CallIndex {
         &self.listens
     }
 
+    /// What some declared template tolerates in a path.
+    pub(crate) const fn tolerated(&self) -> Tolerated {
+        self.tolerated
+    }
+
     /// The text of a route.
     pub(crate) fn text(&self, route: RouteIndex) -> Option<&Arc<str>> {
         self.routes.0.get(usize::try_from(route.0).ok()?)
@@ -122,6 +130,7 @@ impl CallBuilder {
             grpc: HashMap::new(),
             tcp: HashMap::new(),
             routes: Routes::default(),
+            tolerated: Tolerated::Nothing,
         };
         Self { index, declared: http::Declared::default() }
     }
@@ -129,6 +138,7 @@ impl CallBuilder {
     /// Declares a call and gives its routes: one, or for HTTP one for each method.
     pub(crate) fn declare(&mut self, call: &CallDocument) -> Result<Vec<RouteIndex>, CallError> {
         check(call, &self.index.listens)?;
+        self.index.tolerated = self.index.tolerated.max(Tolerated::of([call]));
         let CallIndex { tcp, routes, .. } = &mut self.index;
         match call {
             CallDocument::Http { methods, path } => {

@@ -12,7 +12,7 @@ use spiffe::{SpiffeId, TrustDomain};
 
 use crate::{
     IdentityError, IdentityTemplate, Introduction, ListensDocument, Mode, PolicyVersion,
-    ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
+    ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument, Tolerated,
     calls::{CallBuilder, CallIndex},
     canonical_id,
     identity::{CallerIndex, IdentityIndex},
@@ -58,6 +58,8 @@ pub struct Destination {
     pub id: SpiffeId,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// What it tolerates in a path: that of its own sidecar is narrower, template by template.
+    pub tolerates: Tolerated,
 }
 
 impl Snapshot {
@@ -150,6 +152,11 @@ impl Snapshot {
     /// What the callee speaks, and the ports that the documents declare for it. At least one.
     pub fn listens(&self) -> &[ListensDocument] {
         self.calls.listens()
+    }
+
+    /// What some template of the callee tolerates in a path.
+    pub const fn tolerates(&self) -> Tolerated {
+        self.calls.tolerated()
     }
 
     /// The workload that the callee calls by this name: `payments`, or `staging/payments`.
@@ -250,7 +257,8 @@ fn index_destinations(
         }
         let name: Arc<str> = Arc::from(entry.name.as_str());
         let id = member(&entry.id, trust_domain)?;
-        let destination = Destination { name, id, protocol: entry.protocol };
+        let destination =
+            Destination { name, id, protocol: entry.protocol, tolerates: entry.tolerates };
         if destinations.insert(Box::from(entry.name.as_str()), destination).is_some() {
             return Err(SnapshotError::Duplicate(entry.name.clone()));
         }

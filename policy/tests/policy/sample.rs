@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use cellwall_policy::{
     Call, CallDocument, CallerDocument, Callers, Decision, DestinationDocument, Digest,
     GrantDocument, GuardDocument, IdentityHeader, ListensDocument, Mode, Protocol, RequestPath,
-    RuleDocument, SCHEMA, Snapshot, SnapshotDocument, Tls,
+    RuleDocument, SCHEMA, Snapshot, SnapshotDocument, Tls, Tolerated,
 };
 use spiffe::SpiffeId;
 
@@ -82,6 +82,7 @@ pub(crate) fn vault() -> SnapshotDocument {
             name: "staging/payments".to_owned(),
             id: "spiffe://pay.example/staging/payments".to_owned(),
             protocol: Protocol::Http,
+            tolerates: Tolerated::Nothing,
         }],
     }
 }
