@@ -54,7 +54,7 @@ impl Checker<'_> {
     }
 
     /// The rules and grants about a callee.
-    fn about(&self, callee: WorkloadNumber) -> impl Iterator<Item = &Rule> {
+    pub(super) fn about(&self, callee: WorkloadNumber) -> impl Iterator<Item = &Rule> {
         let Parts { index, rules, grants, .. } = &self.parts;
         let rules = index.rules(callee).filter_map(|at| rules.get(at));
         rules.chain(index.grants(callee).filter_map(|at| Some(&grants.get(at)?.rule)))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Judgement,
     document::{Call, Documents, Guard, Mode, Rule, Selector, Workload},
-    matching::{Asked, fit, http, is_grpc},
+    matching::{Asked, ENCODED_SLASH, fit, http, is_grpc},
 };
 
 /// The variable that names the workload; all others are boundaries.
@@ -108,6 +108,9 @@ impl Policy {
         }
         match self.rule(&caller.workload, &callee.workload, asked, *port) {
             Some(rule) => Judgement::Allowed(rule.name.clone()),
+            None if self.is_undeclared(&callee.workload, asked) => {
+                deny("no template takes an encoded slash there".to_owned())
+            }
             None if self.mode(&callee.workload) == Some(Mode::Audit) => Judgement::Audited,
             None => deny("default".to_owned()),
         }
@@ -165,6 +168,16 @@ impl Policy {
             .filter_map(|(_, template)| Some((fit(template, path)?, template)))
             .max()
             .map(|(_, template)| template)
+    }
+
+    /// Whether a path has an encoded slash where no template of the callee says so.
+    fn is_undeclared(&self, callee: &str, asked: Asked<'_>) -> bool {
+        match asked {
+            Asked::Http { method, path } => {
+                path.contains(ENCODED_SLASH) && self.owner(callee, method, path).is_none()
+            }
+            Asked::Grpc { .. } | Asked::Tcp => false,
+        }
     }
 
     /// Whom a rule opens, and for which calls.

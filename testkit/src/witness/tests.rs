@@ -45,7 +45,7 @@ rules:
   - name: checkout-tokenises
     from: checkout
     to: card-vault
-    allow: [{http: POST /v1/tokens}, {http: "GET /v1/tokens/{token}"}]
+    allow: [{http: POST /v1/tokens}, {http: "GET /v1/tokens/{token}"}, {http: "GET /v1/files/{name%2F}"}]
     why: w
   - name: payments-exports
     from: payments
@@ -117,6 +117,23 @@ fn saw(call: &str) -> Saw {
 fn judged(callee: &str, caller: &str, call: &str) -> Judgement {
     let callers: &[&str] = if caller.is_empty() { &[] } else { &[caller] };
     witness().judge(&record(callee, callers, saw(call)))
+}
+
+#[test]
+fn an_encoded_slash_passes_where_a_template_says_so_and_nowhere_else() {
+    let denied = |callee, caller, call| {
+        let judged = judged(callee, caller, call);
+        assert!(matches!(judged, Judgement::Denied(_)), "{call}: {judged:?}");
+    };
+    let allowed = judged("prod/card-vault", "/prod/checkout", "GET /v1/files/a%2Fb");
+    assert_eq!(allowed, Judgement::Allowed("checkout-tokenises".into()));
+    denied("prod/card-vault", "/prod/checkout", "GET /v1/tokens/a%2Fb");
+    denied("prod/card-vault", "/prod/checkout", "GET /v1/files/a%2F..");
+    denied("prod/card-vault", "/prod/checkout", "GET /v1/files/a/b");
+    denied("prod/payments", "/prod/checkout", "GET /v1/payments/a%2Fb");
+    // Nor does audit open one.
+    assert_eq!(judged("prod/notifier", "/prod/checkout", "GET /a"), Judgement::Audited);
+    denied("prod/notifier", "/prod/checkout", "GET /a%2Fb");
 }
 
 #[test]
