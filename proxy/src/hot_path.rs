@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
-use cellwall_policy::{Call, Protocol};
+use cellwall_policy::{Call, Protocol, Snapshot, Tolerated};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
@@ -167,8 +167,10 @@ impl Proxy {
         let Arrival { ref served, declared, from } = caller.arrival;
         let protocol = declared.protocol();
         let mut flow = self.flows.open(Kind::Call, Direction::Inbound, from);
-        flow.identify_caller(&caller.peer, self.authz.snapshot().as_deref());
-        let canonical = match web::read(&mut flow, protocol, &request) {
+        let snapshot = self.authz.snapshot();
+        flow.identify_caller(&caller.peer, snapshot.as_deref());
+        let tolerated = tolerated(protocol, snapshot.as_deref());
+        let canonical = match web::read(&mut flow, (protocol, tolerated), &request) {
             Ok(canonical) => Arc::new(canonical),
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
@@ -197,6 +199,15 @@ impl Proxy {
             Ok(response) => web::delivered(flow, started, (response, authority)),
             Err(error) => web::unanswered(flow, protocol, error),
         }
+    }
+}
+
+/// What our workload tolerates in a path, by the policy of this moment. Should the next one not, no
+/// template of it matches what was read.
+fn tolerated(protocol: Protocol, snapshot: Option<&Snapshot>) -> Tolerated {
+    match protocol {
+        Protocol::Http => snapshot.map_or(Tolerated::Nothing, Snapshot::tolerates),
+        Protocol::Grpc | Protocol::Tcp => Tolerated::Nothing,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use cellwall_policy::Protocol;
+use cellwall_policy::{Protocol, Tolerated};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
@@ -109,7 +109,11 @@ impl Proxy {
         let (snapshot, route) = (self.authz.snapshot(), self.route(&destination));
         let expected = route.as_ref().ok().map(|route| &route.expected);
         flow.identify_callee(&destination.name, expected, snapshot.as_deref());
-        let canonical = match web::read(&mut flow, protocol, &request) {
+        let tolerated = match (&route, protocol) {
+            (Ok(route), Protocol::Http) => route.tolerates,
+            (Err(_), _) | (_, Protocol::Grpc | Protocol::Tcp) => Tolerated::Nothing,
+        };
+        let canonical = match web::read(&mut flow, (protocol, tolerated), &request) {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };

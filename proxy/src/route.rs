@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use cellwall_policy::{Protocol, Snapshot};
+use cellwall_policy::{Protocol, Snapshot, Tolerated};
 use spiffe::SpiffeId;
 
 use crate::{CloseReason, Directory, http::Multiplexed};
@@ -36,6 +36,8 @@ pub struct Destination {
 pub(crate) struct Route {
     pub(crate) expected: SpiffeId,
     pub(crate) protocol: Protocol,
+    /// What the callee tolerates in a path: its own sidecar knows in which.
+    pub(crate) tolerates: Tolerated,
     addresses: Arc<[SocketAddr]>,
 }
 
@@ -76,7 +78,8 @@ impl Destination {
         let snapshot = snapshot.ok_or(CloseReason::NoPolicy)?;
         let known = snapshot.destination(&self.name).ok_or(CloseReason::NoRoute)?;
         let addresses = self.fixed.clone().unwrap_or_else(|| directory.addresses(&self.name));
-        Ok(Route { expected: known.id.clone(), protocol: known.protocol, addresses })
+        let (expected, protocol) = (known.id.clone(), known.protocol);
+        Ok(Route { expected, protocol, tolerates: known.tolerates, addresses })
     }
 
     /// The addresses to try, in order: by turns, those that failed just now at the end.

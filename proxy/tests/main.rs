@@ -22,6 +22,7 @@ mod h2spec;
 mod handshakes;
 mod identity;
 mod listeners;
+mod loosened;
 mod near_misses;
 mod outage;
 mod played;

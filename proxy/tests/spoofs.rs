@@ -215,7 +215,14 @@ impl<'a, C> Caller<'a, C> {
     }
 
     async fn dial(&self, alpn: &str) -> Stream {
-        match self.way {
+        self.way.open(alpn).await
+    }
+}
+
+impl Way<'_> {
+    /// A connection of its own.
+    pub(crate) async fn open(self, alpn: &str) -> Box<dyn Wire> {
+        match self {
             Way::Straight(callee, svid) => Box::new(callee.dial(svid, &[alpn]).await),
             Way::Through(address) => Box::new(TcpStream::connect(address).await.unwrap()),
         }
@@ -225,6 +232,11 @@ impl<'a, C> Caller<'a, C> {
 impl Caller<'_, Stream> {
     /// One request over HTTP/1.1; whether it was answered 200.
     pub(crate) async fn over_h1(&mut self, request: &[u8]) -> bool {
+        self.status_over_h1(request).await == 200
+    }
+
+    /// The same; 0 where there is no answer.
+    pub(crate) async fn status_over_h1(&mut self, request: &[u8]) -> u16 {
         let mut stream = match self.connection.take() {
             Some(stream) => stream,
             None => self.dial("http/1.1").await,
@@ -232,7 +244,7 @@ impl Caller<'_, Stream> {
         stream.write_all(request).await.unwrap();
         let mut got = Vec::new();
         let answer = async {
-            while !got.ends_with(b"\r\n\r\n") {
+            while !got.windows(4).any(|end| end == b"\r\n\r\n") {
                 // How the connection ends is no matter: what counts is what came.
                 if !matches!(stream.read_buf(&mut got).await, Ok(1..)) {
                     return;
@@ -240,9 +252,10 @@ impl Caller<'_, Stream> {
             }
         };
         assert!(tokio::time::timeout(DEADLINE, answer).await.is_ok(), "no answer in time");
-        let fine = got.starts_with(b"HTTP/1.1 200 ");
-        self.connection = fine.then_some(stream);
-        fine
+        let status = got.get(9..12).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+        let status = status.unwrap_or_default();
+        self.connection = (status == 200).then_some(stream);
+        status
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cellwall_policy::Protocol;
+use cellwall_policy::{Protocol, Tolerated};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
@@ -23,16 +23,17 @@ const AMBIGUOUS: SendError = SendError::not_done(CloseReason::RequestAmbiguous);
 /// What no other sidecar would take.
 const TOO_LONG: SendError = SendError::not_done(CloseReason::RequestTooLong);
 
-/// Reads a request once, for policy, record and forwarding alike.
+/// Reads a request once, for policy, record and forwarding alike: its path as far as the callee tolerates
+/// it.
 pub(crate) fn read(
     flow: &mut Flow,
-    protocol: Protocol,
+    (protocol, tolerated): (Protocol, Tolerated),
     request: &Request<Incoming>,
 ) -> Result<Canonical, CloseReason> {
     flow.record.protocol = Some(protocol);
     flow.record.method = Some(request.method().clone());
     flow.trace(request.headers());
-    let canonical = Canonical::read(request)?;
+    let canonical = Canonical::read(request, tolerated)?;
     if protocol == Protocol::Grpc {
         flow.record.rpc = canonical.rpc().map(Into::into);
     }
@@ -127,6 +128,7 @@ pub(crate) fn delivered(
 
 #[cfg(test)]
 mod tests {
+    use cellwall_policy::Tolerated;
     use http::Request;
 
     use super::{Body, Canonical, TOO_LONG, to_peer};
@@ -137,7 +139,7 @@ mod tests {
         let request = Request::post("http://payments/v1/payments").header("x", "a".repeat(octets));
         let mut request = request.body(Body::ours("")).unwrap();
         request.headers_mut().insert("host", "payments".parse().unwrap());
-        let canonical = Canonical::read(&request).unwrap();
+        let canonical = Canonical::read(&request, Tolerated::Nothing).unwrap();
         match to_peer(request, &canonical) {
             Ok(_) => true,
             Err(error) => {

@@ -2,7 +2,7 @@
 //! body of a fuzz target, which the tests run on what the fuzzer found.
 #![expect(clippy::panic, reason = "how a fuzz target says that it found something")]
 
-use cellwall_policy::{Call, IdentityHeader, Protocol};
+use cellwall_policy::{Call, IdentityHeader, Protocol, Tolerated};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 
 use super::{body::Body, canonical::Canonical, exchange, introduction::Introduced};
@@ -27,27 +27,44 @@ const TOLD: [(&str, &str); 2] = [
 /// Reads bytes as a head: the version, method and target, then a line for each header.
 pub(crate) fn request_head(data: &[u8]) {
     let Some(request) = head(data) else { return };
-    let Ok(canonical) = Canonical::read(&request) else { return };
+    for tolerated in [Tolerated::Nothing, Tolerated::EncodedSlash] {
+        read_head(&request, tolerated);
+    }
+}
+
+/// The same for a callee that tolerates this.
+fn read_head(request: &Request<Body>, tolerated: Tolerated) {
+    let Ok(canonical) = Canonical::read(request, tolerated) else { return };
     let query = request.uri().query().map(ToOwned::to_owned);
     for protocol in [Protocol::Http, Protocol::Grpc] {
+        // The path of a gRPC call is read without it.
+        if protocol == Protocol::Grpc && tolerated != Tolerated::Nothing {
+            continue;
+        }
         let Some(call) = canonical.call(protocol) else { continue };
         let judged = match call {
             Call::Http { path, .. } => path.as_str().to_owned(),
             Call::Grpc { service, method } => format!("/{service}/{method}"),
             Call::Tcp { .. } => panic!("bytes were read as a request"),
         };
-        check_path(&judged);
-        let copy = copied(&request);
+        match tolerated {
+            Tolerated::Nothing => check_path(&judged),
+            Tolerated::EncodedSlash => {
+                assert!(!judged.ends_with("%2F"), "{judged:?}");
+                check_path(&judged.replace("%2F", "/"));
+            }
+        }
+        let copy = copied(request);
         let Ok(sent) = exchange::to_callee(copy, (protocol, &canonical), &CALLER) else {
             panic!("what was judged cannot be sent: {request:?}");
         };
         check_target(&sent, &judged, query.as_deref());
         check_headers(sent.headers(), &TOLD);
-        check_again(&sent, &canonical);
+        check_again(&sent, &canonical, tolerated);
     }
-    if let Ok(sent) = exchange::to_peer(copied(&request), &canonical) {
+    if let Ok(sent) = exchange::to_peer(copied(request), &canonical) {
         check_headers(sent.headers(), &[]);
-        check_again(&sent, &canonical);
+        check_again(&sent, &canonical, tolerated);
     }
 }
 
@@ -127,8 +144,10 @@ fn check_headers(headers: &HeaderMap, told: &[(&str, &str)]) {
 }
 
 /// Who reads it after us reads the same.
-fn check_again(sent: &Request<Body>, canonical: &Canonical) {
-    let Ok(again) = Canonical::read(sent) else { panic!("not read a second time: {sent:?}") };
+fn check_again(sent: &Request<Body>, canonical: &Canonical, tolerated: Tolerated) {
+    let Ok(again) = Canonical::read(sent, tolerated) else {
+        panic!("not read a second time: {sent:?}")
+    };
     assert_eq!(format!("{again:?}"), format!("{canonical:?}"));
 }
 
