@@ -2,12 +2,12 @@
 //! and only there, and no guard is passed by it.
 
 use cellwall_policy::{
-    CallDocument, Callers, DestinationDocument, GuardDocument, Mode, Protocol, SnapshotDocument,
-    Tolerated,
+    CallDocument, Callers, DestinationDocument, GuardDocument, ListensDocument, Mode, Protocol,
+    SnapshotDocument, Tolerated,
 };
 
 use crate::{
-    kit::{Sidecar, Town, checkout, destination, eventually, http, payments, policy},
+    kit::{Plan, Sidecar, Town, checkout, destination, eventually, http, payments, policy},
     raw_h2::RawH2,
     spoofs::{self, Caller, Fields, Way, Workload},
 };
@@ -162,4 +162,25 @@ async fn a_policy_that_takes_it_back_holds_from_then_on() {
     let version = town.publish(payments().1);
     eventually("the policy", async || callee.config().await["policy_version"] == version).await;
     check(way, &[("/v1/objects/a%2Fb", (400, None))], &mut workload).await;
+}
+
+#[tokio::test]
+async fn the_path_of_a_grpc_call_is_two_names_whatever_http_tolerates_beside_it() {
+    let town = Town::new().await;
+    let plan = Plan { name: "payments", speaks: Protocol::Grpc, outbound: &[] };
+    let listening = |workload| {
+        ["8443", "9443"].map(|port| format!("--inbound={port}@127.0.0.1:0={workload}")).into()
+    };
+    let callee = town.flagged(plan, listening).await;
+    let mut policy = SnapshotDocument { mode: Mode::Audit, ..loosened() };
+    policy.listens.push(ListensDocument { protocol: Protocol::Grpc, port: 9443 });
+    let mut callee = town.made_ready(callee, "payments", policy).await;
+    let stream = callee.dial_at(callee.listeners["9443"], &town.svid("checkout"), &["h2"]).await;
+    let mut connection = RawH2::begin(stream).await;
+    for (path, reason) in [("/a.A%2FB/Get", "path_ambiguous"), ("/a.A/Get", "done")] {
+        let pseudo =
+            [(":method", "POST"), (":scheme", "http"), (":authority", "payments"), (":path", path)];
+        connection.asked(&pseudo, &Fields::default()).await.unwrap();
+        callee.logged(|line| line["kind"] == "call" && line["cellwall.reason"] == reason).await;
+    }
 }
