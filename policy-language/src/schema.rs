@@ -32,6 +32,10 @@ fn mapping(mapping: &Mapping) -> Map<String, Value> {
             schema.insert("minProperties".to_owned(), 1.into());
             schema.insert("maxProperties".to_owned(), 1.into());
         }
+        Bond::OneOf(keys) => {
+            let one = keys.iter().map(|key| json!({"required": [key]}));
+            schema.insert("oneOf".to_owned(), one.collect());
+        }
         Bond::RoleOrCalls => {
             let either = json!([
                 {"required": ["role"], "not": {"anyOf": [{"required": ["to"]}, {"required": ["allow"]}]}},

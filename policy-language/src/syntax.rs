@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, time::SystemTime};
 
-use cellwall_policy::{CallDocument, IdentityHeader, Mode, ProbeDocument, Protocol, Verdict};
+use cellwall_policy::{
+    CallDocument, IdempotentBy, IdentityHeader, Mode, ProbeDocument, Protocol, Verdict,
+};
 
 use crate::{
     model::{Approval, Governance, Stewardship, Through},
@@ -149,6 +151,8 @@ pub(crate) struct GuardItem {
 pub(crate) struct CallItem {
     pub(crate) place: Place,
     pub(crate) call: CallDocument,
+    /// By what a request of it may be made twice.
+    pub(crate) idempotent: Option<IdempotentBy>,
 }
 
 /// An entry of `tests`.

@@ -261,4 +261,29 @@ pub struct DestinationDocument {
     /// What it tolerates in a path, in whichever of its templates.
     #[serde(default, skip_serializing_if = "Tolerated::is_nothing")]
     pub tolerates: Tolerated,
+    /// Which calls may be made twice there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub idempotent: Vec<IdempotentDocument>,
+}
+
+/// A call of a destination that may be made twice; or one that may not, but owns some of the requests
+/// that another one's template matches.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdempotentDocument {
+    /// The call.
+    pub call: CallDocument,
+    /// By what a request of it shows that it may be sent again; `None`: it may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<IdempotentBy>,
+}
+
+/// By what a request shows that sending it twice does no more than sending it once.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdempotentBy {
+    /// By its HTTP method.
+    Method,
+    /// By its one `Idempotency-Key`, which the callee looks up before it acts.
+    Key,
 }

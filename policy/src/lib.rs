@@ -18,12 +18,13 @@ mod snapshot;
 mod statements;
 mod template;
 
-pub use calls::{CallError, MAX_HTTP_TEMPLATES};
+pub use calls::{CallError, Idempotent, MAX_HTTP_TEMPLATES, is_idempotent_method};
 pub use condition::{Condition, ConditionError, Operand, Tls, TlsFact, Truth};
 pub use decide::{By, Call, Decision, PolicyVersion, Verdict};
 pub use document::{
     CallDocument, CallerDocument, Callers, DestinationDocument, GrantDocument, GuardDocument,
-    ListensDocument, Mode, ProbeDocument, Protocol, RuleDocument, SCHEMA, SnapshotDocument,
+    IdempotentBy, IdempotentDocument, ListensDocument, Mode, ProbeDocument, Protocol, RuleDocument,
+    SCHEMA, SnapshotDocument,
 };
 pub use identity::{
     IdentityError, IdentityTemplate, MAX_ID_BYTES, Shape, canonical_id, is_path_segment,

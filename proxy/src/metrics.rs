@@ -3,7 +3,7 @@
 //! Label values are closed enums or names that the policy bounds (OBS-08): no path, address,
 //! SPIFFE ID or free text of a caller becomes a label.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use cellwall_mtls::Refusal;
@@ -57,6 +57,7 @@ fn describe() {
         ("cellwall_policy_restores_total", "What a start found on the disk."),
         ("cellwall_policy_store_failures_total", "Policies in force that are not on the disk."),
         ("cellwall_upstream_failures_total", "Calls that did not come back, by reason."),
+        ("cellwall_retries_total", "Second attempts of declared calls, made or left out."),
         ("cellwall_log_dropped_total", "Access-log lines that found the queue full."),
         ("cellwall_decision_dropped_total", "Decisions that were not reported, by reason."),
         ("cellwall_spans_exported_total", "Spans that the collector has."),
@@ -173,6 +174,32 @@ pub(crate) fn reproof(direction: Direction, result: &'static str) {
 /// Counts a health check.
 pub(crate) fn probe(result: &'static str) {
     counter!("cellwall_probes_total", "result" => result).increment(1);
+}
+
+/// What came of the thought of making a declared call twice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Retry {
+    /// It was made, and the callee answered.
+    Answered,
+    /// It was made, and came to nothing as well.
+    Failed,
+    /// It was not made: too many of this destination's had been.
+    OverBudget,
+    /// It was not made: the request is too long to be kept, has trailers, or broke off.
+    NotKept,
+}
+
+/// Counts a second attempt, made or left out. Destinations are bounded by the configuration.
+pub(crate) fn retry(destination: &Arc<str>, result: Retry) {
+    let result = match result {
+        Retry::Answered => "answered",
+        Retry::Failed => "failed",
+        Retry::OverBudget => "over_budget",
+        Retry::NotKept => "not_kept",
+    };
+    counter!("cellwall_retries_total", "dst" => SharedString::from(destination.clone()),
+        "result" => result)
+    .increment(1);
 }
 
 /// Counts a connection or a call while it is open.

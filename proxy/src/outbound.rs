@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::{
     CloseReason, Proxy,
     flow::{Direction, Kind},
-    http::{self as web, Body, Reply, SendError},
+    http::{self as web, Body, Repeat, Reply, SendError, Sent},
     metrics,
     relay::{self, Plain},
     route::{Destination, Route},
@@ -117,15 +117,25 @@ impl Proxy {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
-        let version = request.version();
-        let progress = flow.progress.clone();
-        let request = request.map(|body| Body::request((body, version), progress, None));
+        let call = || canonical.call(protocol);
+        let idempotent = route.as_ref().ok().and_then(|route| route.idempotent(call));
+        let (request, kept) = web::outgoing(request, &flow, idempotent);
         flow.decided();
         flow.leaves();
         let sent = Instant::now();
         let response = match (route, web::to_peer(request, &canonical)) {
             (Ok(route), Ok(request)) => {
-                self.peers.send(&destination, &route, flow.stamp(request)).await
+                let request = flow.stamp(request);
+                let progress = flow.progress.clone();
+                let twice =
+                    kept.and_then(|kept| Repeat::of(kept, &request, progress, &destination.budget));
+                let first = self.peers.send(&destination, &route, request).await;
+                match twice {
+                    None => first,
+                    Some(twice) => {
+                        Box::pin(self.repeated(&destination, twice, Sent(first))).await.0
+                    }
+                }
             }
             (Err(reason), _) => Err(SendError::not_done(reason)),
             (_, Err(refused)) => Err(refused),
@@ -135,5 +145,16 @@ impl Proxy {
             Ok(response) => web::delivered(flow, started, response),
             Err(error) => web::unanswered(flow, protocol, error),
         }
+    }
+
+    /// The one place in the mesh that makes a call twice of which bytes have left (decision 20): what
+    /// the policy declares, where the first attempt came to nothing.
+    async fn repeated(&self, destination: &Destination, twice: Repeat, first: Sent) -> Sent {
+        let Destination { name, budget, .. } = destination;
+        let Some(again) = twice.after(&first, budget, name).await else { return first };
+        // Not by what was in force before.
+        let Ok(route) = self.route(destination) else { return first };
+        let second = again.by(|request| self.peers.send(destination, &route, request)).await;
+        first.and(second, name)
     }
 }

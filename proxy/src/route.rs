@@ -12,10 +12,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use cellwall_policy::{Protocol, Snapshot, Tolerated};
+use cellwall_policy::{Call, Idempotent, IdempotentBy, Protocol, Snapshot, Tolerated};
 use spiffe::SpiffeId;
 
-use crate::{CloseReason, Directory, http::Multiplexed};
+use crate::{
+    CloseReason, Directory,
+    http::{Budget, Multiplexed},
+};
 
 /// How long an address that could not be reached is asked last.
 const SHUNNED: Duration = Duration::from_secs(1);
@@ -25,6 +28,8 @@ const SHUNNED: Duration = Duration::from_secs(1);
 pub struct Destination {
     /// `WORKLOAD` or `ENVIRONMENT/WORKLOAD`, as configured.
     pub name: Arc<str>,
+    /// For calls that are made twice.
+    pub(crate) budget: Budget,
     fixed: Option<Arc<[SocketAddr]>>,
     endpoints: ArcSwap<BTreeMap<SocketAddr, Arc<Endpoint>>>,
     turn: AtomicUsize,
@@ -38,6 +43,7 @@ pub(crate) struct Route {
     pub(crate) protocol: Protocol,
     /// What the callee tolerates in a path: its own sidecar knows in which.
     pub(crate) tolerates: Tolerated,
+    idempotent: Option<Arc<Idempotent>>,
     addresses: Arc<[SocketAddr]>,
 }
 
@@ -62,6 +68,7 @@ impl Destination {
     pub fn new(name: &str, fixed: Option<Arc<[SocketAddr]>>) -> Self {
         Self {
             name: name.into(),
+            budget: Budget::default(),
             fixed,
             endpoints: ArcSwap::default(),
             turn: AtomicUsize::new(0),
@@ -79,7 +86,8 @@ impl Destination {
         let known = snapshot.destination(&self.name).ok_or(CloseReason::NoRoute)?;
         let addresses = self.fixed.clone().unwrap_or_else(|| directory.addresses(&self.name));
         let (expected, protocol) = (known.id.clone(), known.protocol);
-        Ok(Route { expected, protocol, tolerates: known.tolerates, addresses })
+        let (tolerates, idempotent) = (known.tolerates, known.idempotent.clone());
+        Ok(Route { expected, protocol, tolerates, idempotent, addresses })
     }
 
     /// The addresses to try, in order: by turns, those that failed just now at the end.
@@ -121,6 +129,16 @@ impl Destination {
 
     fn clock(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Route {
+    /// By what a call may be made twice there, if the policy declares it.
+    pub(crate) fn idempotent<'c>(
+        &self,
+        call: impl FnOnce() -> Option<Call<'c>>,
+    ) -> Option<IdempotentBy> {
+        self.idempotent.as_ref()?.by(&call()?)
     }
 }
 

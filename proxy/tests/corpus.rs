@@ -121,6 +121,7 @@ async fn no_hostile_certificate_reaches_a_workload_or_gets_a_call() {
         id: id("checkout"), // the ID that the corpus bends
         protocol: Protocol::Http,
         tolerates: Tolerated::Nothing,
+        idempotent: Vec::new(),
     };
     let caller =
         town.sidecar(plan, SnapshotDocument { destinations: vec![expected], ..policy }).await;

@@ -14,7 +14,7 @@ use crate::{
 
 /// The truth about a call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Fate {
+pub(crate) enum Fate {
     NotDone,
     Unknown,
 }
@@ -28,7 +28,7 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// RFC 9113 §6.8, §8.7: what a server says of a request that it leaves unanswered, and what that
 /// means.
-const LEFT: [(Leaves, Fate); 11] = [
+pub(crate) const LEFT: [(Leaves, Fate); 11] = [
     (Leaves::Reset(REFUSED_STREAM), Fate::NotDone),
     (Leaves::Reset(CANCEL), Fate::Unknown),
     (Leaves::Reset(INTERNAL_ERROR), Fate::Unknown),

@@ -333,6 +333,7 @@ pub(crate) fn destination(name: &str, protocol: Protocol) -> DestinationDocument
         id: id(name),
         protocol,
         tolerates: Tolerated::Nothing,
+        idempotent: Vec::new(),
     }
 }
 

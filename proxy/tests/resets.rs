@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cellwall_policy::Protocol;
+use cellwall_policy::{IdempotentBy, IdempotentDocument, Protocol};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -64,6 +64,13 @@ enum Told {
     Unknown,
 }
 
+/// Whether the policy declares payments idempotent, and callers send a key with them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Declared {
+    ByKey,
+    Not,
+}
+
 /// How often each payment came, by its number.
 type Ledger = Arc<Vec<AtomicU8>>;
 
@@ -89,7 +96,7 @@ async fn a_payment_is_paid_once_or_not_and_its_caller_knows_what_is_known() {
     let (mut all, mut wrong, mut twice) = (0, 0, 0);
     for (place, tenths, span) in PLACES {
         let calls = calls() * tenths / 10;
-        let counts = cut_at(place, span, calls).await;
+        let counts = cut_at((place, span), calls, Declared::Not).await;
         let number = |count: &AtomicU64| count.load(Relaxed);
         let told = json!({
             "calls": calls,
@@ -112,8 +119,25 @@ async fn a_payment_is_paid_once_or_not_and_its_caller_knows_what_is_known() {
     assert_eq!((wrong, twice), (0, 0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_declared_payment_may_come_twice_and_its_caller_knows_what_is_known_all_the_same() {
+    let (mut wrong, mut twice) = (0, 0);
+    for (place, tenths, span) in PLACES {
+        let counts = cut_at((place, span), CALLS * tenths / 10, Declared::ByKey).await;
+        assert!(counts.done.load(Relaxed) > 0, "{place:?}");
+        wrong += counts.wrong.load(Relaxed);
+        if place == Place::App {
+            // The sidecar has no call to make again: its caller has gone.
+            assert_eq!(counts.twice.load(Relaxed), 0);
+        }
+        twice += counts.twice.load(Relaxed);
+    }
+    assert_eq!(wrong, 0);
+    assert!(twice > 0, "no second attempt was ever made of one that had been done");
+}
+
 /// Pays through sidecars with connections cut at one place.
-async fn cut_at(place: Place, span: u64, calls: u64) -> Arc<Counts> {
+async fn cut_at((place, span): (Place, u64), calls: u64, declared: Declared) -> Arc<Counts> {
     let plan = move |number: u64| Cut {
         of: if number.is_multiple_of(2) { Sent::There } else { Sent::Back },
         // Every number below the span comes, and a few connections are enough to come far.
@@ -132,7 +156,12 @@ async fn cut_at(place: Place, span: u64, calls: u64) -> Arc<Counts> {
     let between = chaos(Place::Sidecars, payments.inbound).await;
     let callee = between.as_ref().map_or(payments.inbound, |it| it.address);
     town.control.set_endpoints("payments", &[callee.to_string()]);
-    let (plan_of, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    let mut payments_there = destination("payments", Protocol::Http);
+    if declared == Declared::ByKey {
+        let (call, by) = (http("POST", "/v1/payments"), Some(IdempotentBy::Key));
+        payments_there.idempotent.push(IdempotentDocument { call, by });
+    }
+    let (plan_of, policy) = checkout(&["payments"], vec![payments_there]);
     let caller = town.sidecar(plan_of, policy).await;
     caller.knows("payments").await;
     let front = chaos(Place::App, caller.outbound["payments"]).await;
@@ -143,12 +172,14 @@ async fn cut_at(place: Place, span: u64, calls: u64) -> Arc<Counts> {
         let (ledger, counts) = (ledger.clone(), counts.clone());
         callers.spawn(async move {
             for number in (first..calls).step_by(usize::try_from(AT_ONCE).unwrap()) {
-                let told = tokio::time::timeout(HANGS, pay(door, number)).await.unwrap();
+                let told = tokio::time::timeout(HANGS, pay(door, number, declared)).await.unwrap();
                 let paid = ledger[usize::try_from(number).unwrap()].load(Relaxed);
                 let count = match (told, paid) {
                     (Told::Done, 1) => &counts.done,
                     (Told::NotDone, 0) => &counts.not_done,
                     (Told::Unknown, 1) => &counts.unknown_done,
+                    (Told::Done, 2) if declared == Declared::ByKey => &counts.done,
+                    (Told::Unknown, 2) if declared == Declared::ByKey => &counts.unknown_done,
                     (Told::Unknown, 0) => &counts.unknown_not_done,
                     (Told::Done | Told::NotDone | Told::Unknown, _) => {
                         println!("{place:?} {number}: {told:?}, paid {paid} times");
@@ -197,10 +228,14 @@ async fn workload(ledger: Ledger) -> (SocketAddr, JoinSet<()>) {
 }
 
 /// One payment, over a connection of its own.
-async fn pay(door: SocketAddr, number: u64) -> Told {
+async fn pay(door: SocketAddr, number: u64, declared: Declared) -> Told {
     let body = number.to_string();
+    let key = match declared {
+        Declared::ByKey => format!("idempotency-key: {number}\r\n"),
+        Declared::Not => String::new(),
+    };
     let request = format!(
-        "POST /v1/payments HTTP/1.1\r\nhost: payments\r\nconnection: close\r\n\
+        "POST /v1/payments HTTP/1.1\r\nhost: payments\r\nconnection: close\r\n{key}\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -227,8 +227,10 @@ mod tests {
             ("a.A/*", "GET /a", false),
         ] {
             let place = Place::new(FileNumber(0), 0, 0);
-            let outer_calls: Vec<_> =
-                outer.split('|').map(|text| CallItem { place, call: call(text) }).collect();
+            let outer_calls: Vec<_> = outer
+                .split('|')
+                .map(|text| CallItem { place, call: call(text), idempotent: None })
+                .collect();
             assert_eq!(contains(&outer_calls, &call(inner)), expected, "{outer} / {inner}");
         }
     }

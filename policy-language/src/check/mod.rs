@@ -7,6 +7,7 @@ mod conditions;
 mod entries;
 mod governance;
 mod guards;
+mod idempotent;
 mod identities;
 mod logic;
 mod names;
@@ -148,6 +149,7 @@ impl<'a> Checker<'a> {
         let Parts { rules, grants, guards, .. } = &self.parts;
         self.parts.index = Index::new(rules, grants, guards);
         self.templates();
+        self.idempotent();
         // What could not be read must not look like a contradiction.
         if unread == 0 {
             self.logic();

@@ -126,4 +126,59 @@ segments:
     why: customers ask
 ",
     },
+    CodePage {
+        code: "CW0208",
+        title: "a call that cannot be declared idempotent in this way",
+        text: "`idempotent` is a promise that a call made twice does no more than a call made \
+               once: the caller's sidecar may then send it again when it broke on its way. \
+               `method` promises it for `GET`, `HEAD`, `OPTIONS`, `PUT` and `DELETE` (RFC 9110), \
+               and for no other method. `{header: Idempotency-Key}` promises that the callee \
+               looks a key up before it acts, with any method and over gRPC. Of a TCP connection \
+               nothing is ever sent again.",
+        example: "rules:
+  - name: checkout-pays
+    from: checkout
+    to: payments
+    allow: [{http: POST /v1/payments, idempotent: method}]
+    why: customers pay
+",
+        mended: "rules:
+  - name: checkout-pays
+    from: checkout
+    to: payments
+    allow: [{http: POST /v1/payments, idempotent: {header: Idempotency-Key}}]
+    why: customers pay
+",
+    },
+    CodePage {
+        code: "CW0209",
+        title: "a call that is idempotent in one statement and not so in another",
+        text: "Whether a call may be made twice is a matter of the callee, not of who calls. All \
+               rules, roles and grants about one callee have to say the same of one method and \
+               template, or of one gRPC method.",
+        example: "rules:
+  - name: checkout-pays
+    from: checkout
+    to: payments
+    allow: [{http: POST /v1/payments, idempotent: {header: Idempotency-Key}}]
+    why: customers pay
+  - name: ledger-refunds
+    from: ledger
+    to: payments
+    allow: [{http: POST /v1/payments}]
+    why: customers are paid back
+",
+        mended: "rules:
+  - name: checkout-pays
+    from: checkout
+    to: payments
+    allow: [{http: POST /v1/payments, idempotent: {header: Idempotency-Key}}]
+    why: customers pay
+  - name: ledger-refunds
+    from: ledger
+    to: payments
+    allow: [{http: POST /v1/payments, idempotent: {header: Idempotency-Key}}]
+    why: customers are paid back
+",
+    },
 ];

@@ -75,8 +75,8 @@ rules: []
         code: "CW0006",
         title: "a key that this release does not know yet",
         text: "The language has this key, but this release cannot enforce what it says: \
-               `external`, `factors`, `headers`, `idempotent` and `rate`. A condition that is \
-               not enforced must not be written down as if it were, so the file is refused.",
+               `external`, `factors`, `headers` and `rate`. A condition that is not enforced \
+               must not be written down as if it were, so the file is refused.",
         example: "rules:
   - name: checkout-pays
     from: checkout

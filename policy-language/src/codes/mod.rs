@@ -41,6 +41,8 @@ pub(crate) enum Code {
     BadListener,
     BadCondition,
     AmbiguousTemplates,
+    NotIdempotent,
+    IdempotentElsewhere,
     Shadowed,
     DuplicateRule,
     GrantTooLong,
@@ -106,6 +108,8 @@ impl Code {
             Self::BadListener => "CW0204",
             Self::BadCondition => "CW0206",
             Self::AmbiguousTemplates => "CW0207",
+            Self::NotIdempotent => "CW0208",
+            Self::IdempotentElsewhere => "CW0209",
             Self::Shadowed => "CW0301",
             Self::DuplicateRule => "CW0302",
             Self::GrantTooLong => "CW0303",
@@ -168,7 +172,7 @@ mod tests {
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(pages, sorted);
-        assert_eq!(pages.len(), 44);
+        assert_eq!(pages.len(), 46);
         for code in [Code::Syntax, Code::UnknownWorkload, Code::NoReason] {
             assert_eq!(code_page(code.as_str()).map(|page| page.code), Some(code.as_str()));
         }

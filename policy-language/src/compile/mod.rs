@@ -1,6 +1,7 @@
 //! From the documents to what one callee enforces: what it needs and nothing else (POL-04).
 
 mod facts;
+mod idempotent;
 mod index;
 mod parts;
 
@@ -103,8 +104,14 @@ impl PolicySet {
             (Err(_), [only]) => only.protocol,
             (Err(_), _) => return None,
         };
-        let tolerates = self.tolerated(number);
-        Some(DestinationDocument { name: text.to_owned(), id: id.to_string(), protocol, tolerates })
+        let idempotent = self.idempotent(number, protocol);
+        Some(DestinationDocument {
+            name: text.to_owned(),
+            id: id.to_string(),
+            protocol,
+            tolerates: self.tolerated(number),
+            idempotent,
+        })
     }
 
     /// What a callee tolerates in a path, in whichever of its templates.

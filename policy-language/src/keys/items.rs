@@ -3,9 +3,9 @@
 use super::{
     Bond, Form, Key, Mapping, Need,
     values::{
-        APPROVERS, ARROW, CALLS, CONDITION, DATE, DURATION, GRANT_NAME, HOLDERS, IDENTITY_HEADERS,
-        INSTANT, LABEL_VALUES, LISTENS, NAME, NAME_PATTERN, NAMES, OWNER, REASON, SELECTOR,
-        SOME_HOLDERS, SOME_NAMES,
+        APPROVERS, ARROW, CALLS, CONDITION, DATE, DURATION, GRANT_NAME, GUARD_CALLS, HOLDERS,
+        IDENTITY_HEADERS, INSTANT, LABEL_VALUES, LISTENS, NAME, NAME_PATTERN, NAMES, OWNER, REASON,
+        SELECTOR, SOME_HOLDERS, SOME_NAMES,
     },
 };
 
@@ -167,7 +167,7 @@ const GUARD: Mapping = Mapping {
     keys: &[
         required("name", &NAME, "Its name; a decision says `guard/NAME`."),
         required("deny", &ARROW, "`A -> B`: two selectors."),
-        optional("calls", &CALLS, "Only these calls; all of them, if not given."),
+        optional("calls", &GUARD_CALLS, "Only these calls; all of them, if not given."),
         optional("except", &SELECTOR, "Callers that it does not deny."),
         optional("mode", &MODE, "`audit` records what it would deny, and lets it pass."),
         optional("when", &CONDITION, WHEN),

@@ -43,6 +43,8 @@ pub(crate) enum Bond {
     None,
     /// Exactly one key stands.
     One,
+    /// Exactly one of these stands.
+    OneOf(&'static [&'static str]),
     /// Either `role`, or `to` and `allow`.
     RoleOrCalls,
 }

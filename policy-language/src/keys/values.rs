@@ -60,37 +60,66 @@ pub(super) const LISTENS: Form =
 pub(super) const IDENTITY_HEADERS: Form =
     Form::List { of: &Form::Words(&["x-spiffe-id", "x-forwarded-client-cert"]), least: 1 };
 
+const HTTP: Key = Key {
+    name: "http",
+    about: "`METHOD[,METHOD] /path/{id}`: `{name}` is one whole segment, `{name...}`, last, takes one \
+            or more.",
+    form: &Form::Text {
+        pattern: "^\\s*[A-Z][A-Z-]*(,[A-Z][A-Z-]*)*\\s+/\\S*\\s*$",
+        example: "POST /v1/payments/{id}/capture",
+    },
+    need: Need::Optional,
+};
+const GRPC: Key = Key {
+    name: "grpc",
+    about: "`pkg.Service/Method`, or `pkg.Service/*`: the service's methods that no other call of \
+            this callee names.",
+    form: &Form::Text {
+        pattern: "^[A-Za-z_][A-Za-z0-9_.]*/([A-Za-z_][A-Za-z0-9_]*|\\*)$",
+        example: "ledger.v1.Ledger/Post",
+    },
+    need: Need::Optional,
+};
+const TCP: Key = Key {
+    name: "tcp",
+    about: "Connections to the declared port.",
+    form: &PORT,
+    need: Need::Optional,
+};
+
+const KEYED: Mapping = Mapping {
+    name: "key",
+    about: "The header whose one value the callee looks up before it acts.",
+    keys: &[Key {
+        name: "header",
+        about: "`Idempotency-Key`.",
+        form: &Form::Words(&["Idempotency-Key"]),
+        need: Need::Required,
+    }],
+    bond: Bond::None,
+};
+const IDEMPOTENT: Key = Key {
+    name: "idempotent",
+    about: "A call made twice does no more than a call made once: it may be sent again when it broke \
+            on its way. By its `method`, or by the one `Idempotency-Key` of a request.",
+    form: &Form::Any(&[Form::Words(&["method"]), Form::Mapping(&KEYED)]),
+    need: Need::Optional,
+};
+
+const PROTOCOLS: Bond = Bond::OneOf(&["http", "grpc", "tcp"]);
+
 const CALL: Mapping = Mapping {
     name: "call",
     about: "What may be called: exactly one of `http`, `grpc` and `tcp`.",
-    keys: &[
-        Key {
-            name: "http",
-            about: "`METHOD[,METHOD] /path/{id}`: `{name}` is one whole segment, `{name...}`, last, \
-                    takes one or more.",
-            form: &Form::Text {
-                pattern: "^\\s*[A-Z][A-Z-]*(,[A-Z][A-Z-]*)*\\s+/\\S*\\s*$",
-                example: "POST /v1/payments/{id}/capture",
-            },
-            need: Need::Optional,
-        },
-        Key {
-            name: "grpc",
-            about: "`pkg.Service/Method`, or `pkg.Service/*`: the service's methods that no other call \
-                    of this callee names.",
-            form: &Form::Text {
-                pattern: "^[A-Za-z_][A-Za-z0-9_.]*/([A-Za-z_][A-Za-z0-9_]*|\\*)$",
-                example: "ledger.v1.Ledger/Post",
-            },
-            need: Need::Optional,
-        },
-        Key {
-            name: "tcp",
-            about: "Connections to the declared port.",
-            form: &PORT,
-            need: Need::Optional,
-        },
-    ],
-    bond: Bond::One,
+    keys: &[HTTP, GRPC, TCP, IDEMPOTENT],
+    bond: PROTOCOLS,
 };
 pub(super) const CALLS: Form = Form::List { of: &Form::Mapping(&CALL), least: 1 };
+
+const GUARD_CALL: Mapping = Mapping {
+    name: "call",
+    about: "What is kept out: exactly one of `http`, `grpc` and `tcp`.",
+    keys: &[HTTP, GRPC, TCP],
+    bond: PROTOCOLS,
+};
+pub(super) const GUARD_CALLS: Form = Form::List { of: &Form::Mapping(&GUARD_CALL), least: 1 };

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     change::{Change, ModeChange},
     edges::Callers,
+    idempotent,
 };
 use crate::{
     PolicySet,
@@ -21,6 +22,8 @@ pub struct Governed {
     pub guards: Statements,
     /// `never`.
     pub never: Statements,
+    /// Calls that are declared idempotent, as `CALLEE CALL`.
+    pub idempotent: Statements,
     /// Keys of the root file that say something else: `approvals`, `operators`, `limits`.
     pub governance: Vec<&'static str>,
 }
@@ -79,13 +82,15 @@ impl Governed {
         Self {
             guards: Statements::of(&guards(old), &guards(new)),
             never: Statements::of(&never(old), &never(new)),
+            idempotent: Statements::of(&idempotent::declared(old), &idempotent::declared(new)),
             governance,
         }
     }
 
     /// Whether nothing of it differs.
     pub fn is_same(&self) -> bool {
-        self.guards.is_same() && self.never.is_same() && self.governance.is_empty()
+        let same = [&self.guards, &self.never, &self.idempotent].iter().all(|it| it.is_same());
+        same && self.governance.is_empty()
     }
 
     /// Who must say yes: by the version in force, which a change must not rewrite for itself.
@@ -102,7 +107,8 @@ impl Governed {
             let key = if approvals.contains_key(&key) { key } else { "default".to_owned() };
             touched.entry(key).or_default().insert(what);
         };
-        for callee in changes.iter().map(|change| change.callee.as_str()) {
+        let declared = self.idempotent.differing().map(idempotent::callee);
+        for callee in changes.iter().map(|change| change.callee.as_str()).chain(declared) {
             for set in [old, new] {
                 let workload = set.by_name.get(callee).and_then(|number| set.workload(*number));
                 if let Some(segment) = workload.and_then(|it| set.segments.get(it.segment)) {
@@ -145,6 +151,11 @@ impl Statements {
         let gone = old.keys().filter(|name| !new.contains_key(*name));
         statements.removed.extend(gone.cloned());
         statements
+    }
+
+    /// The names of those that came, went, or say something else.
+    fn differing(&self) -> impl Iterator<Item = &str> {
+        [&self.added, &self.removed, &self.changed].into_iter().flatten().map(String::as_str)
     }
 
     /// Whether none came, went, or says something else.

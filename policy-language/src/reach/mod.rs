@@ -9,6 +9,7 @@ mod edges;
 mod encoded;
 mod environments;
 mod governance;
+mod idempotent;
 mod labels;
 mod moments;
 mod never;

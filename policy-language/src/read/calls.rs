@@ -11,26 +11,42 @@ use crate::{
 };
 
 const CALL_KEYS: Keys = Keys {
-    known: &["http", "grpc", "tcp"],
-    later: &["headers", "idempotent", "rate"],
+    known: &["http", "grpc", "tcp", "idempotent"],
+    later: &["headers", "rate"],
     elsewhere: &[],
 };
 
+/// A guard's call is one to keep out: nothing more is said of it.
+const GUARD_CALL_KEYS: Keys = Keys {
+    known: &["http", "grpc", "tcp"],
+    later: &["headers", "rate"],
+    elsewhere: &[("idempotent", "it stands where a rule, a role or a grant allows the call")],
+};
+
 impl Reader<'_> {
-    /// A list of calls.
+    /// A list of calls that are allowed.
     pub(super) fn calls(&mut self, node: &Node) -> Vec<CallItem> {
+        self.calls_with(node, &CALL_KEYS)
+    }
+
+    /// A list of calls of a guard.
+    pub(super) fn guard_calls(&mut self, node: &Node) -> Vec<CallItem> {
+        self.calls_with(node, &GUARD_CALL_KEYS)
+    }
+
+    fn calls_with(&mut self, node: &Node, keys: &Keys) -> Vec<CallItem> {
         let items = self.list(node, "a list of calls");
         if items.is_empty() && matches!(node.value, Value::List(_)) {
             let message = "a list of calls that names none";
             self.problems.push(Problem::error(Code::WrongType, node.place, message));
         }
-        items.iter().filter_map(|item| self.call(item)).collect()
+        items.iter().filter_map(|item| self.call(item, keys)).collect()
     }
 
-    fn call(&mut self, node: &Node) -> Option<CallItem> {
+    fn call(&mut self, node: &Node, keys: &Keys) -> Option<CallItem> {
         let before = self.problems.len();
-        let fields = self.fields(node, "a call", &CALL_KEYS)?;
-        let mut entries = fields.iter();
+        let fields = self.fields(node, "a call", keys)?;
+        let mut entries = fields.iter().filter(|(key, ..)| *key != "idempotent");
         let (Some((protocol, _, value)), None) = (entries.next(), entries.next()) else {
             // An unknown key has been reported already.
             if self.problems.len() == before {
@@ -52,7 +68,10 @@ impl Reader<'_> {
             },
         };
         match call {
-            Ok(call) => Some(CallItem { place: value.place, call }),
+            Ok(call) => {
+                let idempotent = self.idempotent(&fields, &call);
+                Some(CallItem { place: value.place, call, idempotent })
+            }
             Err((message, help)) => {
                 let problem = Problem::error(Code::BadCall, value.place, message).help(help);
                 self.problems.push(problem);

@@ -3,6 +3,7 @@
 mod calls;
 mod fields;
 mod governance;
+mod idempotent;
 mod introduction;
 mod people;
 mod questions;
@@ -43,8 +44,9 @@ const FILE_KEYS: Keys = Keys {
         "never",
         "tests",
     ],
-    later: &["external", "factors", "headers", "idempotent", "rate"],
+    later: &["external", "factors", "headers", "rate"],
     elsewhere: &[
+        idempotent::OF_A_CALL,
         ("when", "`when` is a key of a rule, a grant or a guard"),
         ("across", "`across` is a key of a rule or a grant"),
         ("attest", "`attest` is a key of a workload"),

@@ -5,6 +5,7 @@ use cellwall_policy::{Mode, Protocol};
 use super::{
     Reader,
     fields::{Fields, Keys},
+    idempotent::OF_A_CALL,
 };
 use crate::{
     codes::Code,
@@ -15,8 +16,8 @@ use crate::{
 
 const WORKLOAD_KEYS: Keys = Keys {
     known: &["listens", "labels", "id", "identity_header", "attest"],
-    later: &["external", "factors", "headers", "idempotent", "rate"],
-    elsewhere: &[],
+    later: &["external", "factors", "headers", "rate"],
+    elsewhere: &[OF_A_CALL],
 };
 const SEGMENT_KEYS: Keys =
     Keys { known: &["members", "mode"], later: &["factors", "rate"], elsewhere: &[] };

@@ -5,6 +5,7 @@ use cellwall_policy::Mode;
 use super::{
     Reader,
     fields::{Fields, Keys},
+    idempotent::OF_A_CALL,
 };
 use crate::{
     codes::Code,
@@ -17,16 +18,18 @@ const FOR_A_WHILE: &str = "what is allowed for a while stands under `grants`";
 const BY_SELECTOR: &str = "who is exempt from a guard stands in its `except`";
 const ROLE_KEYS: Keys = Keys {
     known: &["to", "can"],
-    later: &["headers", "idempotent", "rate"],
+    later: &["headers", "rate"],
     elsewhere: &[
+        OF_A_CALL,
         ("from", "a rule says who has the role"),
         ("when", "a rule that uses the role may have a `when`"),
     ],
 };
 const RULE_KEYS: Keys = Keys {
     known: &["name", "from", "role", "to", "allow", "when", "across", "why", "owner", "review_by"],
-    later: &["headers", "idempotent", "rate"],
+    later: &["headers", "rate"],
     elsewhere: &[
+        OF_A_CALL,
         ("starts", FOR_A_WHILE),
         ("expires", FOR_A_WHILE),
         ("approved_by", FOR_A_WHILE),
@@ -50,13 +53,14 @@ const GRANT_KEYS: Keys = Keys {
         "owner",
         "review_by",
     ],
-    later: &["headers", "idempotent", "rate"],
-    elsewhere: &[("except", BY_SELECTOR)],
+    later: &["headers", "rate"],
+    elsewhere: &[OF_A_CALL, ("except", BY_SELECTOR)],
 };
 const GUARD_KEYS: Keys = Keys {
     known: &["name", "deny", "calls", "except", "when", "mode", "why", "owner", "review_by"],
-    later: &["headers", "idempotent", "rate"],
+    later: &["headers", "rate"],
     elsewhere: &[
+        OF_A_CALL,
         ("across", "a guard comes before the boundary; it crosses nothing"),
         ("from", "a guard says whom and where in `deny: A -> B`"),
         ("to", "a guard says whom and where in `deny: A -> B`"),
@@ -213,7 +217,7 @@ impl Reader<'_> {
         let deny = deny.and_then(|node| self.text(node, "`A -> B`"));
         let deny = deny.and_then(|text| self.arrow(&text));
         let except = self.except(&fields);
-        let calls = fields.get("calls").map_or_else(Vec::new, |node| self.calls(node));
+        let calls = fields.get("calls").map_or_else(Vec::new, |node| self.guard_calls(node));
         let when = self.when(&fields);
         let mode = fields.get("mode").map(|node| self.mode(node));
         let why = self.why(&fields, "a guard");

@@ -3,8 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cellwall_policy::{
-    CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, IdentityHeader, Mode,
-    PolicyVersion, Protocol, Publication, Snapshot, SnapshotDocument, Tolerated,
+    CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument,
+    IdentityHeader, Mode, PolicyVersion, Protocol, Publication, Snapshot, SnapshotDocument,
+    Tolerated,
 };
 use cellwall_policy_language::{CompileError, PolicySet};
 use spiffe::SpiffeId;
@@ -95,6 +96,7 @@ fn destinations_are_of_the_own_environment_unless_they_name_another() {
         id: id.to_owned(),
         protocol,
         tolerates: Tolerated::Nothing,
+        idempotent: Vec::new(),
     };
     assert_eq!(
         document.destinations,
@@ -104,6 +106,46 @@ fn destinations_are_of_the_own_environment_unless_they_name_another() {
         ]
     );
     Snapshot::new(document).unwrap();
+}
+
+/// What a caller is told of the calls of `web` and `rpc`, as `METHODS PATH by WHAT`.
+fn told(text: &str, destination: &str) -> Vec<String> {
+    let document = compile(&set(text), "spiffe://pay.example/prod/web", &[destination]);
+    Snapshot::new(document.clone()).unwrap();
+    let declared = document.destinations[0].idempotent.iter().map(|it| {
+        let call = match &it.call {
+            CallDocument::Http { methods, path } => format!("{} {path}", methods.join(",")),
+            CallDocument::Grpc { service, method } => format!("{service}/{method}"),
+            CallDocument::Tcp { port } => port.to_string(),
+        };
+        format!("{call} {:?}", it.by)
+    });
+    declared.collect()
+}
+
+#[test]
+fn a_caller_is_told_which_calls_may_be_made_twice_and_what_takes_some_of_their_requests() {
+    let calls = "
+      - {http: \"GET,DELETE /v1/{rest...}\", idempotent: method}
+      - {http: POST /v1/things, idempotent: {header: Idempotency-Key}}
+      - {http: GET /v1/next}
+      - {http: PUT /v1/mine}
+      - {http: GET /v2}";
+    let text = bent("\n      - http: GET /v1/things/{id}", calls);
+    let expected =
+        ["GET /v1/next None", "POST /v1/things Some(Key)", "GET,DELETE /v1/{rest...} Some(Method)"];
+    let mut found = told(&text, "web");
+    found.sort_by_key(|line| line.split(' ').nth(1).map(str::to_owned));
+    let found: Vec<_> = found.iter().map(|line| line.replace("DELETE,GET", "GET,DELETE")).collect();
+    assert_eq!(found, expected);
+
+    let key = "{header: Idempotency-Key}";
+    let can =
+        format!("[{{grpc: a.v1.A/*, idempotent: {key}}}, {{grpc: a.v1.A/Get}}, {{grpc: b.B/X}}]");
+    let text = bent("[{grpc: a.v1.A/Get}]", &can);
+    assert_eq!(told(&text, "rpc"), ["a.v1.A/* Some(Key)", "a.v1.A/Get None"]);
+    assert_eq!(told(BASE, "web"), Vec::<String>::new());
+    assert_eq!(told(BASE, "rpc"), Vec::<String>::new());
 }
 
 #[test]

@@ -10,7 +10,7 @@ fn refused(after: &str, line: &str) -> Vec<String> {
 
 #[test]
 fn a_key_of_a_later_release_is_refused_at_the_root() {
-    for key in ["external: {}", "rate: {}", "factors: {}", "headers: {}", "idempotent: method"] {
+    for key in ["external: {}", "rate: {}", "factors: {}", "headers: {}"] {
         assert_eq!(refused("version: cellwall/v1", key), ["CW0006 2:1"], "{key}");
     }
 }
@@ -18,7 +18,7 @@ fn a_key_of_a_later_release_is_refused_at_the_root() {
 #[test]
 fn a_key_of_a_later_release_is_refused_on_a_rule_grant_or_guard() {
     let grant = "grants:\n  - name: INC-1\n    from: web";
-    for key in ["rate: {per_second: 1}", "headers: {a: b}", "idempotent: method"] {
+    for key in ["rate: {per_second: 1}", "headers: {a: b}"] {
         let key = format!("    {key}");
         assert_eq!(refused("    from: web", &key), ["CW0006 15:5"], "{key}");
         assert_eq!(refused("    deny: any -> db", &key), ["CW0006 31:5"], "{key}");
@@ -34,7 +34,7 @@ fn a_key_of_a_later_release_is_refused_on_anything_else() {
         ("{tier: core}", "{tier: core}, external: {}", "CW0006 5:54"),
         ("mode: enforce", "mode: enforce, factors: {need: 2}", "CW0006 8:42"),
         ("can: [{grpc: a.v1.A/Get}]", "can: [{grpc: a.v1.A/Get}], rate: {}", "CW0006 11:48"),
-        ("{grpc: a.v1.A/Get}", "{grpc: a.v1.A/Get, idempotent: method}", "CW0006 11:46"),
+        ("{grpc: a.v1.A/Get}", "{grpc: a.v1.A/Get, rate: {}}", "CW0006 11:46"),
         ("{grpc: a.v1.A/Get}", "{grpc: a.v1.A/Get, headers: {}}", "CW0006 11:46"),
         ("by: web-reads}", "by: web-reads, headers: {}}", "CW0006 34:75"),
     ] {
@@ -46,15 +46,22 @@ fn a_key_of_a_later_release_is_refused_on_anything_else() {
 
 #[test]
 fn a_key_that_belongs_elsewhere_is_refused_there() {
-    for key in ["starts: x", "expires: x", "approved_by: []", "except: [rpc]", "mode: audit"] {
+    for key in [
+        "starts: x",
+        "expires: x",
+        "approved_by: []",
+        "except: [rpc]",
+        "mode: audit",
+        "idempotent: x",
+    ] {
         let found = refused("    from: web", &format!("    {key}"));
         assert_eq!(found, ["CW0009 15:5"], "{key}");
     }
-    for key in ["across: [env]", "from: web", "to: db"] {
+    for key in ["across: [env]", "from: web", "to: db", "idempotent: method"] {
         let found = refused("    deny: any -> db", &format!("    {key}"));
         assert_eq!(found, ["CW0009 31:5"], "{key}");
     }
-    for key in ["when: x", "across: [env]", "attest: {}"] {
+    for key in ["when: x", "across: [env]", "attest: {}", "idempotent: method"] {
         assert_eq!(refused("version: cellwall/v1", key), ["CW0009 2:1"], "{key}");
     }
 }

@@ -70,13 +70,13 @@ segments:
   s: {members: [a, b], mode: audit}
   t: {members: [], mode: enforce}
 roles:
-  r: {to: a, can: [{http: "GET,M-SEARCH /x/{y...}"}, {grpc: a.v1.B/*}, {tcp: 1}]}
+  r: {to: a, can: [{http: "GET,M-SEARCH /x/{y...}"}, {grpc: a.v1.B/*, idempotent: {header: Idempotency-Key}}, {tcp: 1}]}
 guards:
   - {name: g, deny: "[a, b] -> {tier: core}", calls: [{tcp: 1}], except: [a, segment/s], mode: audit,
      when: caller.env != callee.env, why: w, owner: o, review_by: 2026-09-01}
 rules:
   - {name: r, from: {tier: core}, role: r, when: c, across: [env], why: w, owner: o, review_by: 2026-09-01}
-  - {name: q, from: "spiffe://other.example/x", to: any, allow: [{http: GET /}], why: w}
+  - {name: q, from: "spiffe://other.example/x", to: any, allow: [{http: GET /, idempotent: method}], why: w}
 grants:
   - {name: INC-1, from: a, to: segment/s, allow: [{tcp: 1}], starts: 2026-03-02T10:00:00Z,
      expires: 2026-03-02T14:00:00Z, why: w, approved_by: [a@b, c@d], owner: o, review_by: 2026-09-01, across: [env], when: c}
@@ -129,6 +129,14 @@ fn what_is_broken_does_not_fit() {
         &format!("{base}roles: {{r: {{to: a, can: [{{http: get /x}}]}}}}"),
         &format!("{base}roles: {{r: {{to: a, can: [{{grpc: x}}]}}}}"),
         &format!("{base}roles: {{r: {{to: a, can: [{{http: GET /, tcp: 1}}]}}}}"),
+        &format!("{base}roles: {{r: {{to: a, can: [{{idempotent: method}}]}}}}"),
+        &format!("{base}roles: {{r: {{to: a, can: [{{http: GET /, idempotent: yes}}]}}}}"),
+        &format!(
+            "{base}roles: {{r: {{to: a, can: [{{http: GET /, idempotent: {{header: X}}}}]}}}}"
+        ),
+        &format!(
+            "{base}guards: [{{name: a, deny: b -> c, calls: [{{tcp: 1, idempotent: method}}], why: d}}]"
+        ),
         &format!("{base}rules: [{{name: a, from: b, why: c}}]"),
         &format!("{base}rules: [{{name: a, from: b, to: c, why: d}}]"),
         &format!("{base}rules: [{{name: a, from: b, role: c, to: d, why: e}}]"),

@@ -1,6 +1,7 @@
 //! From a call to the declared template it belongs to, without allocating and without a scan.
 
 mod http;
+mod idempotent;
 mod matching;
 mod tree;
 
@@ -14,6 +15,7 @@ use crate::{
 };
 use http::Ends;
 pub use http::MAX_HTTP_TEMPLATES;
+pub use idempotent::{Idempotent, is_idempotent_method};
 pub(crate) use matching::{Matching, MatchingBuilder};
 use tree::HttpIndex;
 
@@ -77,6 +79,9 @@ pub enum CallError {
         /// What is between them.
         conflict: Conflict,
     },
+    /// A call that is no such call is declared to be one that may be made twice.
+    #[error("`{0}` does not say that a call may be made twice")]
+    Idempotent(String),
     /// The callee declares more than one snapshot may hold.
     #[error("more templates than one callee may have")]
     TooMany,

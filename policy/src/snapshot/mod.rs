@@ -11,8 +11,9 @@ use std::{
 use spiffe::{SpiffeId, TrustDomain};
 
 use crate::{
-    IdentityError, IdentityTemplate, Introduction, ListensDocument, Mode, PolicyVersion,
-    ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument, Tolerated,
+    Idempotent, IdentityError, IdentityTemplate, Introduction, ListensDocument, Mode,
+    PolicyVersion, ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
+    Tolerated,
     calls::{CallBuilder, CallIndex},
     canonical_id,
     identity::{CallerIndex, IdentityIndex},
@@ -50,7 +51,7 @@ pub struct Snapshot {
 pub(crate) struct Probes(HashMap<Box<str>, Vec<Box<str>>>);
 
 /// A workload that the callee itself calls.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Destination {
     /// How it is named here: `payments`, `staging/payments` or `payments:9443`.
     pub name: Arc<str>,
@@ -60,6 +61,8 @@ pub struct Destination {
     pub protocol: Protocol,
     /// What it tolerates in a path: that of its own sidecar is narrower, template by template.
     pub tolerates: Tolerated,
+    /// Which calls may be made twice there, if any.
+    pub idempotent: Option<Arc<Idempotent>>,
 }
 
 impl Snapshot {
@@ -257,8 +260,10 @@ fn index_destinations(
         }
         let name: Arc<str> = Arc::from(entry.name.as_str());
         let id = member(&entry.id, trust_domain)?;
-        let destination =
-            Destination { name, id, protocol: entry.protocol, tolerates: entry.tolerates };
+        let protocol = entry.protocol;
+        let idempotent = Idempotent::index(protocol, &entry.idempotent)?;
+        let tolerates = entry.tolerates;
+        let destination = Destination { name, id, protocol, tolerates, idempotent };
         if destinations.insert(Box::from(entry.name.as_str()), destination).is_some() {
             return Err(SnapshotError::Duplicate(entry.name.clone()));
         }

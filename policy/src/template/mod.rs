@@ -199,7 +199,7 @@ impl PathTemplate {
     }
 
     /// Whether some path, less a trailing slash, is matched by both.
-    fn overlaps(&self, other: &Self) -> bool {
+    pub fn overlaps(&self, other: &Self) -> bool {
         let fits = |short: &Self, long: &Self| {
             short.segments.len() == long.segments.len() && short.tail == long.tail
                 || short.tail && short.segments.len() < long.segments.len()

@@ -241,7 +241,8 @@ fn a_snapshot_names_callers_and_destinations_that_it_knows() {
     let destination = snapshot.destination("staging/payments").unwrap();
     assert_eq!(destination.id, id("spiffe://pay.example/staging/payments"));
     assert_eq!(destination.protocol, Protocol::Http);
-    assert_eq!(snapshot.destination("payments"), None);
+    assert!(destination.idempotent.is_none());
+    assert!(snapshot.destination("payments").is_none());
     assert_eq!((&**snapshot.workload(), snapshot.environment()), ("card-vault", "prod"));
     assert_eq!(snapshot.listens(), vault().listens);
     assert_eq!(snapshot.callee(), &id("spiffe://pay.example/prod/card-vault"));

@@ -83,6 +83,7 @@ pub(crate) fn vault() -> SnapshotDocument {
             id: "spiffe://pay.example/staging/payments".to_owned(),
             protocol: Protocol::Http,
             tolerates: Tolerated::Nothing,
+            idempotent: Vec::new(),
         }],
     }
 }

@@ -10,7 +10,7 @@ use cellwall_policy::Snapshot;
 use http::{HeaderMap, Request};
 use spiffe::SpiffeId;
 
-pub(crate) use self::progress::{Progress, Way};
+pub(crate) use self::progress::{Attempt, Progress, Way};
 pub use self::record::{Direction, FlowRecord, Kind, Outcome, Party};
 use crate::{
     CloseReason, Decisions, Permit, Spans,

@@ -21,6 +21,8 @@ pub(crate) struct Progress {
     started: Instant,
     /// From the caller.
     pub(crate) request: Way,
+    /// The same, of a call that was made for the second time.
+    again: OnceLock<Box<Way>>,
     /// To the caller.
     pub(crate) response: Way,
     conclusion: OnceLock<Conclusion>,
@@ -36,6 +38,13 @@ pub(crate) struct Way {
     end: OnceLock<(CloseReason, Instant)>,
 }
 
+/// Which time it is that a call is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Attempt {
+    First,
+    Second,
+}
+
 /// What the flow said last.
 #[derive(Debug)]
 struct Conclusion {
@@ -49,6 +58,7 @@ impl Progress {
         Self {
             started: Instant::now(),
             request: Way::default(),
+            again: OnceLock::new(),
             response: Way::default(),
             conclusion: OnceLock::new(),
             _open: open,
@@ -57,6 +67,20 @@ impl Progress {
 
     pub(super) fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// The request on its way, for the first time or for the second: of what the first one left
+    /// behind nothing counts for the other.
+    pub(crate) fn request(&self, attempt: Attempt) -> &Way {
+        match attempt {
+            Attempt::First => &self.request,
+            Attempt::Second => self.again.get_or_init(Box::default),
+        }
+    }
+
+    /// That of the last attempt.
+    fn last_request(&self) -> &Way {
+        self.again.get().map_or(&self.request, |again| again)
     }
 
     /// The flow is over but for its bytes in transit.
@@ -73,8 +97,9 @@ impl Progress {
         if !self.response.is_passed() {
             return CloseReason::Cancelled;
         }
-        match self.request.end.get() {
-            Some((CloseReason::Done, _)) if self.request.is_passed() => CloseReason::Done,
+        let request = self.last_request();
+        match request.end.get() {
+            Some((CloseReason::Done, _)) if request.is_passed() => CloseReason::Done,
             Some((CloseReason::Done | CloseReason::Io, _)) | None => CloseReason::AnsweredEarly,
             Some((cut, _)) => *cut,
         }
@@ -87,8 +112,10 @@ impl Drop for Progress {
         let since = |at: &Instant| at.duration_since(self.started);
         record.duration = self.started.elapsed();
         record.first_byte = self.response.first.get().map(since);
-        record.request_end = self.request.end.get().map(|(_, at)| since(at));
-        record.bytes = (self.request.passed(), self.response.passed());
+        let request = self.last_request();
+        record.request_end = request.end.get().map(|(_, at)| since(at));
+        record.bytes = (request.passed(), self.response.passed());
+        record.attempts = 1 + u8::from(self.again.get().is_some());
         record.close = self.close(record.kind, record.close);
         if record.fate == Outcome::Done && record.close != CloseReason::Done {
             record.fate = Outcome::Unknown; // an answer came, but not all went through

@@ -90,6 +90,8 @@ pub struct FlowRecord {
     pub close: CloseReason,
     /// What became of it.
     pub fate: Outcome,
+    /// How often the call was made: twice at most, and once unless the policy declares it idempotent.
+    pub attempts: u8,
 }
 
 /// What became of a flow, as far as this sidecar can know.
@@ -132,6 +134,7 @@ impl FlowRecord {
             bytes: (0, 0),
             close: CloseReason::Cancelled,
             fate: Outcome::NotDone,
+            attempts: 1,
         }
     }
 

@@ -14,13 +14,14 @@ use hyper::body::Incoming;
 
 use super::{
     headers,
+    kept::{Keeper, Kept, Lost, Source},
     multiplexed::Place,
     passing::{Passing, Towards},
 };
 use crate::{
     CloseReason,
     authority::Authority,
-    flow::{Flow, Progress},
+    flow::{Attempt, Flow, Progress},
 };
 
 /// A body of either direction.
@@ -36,13 +37,13 @@ enum Content {
     /// Our own words.
     Ours(Option<bytes::Bytes>),
     /// Handed on as it comes, in this version.
-    Passing(Incoming, Version),
+    Passing(Source, Version),
 }
 
 #[derive(Debug)]
 enum Role {
     Ours,
-    Request(Option<Arc<Progress>>),
+    Request(Option<(Arc<Progress>, Attempt)>),
     Response(Option<Box<Answer>>),
 }
 
@@ -71,7 +72,7 @@ pub(crate) enum Cut {
     /// The other side broke off. Its error is told, and is no `#[source]`: there hyper looks for the
     /// code of a reset, and would hand on REFUSED_STREAM in the middle of an answer.
     #[error("the body broke off: {0}")]
-    Broken(hyper::Error),
+    Broken(Lost),
     /// Reset with NO_ERROR before its end, which hyper takes for the end.
     #[error("the body was reset before its end")]
     Reset,
@@ -94,31 +95,41 @@ impl Body {
     /// A request's body on its way to the callee; `progress` counts it. It is cut when `authority`
     /// ends before, whatever becomes of the answer.
     pub(crate) fn request(
-        incoming: (Incoming, Version),
+        (incoming, version): (Incoming, Version),
         progress: Arc<Progress>,
         authority: Option<&Authority>,
     ) -> Self {
         let watched = authority.cloned().map(Watched::by);
-        Self::passing(incoming, Role::Request(Some(progress)), watched)
+        let role = Role::Request(Some((progress, Attempt::First)));
+        Self::passing(Source::Passing(incoming), version, (role, watched))
+    }
+
+    /// The same of a call that may be made twice.
+    pub(crate) fn kept((keeper, version): (&Keeper, Version), progress: Arc<Progress>) -> Self {
+        let role = Role::Request(Some((progress, Attempt::First)));
+        Self::passing(Source::Kept(keeper.first()), version, (role, None))
+    }
+
+    /// The same when it is made for the second time.
+    pub(super) fn again((kept, version): (Kept, Version), progress: Arc<Progress>) -> Self {
+        progress.request(Attempt::Second); // it counts from now on
+        let role = Role::Request(Some((progress, Attempt::Second)));
+        Self::passing(Source::Kept(kept), version, (role, None))
     }
 
     /// A response's body on its way to the caller. `flow` ends when it does, and its place on the
     /// connection is free; it is cut when `authority` ends before.
     pub(super) fn response(
-        incoming: (Incoming, Version),
+        (incoming, version): (Incoming, Version),
         flow: Flow,
         (authority, place): (Authority, Option<Place>),
     ) -> Self {
         let role = Role::Response(Some(Answer { flow, _place: place }.into()));
-        Self::passing(incoming, role, Some(Watched::by(authority)))
+        Self::passing(Source::Passing(incoming), version, (role, Some(Watched::by(authority))))
     }
 
-    fn passing(
-        (incoming, version): (Incoming, Version),
-        role: Role,
-        watched: Option<Watched>,
-    ) -> Self {
-        let mut body = Self { content: Content::Passing(incoming, version), role, watched };
+    fn passing(source: Source, version: Version, (role, watched): (Role, Option<Watched>)) -> Self {
+        let mut body = Self { content: Content::Passing(source, version), role, watched };
         if body.is_end_stream() {
             body.role.end(CloseReason::Done);
         }
@@ -131,8 +142,8 @@ impl Role {
         match self {
             Self::Ours => {}
             Self::Request(progress) => {
-                if let Some(progress) = progress.take() {
-                    progress.request.end(reason);
+                if let Some((progress, attempt)) = progress.take() {
+                    progress.request(attempt).end(reason);
                 }
             }
             Self::Response(answer) => {
@@ -156,7 +167,9 @@ impl Role {
             headers::scrub_trailers(trailers); // HTTP-16, HTTP-19
         }
         let towards = match self {
-            Self::Request(Some(progress)) => Some((Towards::Callee, progress.clone())),
+            Self::Request(Some((progress, attempt))) => {
+                Some((Towards::Callee(*attempt), progress.clone()))
+            }
             Self::Response(Some(answer)) => {
                 if let Some(status) = frame.trailers_ref().and_then(headers::grpc_status) {
                     answer.flow.record.grpc_status = Some(status);

@@ -2,13 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use cellwall_policy::{Protocol, Tolerated};
+use cellwall_policy::{IdempotentBy, Protocol, Tolerated};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 
 use super::{
-    body::Body, canonical::Canonical, fate::SendError, headers, introduction::Introduced,
-    reply::Reply, serve::MAX_LIST,
+    body::Body,
+    canonical::Canonical,
+    fate::SendError,
+    headers,
+    introduction::Introduced,
+    kept::Keeper,
+    repeat::{Repeatable, is_shown},
+    reply::Reply,
+    serve::MAX_LIST,
 };
 use crate::{
     CloseReason,
@@ -67,6 +74,23 @@ pub(crate) fn to_peer(
     // The next sidecar's h2 would say 431 of it, without a word of what became of the call. HTTP/1.1
     // may bring one: its limit is that of a buffer, which the last read may overrun.
     if list_size(&request) >= MAX_LIST { Err(TOO_LONG) } else { Ok(request) }
+}
+
+/// Sets a request of our workload on its way. That of a call that the policy declares idempotent is
+/// kept, if it shows by what.
+pub(crate) fn outgoing(
+    request: Request<Incoming>,
+    flow: &Flow,
+    by: Option<IdempotentBy>,
+) -> (Request<Body>, Option<Repeatable>) {
+    let (version, progress) = (request.version(), flow.progress.clone());
+    let Some(by) = by.filter(|by| is_shown(*by, request.headers())) else {
+        return (request.map(|body| Body::request((body, version), progress, None)), None);
+    };
+    let (head, body) = request.into_parts();
+    let keeper = Keeper::of(body, version);
+    let request = Request::from_parts(head, Body::kept((&keeper, version), progress));
+    (request, Some(Repeatable { body: keeper, by }))
 }
 
 /// The size of a head over HTTP/2 (RFC 9113 §6.5.2).

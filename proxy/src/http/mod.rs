@@ -2,6 +2,7 @@
 //! headers and no others, one record that lives as long as the answer.
 
 mod body;
+mod budget;
 mod canonical;
 mod client;
 mod exchange;
@@ -11,25 +12,29 @@ mod fuzzing;
 mod headers;
 mod interim;
 mod introduction;
+mod kept;
 mod multiplexed;
 mod passing;
 mod patience;
 mod recycled;
+mod repeat;
 mod reply;
 mod serve;
 mod spoken;
 
 pub(crate) use body::Body;
+pub(crate) use budget::Budget;
 pub(crate) use canonical::Canonical;
 pub(crate) use client::{handshake_h1, handshake_h2};
 pub(crate) use fate::SendError;
 pub(crate) use introduction::Introduced;
 pub(crate) use multiplexed::{Conn, Multiplexed};
 pub(crate) use recycled::Recycled;
+pub(crate) use repeat::{Repeat, Sent};
 pub(crate) use reply::Reply;
 pub(crate) use serve::{Version, serve};
 pub(crate) use spoken::spoken;
 
-pub(crate) use exchange::{delivered, read, refused, to_callee, to_peer, unanswered};
+pub(crate) use exchange::{delivered, outgoing, read, refused, to_callee, to_peer, unanswered};
 #[cfg(fuzzing)]
 pub(crate) use fuzzing::request_head;

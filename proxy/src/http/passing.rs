@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Buf;
 
-use crate::flow::{Progress, Way};
+use crate::flow::{Attempt, Progress, Way};
 
 /// Bytes on their way into a connection, which counts them as it takes them.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Passing {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Towards {
-    Callee,
+    Callee(Attempt),
     Caller,
 }
 
@@ -32,7 +32,7 @@ impl Passing {
 
     fn way(&self) -> Option<&Way> {
         self.towards.as_ref().map(|(towards, progress)| match towards {
-            Towards::Callee => &progress.request,
+            Towards::Callee(attempt) => progress.request(*attempt),
             Towards::Caller => &progress.response,
         })
     }

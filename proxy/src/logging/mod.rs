@@ -111,6 +111,8 @@ struct Line<'a> {
     reason: &'static str,
     #[serde(rename = "cellwall.fate")]
     fate: &'static str,
+    #[serde(rename = "cellwall.attempts", skip_serializing_if = "is_once")]
+    attempts: u8,
     #[serde(rename = "cellwall.tls.reason", skip_serializing_if = "Option::is_none")]
     tls_reason: Option<&'static str>,
     #[serde(rename = "cellwall.decision", skip_serializing_if = "Option::is_none")]
@@ -170,6 +172,7 @@ impl<'a> From<&'a FlowRecord> for Line<'a> {
             by: decision.map(|decision| decision.by.to_string()),
             reason: record.close.as_str(),
             fate: record.fate.as_str(),
+            attempts: record.attempts,
             tls_reason: record.close.refusal().map(cellwall_mtls::Refusal::as_str),
             decision: record.decision_id.map(|id| id.to_string()),
             policy_version: decision.map(|decision| decision.version.0),
@@ -197,6 +200,11 @@ impl<'a> From<&'a FlowRecord> for Line<'a> {
             trace_id: record.trace_id.as_deref(),
         }
     }
+}
+
+/// Most calls are, and a line says no more than it has to.
+fn is_once(attempts: &u8) -> bool {
+    *attempts == 1
 }
 
 fn seconds(time: Option<Duration>) -> Option<f64> {

@@ -116,6 +116,9 @@ pub(super) struct Call {
     /// `pkg.Service/Method` or `pkg.Service/*`.
     pub(super) grpc: Option<String>,
     pub(super) tcp: Option<u16>,
+    /// What is sent a second time is no question of who may.
+    #[serde(default, rename = "idempotent")]
+    _idempotent: IgnoredAny,
 }
 
 impl Selector {

@@ -38,6 +38,7 @@ pub(super) fn diff(
             "modes": difference.modes,
             "guards": difference.statements.guards,
             "never": difference.statements.never,
+            "idempotent": difference.statements.idempotent,
             "text": (texts == Texts::Shown).then_some(text),
         }))?;
         return Ok(Outcome::Done);

@@ -4,7 +4,9 @@ use std::time::UNIX_EPOCH;
 
 use cellwall_policy::Verdict;
 
-use crate::{Ask, Edge, Edges, Judge, Outcome, PolicySet, Recorded, Sources, Turn, check};
+use crate::{
+    Ask, Edge, Edges, Judge, Outcome, PolicySet, Recorded, Sources, Statements, Turn, check,
+};
 
 const BASE: &str = r#"version: cellwall/v1
 identity: "spiffe://pay.example/{env}/{workload}"
@@ -200,6 +202,33 @@ fn who_may_say_yes_is_for_the_operators_own_approvers() {
     let needed: Vec<_> = needed.into_iter().map(|it| (it.by, it.touches.join(","))).collect();
     let expected = [("default", "limits"), ("operators", "approvals,operators")];
     assert_eq!(needed, expected.map(|(by, touches)| (by.to_owned(), touches.to_owned())));
+}
+
+#[test]
+fn a_call_that_may_be_made_twice_is_a_change_that_its_segment_approves() {
+    let approvals =
+        "approvals:\n  default: {from: [p], count: 1}\n  segment/back: {from: [s], count: 2}\n";
+    let old = set(&format!("{BASE}{approvals}"));
+    let declared = bent(&[("rest...}\"}", "rest...}\", idempotent: method}")]);
+    let new = set(&format!("{declared}{approvals}"));
+    let key = declared.replace("method}", "{header: Idempotency-Key}}");
+    let by_key = set(&format!("{key}{approvals}"));
+    let name = "api GET /v1/{rest...}".to_owned();
+    let needed = |old: &PolicySet, new: &PolicySet| {
+        let difference = new.difference(old).unwrap();
+        assert_eq!((difference.is_empty(), difference.changes), (false, Vec::new()));
+        let touches = difference.approvals.into_iter().map(|it| (it.by, it.count));
+        (touches.collect::<Vec<_>>(), difference.statements.idempotent)
+    };
+    let segment = vec![("segment/back".to_owned(), 2)];
+    let none = Statements::default();
+    let added = Statements { added: vec![name.clone()], ..none.clone() };
+    let removed = Statements { removed: vec![name.clone()], ..none.clone() };
+    let changed = Statements { changed: vec![name], ..none };
+    assert_eq!(needed(&old, &new), (segment.clone(), added));
+    assert_eq!(needed(&new, &old), (segment.clone(), removed));
+    assert_eq!(needed(&new, &by_key), (segment, changed));
+    assert!(new.difference(&new).unwrap().is_empty());
 }
 
 #[test]

@@ -139,4 +139,66 @@ pub(super) const CASES: &[Case] = &[
         to: "\"prod/rpc -> prod/db tcp:1\"",
         findings: &["CW0203 34:48-53 port 1 is not the declared port"],
     },
+    Case {
+        from: "can: [{grpc: a.v1.A/Get}]",
+        to: "can: [{grpc: a.v1.A/Get, idempotent: {header: Idempotency-Key}}]",
+        findings: &[],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, idempotent: method}",
+        findings: &[],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: \"GET,HEAD,OPTIONS,PUT,DELETE /v1/things\", idempotent: method}",
+        findings: &[],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: \"PUT,POST /v1/things\", idempotent: method}",
+        findings: &["CW0208 26:51-57 `POST` is not an idempotent method"],
+    },
+    Case {
+        from: "can: [{grpc: a.v1.A/Get}]",
+        to: "can: [{grpc: a.v1.A/Get, idempotent: method}]",
+        findings: &["CW0208 11:58-64 gRPC has one method, and it is `POST`"],
+    },
+    Case {
+        from: "{tcp: 5432}]",
+        to: "{tcp: 5432, idempotent: {header: Idempotency-Key}}]",
+        findings: &["CW0208 20:37-38 bytes are not sent again"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, idempotent: always}",
+        findings: &[
+            "CW0004 26:44-50 expected `method` or `{header: Idempotency-Key}`, found a text",
+        ],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, idempotent: {header: X-Key}}",
+        findings: &["CW0004 26:53-58 expected `Idempotency-Key`, found a text"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{http: GET /v1/things, idempotent: {}}",
+        findings: &["CW0007 26:44-45 `idempotent` needs `header`"],
+    },
+    Case {
+        from: "http: GET /v1/things/{id}",
+        to: "{idempotent: method}",
+        findings: &["CW0201 26:10-20 a call has exactly one of `http`, `grpc` and `tcp`"],
+    },
+    Case {
+        from: "    except: [rpc]",
+        to: "    calls: [{tcp: 5432, idempotent: method}]\n    except: [rpc]",
+        findings: &["CW0009 31:25-35 `idempotent` does not stand in a call"],
+    },
+    Case {
+        from: "      - http: GET /v1/things/{id}",
+        to: "      - http: GET /v1/things/{id}\n      - {http: \"HEAD,GET /v1/things/{id}\", idempotent: method}",
+        findings: &["CW0209 27:16-42 `GET /v1/things/{id}` is declared in two ways"],
+    },
 ];

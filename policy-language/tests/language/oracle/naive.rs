@@ -92,6 +92,8 @@ enum Selector {
 enum Written {
     Port(u16),
     Text(String),
+    /// More that is said of a call, and decides nothing.
+    More(serde::de::IgnoredAny),
 }
 
 /// What is asked.
@@ -271,7 +273,7 @@ impl Document {
         let statements = self.rules.iter().chain(&self.grants);
         statements.flat_map(|rule| self.calls_of(rule, callee)).any(|(_, written)| match written {
             Written::Text(text) => text.contains("%2F}") || text.contains("%2F...}"),
-            Written::Port(_) => false,
+            Written::Port(_) | Written::More(_) => false,
         })
     }
 

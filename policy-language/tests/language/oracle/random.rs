@@ -94,6 +94,17 @@ fn calls(callee: usize) -> BoxedStrategy<Vec<String>> {
     prop::collection::vec(call, 1..4).boxed()
 }
 
+/// A call with what is said of it wherever it is allowed.
+fn allowed(call: &str) -> String {
+    if call.ends_with("{rest...}\"") {
+        return format!("{call}\n        idempotent: method");
+    }
+    if call.contains("b.B/*") {
+        return format!("{call}\n        idempotent: {{header: Idempotency-Key}}");
+    }
+    call.to_owned()
+}
+
 /// `a == "x"`, `a != b`, `a in ["x"]`.
 fn comparison() -> impl Strategy<Value = String> {
     let attributes: Vec<(&str, Vec<&str>)> = vec![
@@ -157,7 +168,7 @@ fn rule() -> impl Strategy<Value = String> {
                 };
                 let mut text = format!("    from: {from}\n    to: {to}\n    allow:\n");
                 for call in calls {
-                    let _ = writeln!(text, "      - {call}");
+                    let _ = writeln!(text, "      - {}", allowed(&call));
                 }
                 text + &when + across
             },
@@ -248,7 +259,7 @@ pub(crate) fn document() -> impl Strategy<Value = String> {
             if let Some((from, calls)) = role {
                 text.push_str("roles:\n  helper:\n    to: web-a\n    can:\n");
                 for call in calls {
-                    let _ = writeln!(text, "      - {call}");
+                    let _ = writeln!(text, "      - {}", allowed(&call));
                 }
                 rules.push(format!("    from: {from}\n    role: helper\n"));
             }

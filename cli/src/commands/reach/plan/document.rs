@@ -20,6 +20,7 @@ pub(super) fn document(planned: &Planned) -> Value {
         "modes": difference.modes,
         "guards": difference.statements.guards,
         "never": difference.statements.never,
+        "idempotent": difference.statements.idempotent,
         "governance": difference.statements.governance,
         "tests": {
             "passed": difference.tests.passed(),

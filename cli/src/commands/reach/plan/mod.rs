@@ -146,6 +146,9 @@ fn standing(planned: &Planned) -> Vec<String> {
     if statements.never != Default::default() {
         line.push_str(&format!("  Never: {}.", stands(&statements.never)));
     }
+    if statements.idempotent != Default::default() {
+        line.push_str(&format!("  Idempotent: {}.", stands(&statements.idempotent)));
+    }
     line.push_str(&format!("  Tests: {} passed", tests.passed()));
     if tests.failed() > 0 {
         let failed = tests.results.iter().filter(|result| !result.passed);
