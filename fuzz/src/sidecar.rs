@@ -8,8 +8,8 @@ use std::{cell::RefCell, io, sync::Arc, time::{Duration, SystemTime}};
 
 use cellwall_mtls::{Alpn, Session};
 use cellwall_policy::{
-    CallDocument, CallerDocument, Callers, Digest, GuardDocument, ListensDocument, Mode, Protocol,
-    RuleDocument, SCHEMA, Snapshot, SnapshotDocument,
+    CallDocument, CallerDocument, Callers, Digest, GuardDocument, IdentityHeader, ListensDocument,
+    Mode, Protocol, RuleDocument, SCHEMA, Snapshot, SnapshotDocument,
 };
 use cellwall_proxy::{
     AccessLog, Authz, Directory, Drain, Flows, Identities, Live, Peers, Proxy, Register, Served,
@@ -185,6 +185,7 @@ fn policy_document() -> SnapshotDocument {
         digest: Digest::of(b"fuzz").to_string(),
         issued_at: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs(),
         max_age_seconds: 86_400,
+        identity_headers: IdentityHeader::USUAL.to_vec(),
         mode: Mode::Enforce,
         listens: vec![ListensDocument::of(Protocol::Http, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use spiffe::SpiffeId;
 
-use crate::{anchors::AnchorId, certificate::Leaf, verify::Path};
+use crate::{anchors::AnchorId, certificate::Leaf, provider::sha256, verify::Path};
 
 /// Proof that the other side of a session holds a valid X509-SVID. Only this crate makes one, and
 /// only from the verified leaf of this very handshake (ID-02). Cheap to clone.
@@ -18,6 +18,7 @@ pub struct Peer {
 struct Facts {
     leaf: Leaf,
     text: Box<str>,
+    certificate_hash: Box<str>,
     anchor: AnchorId,
     authority_end: UnixTime,
 }
@@ -27,10 +28,13 @@ struct Facts {
 pub struct Serial(Box<[u8]>);
 
 impl Peer {
-    pub(crate) fn verified(leaf: Leaf, path: Path) -> Self {
+    /// `der` is the certificate that `leaf` was read from.
+    pub(crate) fn verified(leaf: Leaf, der: &CertificateDer<'_>, path: Path) -> Self {
         let text = leaf.id.to_string().into();
         let Path { anchor, authority_end } = path;
-        Self { facts: Arc::new(Facts { leaf, text, anchor, authority_end }) }
+        let certificate_hash = sha256(der).iter().map(|byte| format!("{byte:02x}")).collect();
+        let facts = Facts { leaf, text, certificate_hash, anchor, authority_end };
+        Self { facts: Arc::new(facts) }
     }
 
     pub(crate) fn leaf(&self) -> &Leaf {
@@ -49,6 +53,11 @@ impl Peer {
     /// The peer's SPIFFE ID as text, made once.
     pub fn id_text(&self) -> &str {
         &self.facts.text
+    }
+
+    /// The SHA-256 of the peer's certificate, in 64 lower-case hexadecimal digits, made once.
+    pub fn certificate_hash(&self) -> &str {
+        &self.facts.certificate_hash
     }
 
     /// The serial number of the peer's certificate.

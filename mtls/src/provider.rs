@@ -87,7 +87,7 @@ pub fn describe_provider() -> String {
     format!("aws-lc-rs, TLS 1.3, groups {groups:?}, suites {suites:?}")
 }
 
-/// SHA-256, for names of keys.
+/// SHA-256, for names of keys and certificates.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = aws_lc::digest(&aws_lc::SHA256, bytes);
     let mut hash = [0; 32];

@@ -47,7 +47,7 @@ impl Trust {
         self.deny.check(&leaf)?;
         let path = self.verify_path(&leaf, chain, role, now)?;
         expected.check(&leaf.id)?;
-        Ok(Peer::verified(leaf, path))
+        Ok(Peer::verified(leaf, chain.leaf, path))
     }
 
     /// Whether a peer that was verified once would still be: nobody denied it, its anchor is still

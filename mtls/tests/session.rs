@@ -23,6 +23,12 @@ fn world() -> (TestCa, TlsMaterial) {
     (ca, ours)
 }
 
+/// SHA-256 in hexadecimal digits.
+fn hash(der: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn refusal<T>(result: Result<T, cellwall_mtls::HandshakeError>) -> Option<Refusal> {
     result.err().map(|error| error.refusal)
 }
@@ -43,6 +49,8 @@ async fn both_sides_learn_who_the_other_is() {
     assert_eq!((client.peer.id_text(), client.alpn), (PAYMENTS, Alpn::H2));
     assert_eq!(*server.peer.serial(), Serial::new(&svid.serial));
     assert!(server.peer.authority_end() <= server.peer.not_after());
+    assert_eq!(server.peer.certificate_hash(), hash(&svid.chain[0]));
+    assert_ne!(client.peer.certificate_hash(), server.peer.certificate_hash());
 }
 
 #[tokio::test]

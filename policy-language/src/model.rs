@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use cellwall_policy::{IdentityTemplate, Mode, ProbeDocument, Shape, Verdict};
+use cellwall_policy::{IdentityHeader, IdentityTemplate, Mode, ProbeDocument, Shape, Verdict};
 use serde::Serialize;
 use spiffe::SpiffeId;
 
@@ -56,6 +56,8 @@ pub(crate) struct Workload {
     pub(crate) shape: Option<Shape>,
     /// Empty only while mistakes are collected.
     pub(crate) listens: Vec<Listener>,
+    /// In which it is told who calls: at least one, ascending.
+    pub(crate) identity_headers: Vec<IdentityHeader>,
     pub(crate) labels: BTreeMap<String, String>,
     /// The segment's number; 0 after a mistake.
     pub(crate) segment: usize,

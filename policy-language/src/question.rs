@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use cellwall_policy::{Protocol, RequestPath, is_call_method, is_grpc_name};
+use cellwall_policy::{
+    AmbiguousPath, Protocol, RequestPath, Tolerated, is_call_method, is_grpc_name,
+};
 
 /// A question, not yet looked up.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,13 +128,26 @@ fn http(method: Word<'_>, path: Word<'_>) -> Result<Asked, NoQuestion> {
         let message = format!("`{}` is not a method", method.text);
         return Err(NoQuestion { message, range: method.range() });
     }
-    match RequestPath::parse(path.text) {
+    // Whether its callee tolerates it is seen when that is looked up.
+    match RequestPath::tolerating(path.text, Tolerated::EncodedSlash) {
         Ok(canonical) => {
             Ok(Asked::Http { method: method.text.to_owned(), path: canonical.as_str().to_owned() })
         }
-        Err(error) => {
-            let message = format!("answered 400 before any rule: {error}");
-            Err(NoQuestion { message, range: path.range() })
+        Err(error) => Err(NoQuestion { message: refused(error), range: path.range() }),
+    }
+}
+
+/// What becomes of a request whose path is not read.
+fn refused(error: AmbiguousPath) -> String {
+    format!("answered 400 before any rule: {error}")
+}
+
+impl Question {
+    /// Why a callee that tolerates this never asks its policy; `None` where it does.
+    pub(crate) fn refused(&self, tolerated: Tolerated) -> Option<String> {
+        match &self.call {
+            Asked::Http { path, .. } => RequestPath::tolerating(path, tolerated).err().map(refused),
+            Asked::Grpc { .. } | Asked::Tcp { .. } => None,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What the files say, part by part, each with its place. Names are not yet looked up.
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use cellwall_policy::{
-    CallDocument, HttpVersion, IdempotentBy, Mode, ProbeDocument, Protocol, Verdict,
+    CallDocument, HttpVersion, IdempotentBy, IdentityHeader, Mode, ProbeDocument, Protocol, Verdict,
 };
 
 use crate::{
@@ -44,8 +44,17 @@ pub(crate) struct WorkloadItem {
     pub(crate) listens: Vec<Listener>,
     pub(crate) labels: Vec<(Text, Text)>,
     pub(crate) id: Option<Text>,
+    pub(crate) identity_header: Option<IdentityHeaders>,
     /// Selectors by environment.
     pub(crate) attest: Vec<(Text, Vec<Text>)>,
+}
+
+/// `identity_header` of a workload.
+#[derive(Debug)]
+pub(crate) struct IdentityHeaders {
+    pub(crate) place: Place,
+    /// Ascending, each once.
+    pub(crate) headers: BTreeSet<IdentityHeader>,
 }
 
 /// `{http: 8443}` in `listens`.

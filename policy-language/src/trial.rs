@@ -6,7 +6,7 @@ use std::{
 };
 
 use cellwall_policy::{
-    By, Call, CallDocument, Callers, Decision, RequestPath, Snapshot, Tls, Verdict,
+    By, Call, CallDocument, Callers, Decision, RequestPath, Snapshot, Tls, Tolerated, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use spiffe::SpiffeId;
@@ -231,7 +231,7 @@ pub(crate) fn ask(
         Asked::Http { path, .. } => path.as_str(),
         Asked::Grpc { .. } | Asked::Tcp { .. } => "/",
     };
-    let path = RequestPath::parse(path).ok()?;
+    let path = RequestPath::tolerating(path, Tolerated::EncodedSlash).ok()?;
     let call = match asked {
         Asked::Http { method, .. } => Call::Http { method, path: &path },
         Asked::Grpc { service, method } => Call::Grpc { service, method },

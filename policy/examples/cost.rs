@@ -10,8 +10,9 @@ use std::{
 };
 
 use cellwall_policy::{
-    Call, CallDocument, CallerDocument, Callers, Condition, Digest, ListensDocument, Mode, Operand,
-    Protocol, RequestPath, RuleDocument, SCHEMA, Snapshot, SnapshotDocument, Tls, TlsFact, Verdict,
+    Call, CallDocument, CallerDocument, Callers, Condition, Digest, IdentityHeader,
+    ListensDocument, Mode, Operand, Protocol, RequestPath, RuleDocument, SCHEMA, Snapshot,
+    SnapshotDocument, Tls, TlsFact, Verdict,
 };
 use spiffe::SpiffeId;
 
@@ -121,6 +122,7 @@ fn document(rules: usize, callers: usize, when: bool) -> SnapshotDocument {
         digest: Digest::default().to_string(),
         issued_at: 1,
         max_age_seconds: 86_400,
+        identity_headers: IdentityHeader::USUAL.to_vec(),
         mode: Mode::Enforce,
         listens: vec![ListensDocument::of(Protocol::Http, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

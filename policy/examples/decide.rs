@@ -8,8 +8,8 @@ use std::{
 };
 
 use cellwall_policy::{
-    Call, CallDocument, CallerDocument, Callers, ListensDocument, Mode, Protocol, RequestPath,
-    RuleDocument, Snapshot, SnapshotDocument, Tls, Verdict,
+    Call, CallDocument, CallerDocument, Callers, IdentityHeader, ListensDocument, Mode, Protocol,
+    RequestPath, RuleDocument, Snapshot, SnapshotDocument, Tls, Verdict,
 };
 use spiffe::SpiffeId;
 
@@ -60,6 +60,7 @@ fn document(rules: usize) -> SnapshotDocument {
         digest: cellwall_policy::Digest::default().to_string(),
         issued_at: 1,
         max_age_seconds: 86_400,
+        identity_headers: IdentityHeader::USUAL.to_vec(),
         mode: Mode::Enforce,
         listens: vec![ListensDocument::of(Protocol::Http, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

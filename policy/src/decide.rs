@@ -58,6 +58,11 @@ impl Call<'_> {
             Self::Grpc { .. } | Self::Tcp { .. } => false,
         }
     }
+
+    /// Whether its path has a second reading, which some template has to declare.
+    fn has_two_readings(&self) -> bool {
+        matches!(self, Self::Http { path, .. } if path.split().is_some())
+    }
 }
 
 /// Whether a call may pass.
@@ -164,11 +169,13 @@ impl Snapshot {
             return answer(Verdict::Deny, By::Boundary(variable.clone()), None);
         }
         // AZ-03: `audit` softens the lack of a rule for our workloads, never a call in another
-        // protocol, nor a change to one (HTTP-12).
+        // protocol, nor a change to one (HTTP-12), nor a path with two readings that no template
+        // declares.
         let is_softened = self.mode == Mode::Audit
             && reading.caller.is_some_and(|caller| !self.identities.is_foreign(caller))
             && self.calls.speaks(call)
-            && !call.is_upgrade();
+            && !call.is_upgrade()
+            && (route.is_some() || !call.has_two_readings());
         match against.auditing {
             _ if !is_softened => answer(Verdict::Deny, By::Default, None),
             Some(guard) => answer(Verdict::Audit, guard.clone(), None),

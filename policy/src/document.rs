@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Condition;
+use crate::{Condition, IdentityHeader, ListensDocument, Tolerated};
 
 /// The one schema that this release reads and writes.
 pub const SCHEMA: u32 = 2;
@@ -37,6 +37,10 @@ pub struct SnapshotDocument {
     pub mode: Mode,
     /// What the callee speaks, and on which ports: at least one listener, each port once.
     pub listens: Vec<ListensDocument>,
+    /// The headers that tell the callee's workload who calls: at least one, each once. Where it is
+    /// [`IdentityHeader::USUAL`], it is not written.
+    #[serde(default = "IdentityHeader::usual", skip_serializing_if = "IdentityHeader::are_usual")]
+    pub identity_headers: Vec<IdentityHeader>,
     /// The identity template, such as `spiffe://pay.example/{env}/{workload}`.
     pub identity: String,
     /// The workloads that a statement below names; where one is about all of them, all.
@@ -104,47 +108,6 @@ impl Protocol {
             Self::Grpc => "grpc",
             Self::Tcp => "tcp",
         }
-    }
-}
-
-/// A listener.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListensDocument {
-    /// What is spoken there.
-    pub protocol: Protocol,
-    /// The declared port, 1 to 65535.
-    pub port: u16,
-    /// For `http`, in which version our own sidecar speaks to the workload: between sidecars, and
-    /// to the policy, both are one protocol.
-    #[serde(default, skip_serializing_if = "HttpVersion::is_default")]
-    pub version: HttpVersion,
-}
-
-/// In which version a sidecar speaks HTTP to its own workload.
-#[derive(
-    Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
-)]
-pub enum HttpVersion {
-    /// HTTP/1.1.
-    #[default]
-    #[serde(rename = "1.1")]
-    Http1,
-    /// HTTP/2 with prior knowledge (RFC 9113 §3.3).
-    #[serde(rename = "2")]
-    Http2,
-}
-
-impl HttpVersion {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl ListensDocument {
-    /// A listener of `protocol`, in the version that is not written.
-    pub const fn of(protocol: Protocol, port: u16) -> Self {
-        Self { protocol, port, version: HttpVersion::Http1 }
     }
 }
 
@@ -286,6 +249,9 @@ pub struct DestinationDocument {
     pub id: String,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// What it tolerates in a path, in whichever of its templates.
+    #[serde(default, skip_serializing_if = "Tolerated::is_nothing")]
+    pub tolerates: Tolerated,
     /// Which calls may be made twice there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub idempotent: Vec<IdempotentDocument>,

@@ -9,6 +9,8 @@ mod condition;
 mod decide;
 mod document;
 mod identity;
+mod introduction;
+mod listens;
 mod names;
 mod path;
 mod publication;
@@ -23,15 +25,17 @@ pub use condition::{Condition, ConditionError, Operand, Tls, TlsFact, Truth};
 pub use decide::{By, Call, Decision, PolicyVersion, Verdict};
 pub use document::{
     CallDocument, CallerDocument, Callers, DestinationDocument, GrantDocument, GuardDocument,
-    HttpVersion, IdempotentBy, IdempotentDocument, ListensDocument, Mode, ProbeDocument, Protocol,
-    RuleDocument, SCHEMA, SnapshotDocument,
+    IdempotentBy, IdempotentDocument, Mode, ProbeDocument, Protocol, RuleDocument, SCHEMA,
+    SnapshotDocument,
 };
 pub use identity::{
     IdentityError, IdentityTemplate, MAX_ID_BYTES, Shape, canonical_id, is_path_segment,
     is_reserved,
 };
+pub use introduction::{IdentityHeader, Introduction};
+pub use listens::{HttpVersion, ListensDocument};
 pub use names::{MAX_NAME_BYTES, is_destination, is_grant_name, is_name};
-pub use path::{AmbiguousPath, RequestPath};
+pub use path::{AmbiguousPath, RequestPath, Tolerated};
 pub use publication::{Digest, NotADigest, NotNewer, Publication};
 pub use signed::{
     KeyError, MAX_PAYLOAD_BYTES, OpenError, PolicyKey, PolicySigner, SignError, SignedSnapshot,

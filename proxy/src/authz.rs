@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use cellwall_mtls::Peer;
-use cellwall_policy::{Call, Decision, RequestPath, Snapshot, Tls, Verdict};
+use cellwall_policy::{Call, Decision, Introduction, RequestPath, Snapshot, Tls, Verdict};
 use http::{Method, Version};
 
 use crate::{CloseReason, Live, decision_id::DecisionId, listener::Declared, live::Watch};
@@ -21,6 +21,7 @@ pub struct Authz {
 pub struct Permit {
     decision: Decision,
     audited: Option<DecisionId>,
+    introduction: Arc<Introduction>,
 }
 
 /// The policy does not allow the call, or there is none (AZ-01).
@@ -59,12 +60,14 @@ impl Authz {
         call: &Call<'_>,
     ) -> Result<Permit, Denied> {
         let denied = |decision, reason| Denied { decision, reason, id: DecisionId::new() };
-        let decision = self.ask(at, peer, tls, call).map_err(|reason| denied(None, reason))?;
-        match decision.verdict {
-            Verdict::Allow => Ok(Permit { decision, audited: None }),
-            Verdict::Audit => Ok(Permit { decision, audited: Some(DecisionId::new()) }),
-            Verdict::Deny => Err(denied(Some(decision), CloseReason::PolicyDenied)),
-        }
+        let snapshot = self.declaring(at).map_err(|reason| denied(None, reason))?;
+        let decision = snapshot.decide(peer.id(), tls, call, SystemTime::now());
+        let audited = match decision.verdict {
+            Verdict::Allow => None,
+            Verdict::Audit => Some(DecisionId::new()),
+            Verdict::Deny => return Err(denied(Some(decision), CloseReason::PolicyDenied)),
+        };
+        Ok(Permit { decision, audited, introduction: snapshot.introduction().clone() })
     }
 }
 
@@ -136,6 +139,11 @@ impl Permit {
     /// What was decided, for the flow record.
     pub fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    /// How our workload is told who calls, by the policy that was asked.
+    pub fn introduction(&self) -> &Introduction {
+        &self.introduction
     }
 
     /// The id of a call that passes only because its segment is in audit.

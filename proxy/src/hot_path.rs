@@ -8,7 +8,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
-use cellwall_policy::{Call, Protocol};
+use cellwall_policy::{Call, Protocol, Snapshot, Tolerated};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
@@ -19,7 +19,7 @@ use crate::{
     authority::{Authority, Needs},
     authz::tls,
     flow::{Direction, Flow, Kind},
-    http::{self as web, Body, Canonical, Reply, SendError, Version},
+    http::{self as web, Body, Canonical, Introduced, Reply, SendError, Version},
     listener::{Declared, offered},
     metrics, relay,
     reproof::{self, Register},
@@ -171,9 +171,11 @@ impl Proxy {
         let Arrival { ref served, declared, from } = caller.arrival;
         let protocol = declared.protocol();
         let mut flow = self.flows.open(Kind::Call, Direction::Inbound, from);
-        flow.identify_caller(&caller.peer, self.authz.snapshot().as_deref());
+        let snapshot = self.authz.snapshot();
+        flow.identify_caller(&caller.peer, snapshot.as_deref());
+        let tolerated = tolerated(protocol, snapshot.as_deref());
         let asking = hyper::upgrade::on(&mut request);
-        let canonical = match web::read(&mut flow, protocol, &request) {
+        let canonical = match web::read(&mut flow, (protocol, tolerated), &request) {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };
@@ -211,6 +213,15 @@ impl Proxy {
 /// AZ-03: what is declared to be bytes is not read as a request.
 const NOT_HTTP: SendError = SendError::not_done(CloseReason::RequestAmbiguous);
 
+/// What our workload tolerates in a path, by the policy of this moment. Should the next one not, no
+/// template of it matches what was read.
+fn tolerated(protocol: Protocol, snapshot: Option<&Snapshot>) -> Tolerated {
+    match protocol {
+        Protocol::Http => snapshot.map_or(Tolerated::Nothing, Snapshot::tolerates),
+        Protocol::Grpc | Protocol::Tcp => Tolerated::Nothing,
+    }
+}
+
 impl Served {
     /// What was authorised is what is sent (HTTP-10), with the caller's ID and nobody else's.
     async fn forward(
@@ -222,8 +233,9 @@ impl Served {
     ) -> Result<Response<Incoming>, SendError> {
         let version = declared.version().ok_or(NOT_HTTP)?;
         let request = web::carried(request, flow.progress.clone(), Some(authority));
-        let caller = authority.peer();
-        let request = web::to_callee(request, (version, canonical), caller.id_text())?;
+        let peer = authority.peer();
+        let caller = Introduced::by(permit.introduction(), &peer);
+        let request = web::to_callee(request, (version, canonical), &caller)?;
         let request = flow.stamp(request);
         flow.leaves();
         let sent = Instant::now();

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::Alpn;
-use cellwall_policy::Protocol;
+use cellwall_policy::{Protocol, Tolerated};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
@@ -111,8 +111,12 @@ impl Proxy {
         let (snapshot, route) = (self.authz.snapshot(), self.route(&destination));
         let expected = route.as_ref().ok().map(|route| &route.expected);
         flow.identify_callee(&destination.name, expected, snapshot.as_deref());
+        let tolerated = match (&route, protocol) {
+            (Ok(route), Protocol::Http) => route.tolerates,
+            (Err(_), _) | (_, Protocol::Grpc | Protocol::Tcp) => Tolerated::Nothing,
+        };
         let asking = hyper::upgrade::on(&mut request);
-        let canonical = match web::read(&mut flow, protocol, &request) {
+        let canonical = match web::read(&mut flow, (protocol, tolerated), &request) {
             Ok(canonical) => canonical,
             Err(reason) => return web::refused(flow, Reply(protocol).ambiguous(reason), reason),
         };

@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use cellwall_policy::{Call, Idempotent, IdempotentBy, Protocol, Snapshot};
+use cellwall_policy::{Call, Idempotent, IdempotentBy, Protocol, Snapshot, Tolerated};
 use spiffe::SpiffeId;
 
 use crate::{
@@ -41,6 +41,8 @@ pub struct Destination {
 pub(crate) struct Route {
     pub(crate) expected: SpiffeId,
     pub(crate) protocol: Protocol,
+    /// What the callee tolerates in a path: its own sidecar knows in which.
+    pub(crate) tolerates: Tolerated,
     idempotent: Option<Arc<Idempotent>>,
     addresses: Arc<[SocketAddr]>,
 }
@@ -84,7 +86,8 @@ impl Destination {
         let known = snapshot.destination(&self.name).ok_or(CloseReason::NoRoute)?;
         let addresses = self.fixed.clone().unwrap_or_else(|| directory.addresses(&self.name));
         let (expected, protocol) = (known.id.clone(), known.protocol);
-        Ok(Route { expected, protocol, idempotent: known.idempotent.clone(), addresses })
+        let (tolerates, idempotent) = (known.tolerates, known.idempotent.clone());
+        Ok(Route { expected, protocol, tolerates, idempotent, addresses })
     }
 
     /// The addresses to try, in order: by turns, those that failed just now at the end.

@@ -102,7 +102,8 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use cellwall_policy::{
-        Call, Digest, ListensDocument, Mode, Protocol, Snapshot, SnapshotDocument, Tls, Verdict,
+        Call, Digest, IdentityHeader, ListensDocument, Mode, Protocol, Snapshot, SnapshotDocument,
+        Tls, Verdict,
     };
     use spiffe::SpiffeId;
 
@@ -124,6 +125,7 @@ mod tests {
             digest: Digest::default().to_string(),
             issued_at: 0,
             max_age_seconds: 24 * 3600,
+            identity_headers: IdentityHeader::USUAL.to_vec(),
             mode: Mode::Enforce,
             listens: vec![ListensDocument::of(Protocol::Tcp, 5432)],
             identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

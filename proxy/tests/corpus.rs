@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use cellwall_policy::{DestinationDocument, Protocol, SnapshotDocument};
+use cellwall_policy::{DestinationDocument, Protocol, SnapshotDocument, Tolerated};
 use cellwall_testkit::{
     hostile::{Case, Directions, corpus},
     tls::DangerousParty,
@@ -120,6 +120,7 @@ async fn no_hostile_certificate_reaches_a_workload_or_gets_a_call() {
         name: "payments".to_owned(),
         id: id("checkout"), // the ID that the corpus bends
         protocol: Protocol::Http,
+        tolerates: Tolerated::Nothing,
         idempotent: Vec::new(),
     };
     let caller =

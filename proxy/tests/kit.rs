@@ -10,8 +10,8 @@ use std::{
 
 use cellwall_policy::{
     CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument,
-    ListensDocument, Mode, PolicySigner, Protocol, RuleDocument, SCHEMA, SignedSnapshot,
-    SnapshotDocument,
+    IdentityHeader, ListensDocument, Mode, PolicySigner, Protocol, RuleDocument, SCHEMA,
+    SignedSnapshot, SnapshotDocument, Tolerated,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -300,6 +300,7 @@ pub(crate) fn policy(callee: &str, protocol: Protocol, calls: &[CallDocument]) -
         digest: Digest::of(b"first").to_string(),
         issued_at: 1,
         max_age_seconds: 86_400,
+        identity_headers: IdentityHeader::USUAL.to_vec(),
         mode: Mode::Enforce,
         listens: vec![ListensDocument::of(protocol, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
@@ -327,7 +328,13 @@ pub(crate) fn http(method: &str, path: &str) -> CallDocument {
 }
 
 pub(crate) fn destination(name: &str, protocol: Protocol) -> DestinationDocument {
-    DestinationDocument { name: name.to_owned(), id: id(name), protocol, idempotent: Vec::new() }
+    DestinationDocument {
+        name: name.to_owned(),
+        id: id(name),
+        protocol,
+        tolerates: Tolerated::Nothing,
+        idempotent: Vec::new(),
+    }
 }
 
 /// The payments service as most tests need it.

@@ -1,15 +1,16 @@
 //! Identity headers that a caller makes up (HTTP-16, HTTP-19): the workload reads the verified one.
 
-use cellwall_testkit::strict::callers_any_app_could_read;
+use std::net::SocketAddr;
+
+use cellwall_policy::SnapshotDocument;
+use cellwall_testkit::{ca::Svid, strict::lines_any_app_could_read};
 use serde_json::json;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
 };
-
-use tokio_rustls::client::TlsStream;
 
 use crate::{
     kit::{DEADLINE, Sidecar, Town, evidence, id, payments},
@@ -21,7 +22,7 @@ const VICTIM: &str = "spiffe://pay.example/prod/admin";
 
 /// Names that some server or framework takes for one of ours: it ignores case, reads `_` as `-` as
 /// CGI does, or any other character as PHP does, or leaves such characters out.
-const SPELLINGS: [&str; 22] = [
+pub(crate) const SPELLINGS: [&str; 22] = [
     "x-spiffe-id",
     "X-Spiffe-Id",
     "X-SPIFFE-ID",
@@ -48,7 +49,7 @@ const SPELLINGS: [&str; 22] = [
 
 /// Where and how the name is put.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+pub(crate) enum Place {
     Header,
     Twice,
     Nominated,
@@ -60,7 +61,7 @@ enum Place {
     TrailerAnnounced,
 }
 
-const PLACES: [Place; 9] = [
+pub(crate) const PLACES: [Place; 9] = [
     Place::Header,
     Place::Twice,
     Place::Nominated,
@@ -72,6 +73,14 @@ const PLACES: [Place; 9] = [
     Place::TrailerAnnounced,
 ];
 
+impl Place {
+    /// RFC 9113 §8.2: a name with capitals, or a field of the connection, is malformed.
+    pub(crate) fn is_legal_over_h2(self, spelling: &str) -> bool {
+        spelling.chars().all(|letter| !letter.is_ascii_uppercase())
+            && !matches!(self, Self::Nominated | Self::NominatedWithOurs)
+    }
+}
+
 /// A request's fields, head and trailers, as they are on the wire.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields {
@@ -82,7 +91,7 @@ pub(crate) struct Fields {
 /// Name and value.
 pub(crate) type Field = (Vec<u8>, Vec<u8>);
 
-fn fields(spelling: &str, place: Place) -> Fields {
+pub(crate) fn fields(spelling: &str, place: Place) -> Fields {
     let victim = VICTIM.as_bytes().to_vec();
     let named = |value: Vec<u8>| (spelling.as_bytes().to_vec(), value);
     let other = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
@@ -109,7 +118,7 @@ fn fields(spelling: &str, place: Place) -> Fields {
 }
 
 /// HTTP/1.1 as bytes.
-fn h1(fields: &Fields) -> Vec<u8> {
+pub(crate) fn h1(fields: &Fields) -> Vec<u8> {
     let line = |(name, value): &Field| [name, &b": "[..], value, b"\r\n"].concat();
     let mut request = b"POST /v1/payments HTTP/1.1\r\nhost: payments\r\n".to_vec();
     request.extend(fields.head.iter().flat_map(line));
@@ -172,28 +181,62 @@ fn is_whole(read: &[u8]) -> bool {
     !chunked || (body.ends_with("\r\n\r\n") && body.contains("0\r\n")) || body == "0\r\n\r\n"
 }
 
-type Stream = TlsStream<TcpStream>;
+/// The lines of a request by which it is told who calls, in alphabetical order.
+pub(crate) fn sorted(mut lines: Vec<String>) -> Vec<String> {
+    lines.sort();
+    lines
+}
+
+/// What checkout's app, or its holder's client, sends through.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+type Stream = Box<dyn Wire>;
+
+/// How checkout calls payments.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'a> {
+    /// By a client with this SVID, straight to the callee's sidecar.
+    Straight(&'a Sidecar, &'a Svid),
+    /// Through its own sidecar as well, which listens here.
+    Through(SocketAddr),
+}
 
 /// A connection of the caller's, kept as long as it lasts.
-struct Caller<'a, C> {
-    town: &'a Town,
-    sidecar: &'a Sidecar,
+pub(crate) struct Caller<'a, C> {
+    way: Way<'a>,
     connection: Option<C>,
 }
 
 impl<'a, C> Caller<'a, C> {
-    fn new(town: &'a Town, sidecar: &'a Sidecar) -> Self {
-        Self { town, sidecar, connection: None }
+    pub(crate) fn new(way: Way<'a>) -> Self {
+        Self { way, connection: None }
     }
 
     async fn dial(&self, alpn: &str) -> Stream {
-        self.sidecar.dial(&self.town.svid("checkout"), &[alpn]).await
+        self.way.open(alpn).await
+    }
+}
+
+impl Way<'_> {
+    /// A connection of its own.
+    pub(crate) async fn open(self, alpn: &str) -> Box<dyn Wire> {
+        match self {
+            Way::Straight(callee, svid) => Box::new(callee.dial(svid, &[alpn]).await),
+            Way::Through(address) => Box::new(TcpStream::connect(address).await.unwrap()),
+        }
     }
 }
 
 impl Caller<'_, Stream> {
     /// One request over HTTP/1.1; whether it was answered 200.
-    async fn over_h1(&mut self, request: &[u8]) -> bool {
+    pub(crate) async fn over_h1(&mut self, request: &[u8]) -> bool {
+        self.status_over_h1(request).await == 200
+    }
+
+    /// The same; 0 where there is no answer.
+    pub(crate) async fn status_over_h1(&mut self, request: &[u8]) -> u16 {
         let mut stream = match self.connection.take() {
             Some(stream) => stream,
             None => self.dial("http/1.1").await,
@@ -201,7 +244,7 @@ impl Caller<'_, Stream> {
         stream.write_all(request).await.unwrap();
         let mut got = Vec::new();
         let answer = async {
-            while !got.ends_with(b"\r\n\r\n") {
+            while !got.windows(4).any(|end| end == b"\r\n\r\n") {
                 // How the connection ends is no matter: what counts is what came.
                 if !matches!(stream.read_buf(&mut got).await, Ok(1..)) {
                     return;
@@ -209,15 +252,16 @@ impl Caller<'_, Stream> {
             }
         };
         assert!(tokio::time::timeout(DEADLINE, answer).await.is_ok(), "no answer in time");
-        let fine = got.starts_with(b"HTTP/1.1 200 ");
-        self.connection = fine.then_some(stream);
-        fine
+        let status = got.get(9..12).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+        let status = status.unwrap_or_default();
+        self.connection = (status == 200).then_some(stream);
+        status
     }
 }
 
 impl Caller<'_, RawH2<Stream>> {
     /// The same over HTTP/2.
-    async fn over_h2(&mut self, fields: &Fields) -> bool {
+    pub(crate) async fn over_h2(&mut self, fields: &Fields) -> bool {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => RawH2::begin(self.dial("h2").await).await,
@@ -229,8 +273,10 @@ impl Caller<'_, RawH2<Stream>> {
     }
 }
 
-#[derive(Default)]
-struct Tally {
+/// What the workload read in all cases of a list.
+pub(crate) struct Tally {
+    /// The lines that it should read in each.
+    told: Vec<String>,
     cases: u32,
     /// The workload read the verified caller, once, and nobody else.
     clean: u32,
@@ -240,14 +286,18 @@ struct Tally {
 }
 
 impl Tally {
-    fn judge(&mut self, case: String, answered: bool, workload: &mut Workload) {
+    pub(crate) fn of(told: &[String]) -> Self {
+        Self { told: told.to_vec(), cases: 0, clean: 0, refused: 0, spoofed: Vec::new() }
+    }
+
+    pub(crate) fn judge(&mut self, case: String, answered: bool, workload: &mut Workload) {
         self.cases += 1;
         let seen = workload.seen.try_recv().ok();
         let again = workload.seen.try_recv().ok();
         match (answered, seen, again) {
             (false, None, None) => self.refused += 1,
             (true, Some(read), None)
-                if callers_any_app_could_read(&read) == [id("checkout")]
+                if sorted(lines_any_app_could_read(&read)) == self.told
                     && !String::from_utf8_lossy(&read).contains(VICTIM) =>
             {
                 self.clean += 1;
@@ -261,15 +311,15 @@ impl Tally {
 }
 
 /// Payments' sidecar, beside a workload that keeps what it reads.
-async fn scene(town: &Town) -> (Sidecar, Workload) {
+pub(crate) async fn scene(town: &Town, policy: SnapshotDocument) -> (Sidecar, Workload) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (plan, policy) = payments();
+    let (plan, _) = payments();
     let sidecar = town.beside(plan, listener.local_addr().unwrap()).await;
     (town.made_ready(sidecar, "payments", policy).await, workload(listener).await)
 }
 
 impl Tally {
-    fn show(&self) {
+    pub(crate) fn show(&self) {
         assert_eq!(self.spoofed, Vec::<String>::new());
         evidence(&json!({
             "spellings": SPELLINGS.len(), "places": PLACES.len(), "cases": self.cases,
@@ -282,8 +332,10 @@ impl Tally {
 #[tokio::test]
 async fn no_spelling_of_our_header_gives_the_workload_another_caller_over_http_1() {
     let town = Town::new().await;
-    let (sidecar, mut workload) = scene(&town).await;
-    let (mut tally, mut caller) = (Tally::default(), Caller::new(&town, &sidecar));
+    let (sidecar, mut workload) = scene(&town, payments().1).await;
+    let svid = town.svid("checkout");
+    let mut caller = Caller::new(Way::Straight(&sidecar, &svid));
+    let mut tally = Tally::of(&[format!("x-spiffe-id: {}", id("checkout"))]);
     for spelling in SPELLINGS {
         for place in PLACES {
             let case = format!("{spelling} {place:?}");
@@ -306,16 +358,15 @@ async fn no_spelling_of_our_header_gives_the_workload_another_caller_over_http_1
 #[tokio::test]
 async fn no_spelling_of_our_header_gives_the_workload_another_caller_over_http_2() {
     let town = Town::new().await;
-    let (sidecar, mut workload) = scene(&town).await;
-    let (mut tally, mut caller) = (Tally::default(), Caller::new(&town, &sidecar));
+    let (sidecar, mut workload) = scene(&town, payments().1).await;
+    let svid = town.svid("checkout");
+    let mut caller = Caller::new(Way::Straight(&sidecar, &svid));
+    let mut tally = Tally::of(&[format!("x-spiffe-id: {}", id("checkout"))]);
     for spelling in SPELLINGS {
         for place in PLACES {
-            // RFC 9113 §8.2: a name with capitals, or a field of the connection, is malformed.
-            let legal = spelling.chars().all(|letter| !letter.is_ascii_uppercase())
-                && !matches!(place, Place::Nominated | Place::NominatedWithOurs);
             let case = format!("{spelling} {place:?}");
             let answered = caller.over_h2(&fields(spelling, place)).await;
-            assert_eq!(answered, legal, "{case}");
+            assert_eq!(answered, place.is_legal_over_h2(spelling), "{case}");
             tally.judge(case, answered, &mut workload);
         }
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellwall_policy::{CallDocument, Mode, Protocol, SnapshotDocument};
+use cellwall_policy::{CallDocument, IdentityHeader, Mode, Protocol, SnapshotDocument};
 use cellwall_testkit::{client, workload_api::X509State, x509::Validity};
 use nix::sys::signal::Signal;
 use tokio::{
@@ -19,6 +19,7 @@ use crate::{
     forwarding::{is_closed, read_until},
     kit::{DEADLINE, Plan, Sidecar, Town, eventually, http, id, policy},
     played::accepting,
+    told::{envoys, ours},
 };
 
 /// What a browser sends.
@@ -184,6 +185,32 @@ async fn a_granted_upgrade_carries_bytes_both_ways_and_none_before_101() {
     let line = callee.logged(is_upgrade).await;
     assert_eq!(line["cellwall.by"], "checkout-calls", "{line}");
     assert_eq!(line["http.route"], "/v1/feed", "{line}");
+}
+
+#[tokio::test]
+async fn what_is_upgraded_says_who_calls_as_the_policy_names_it_at_the_path_that_was_judged() {
+    // HTTP-08, HTTP-16
+    let town = Town::new().await;
+    let methods = ["GET", "GET+websocket"].map(ToOwned::to_owned).to_vec();
+    let call = CallDocument::Http { methods, path: "/v1/feeds/{name%2F}".to_owned() };
+    let identity_headers = IdentityHeader::ALL.to_vec();
+    let policy = SnapshotDocument { identity_headers, ..granting(&[call]) };
+    let (sidecar, workload) = payments(&town, policy).await;
+    let svid = town.svid("checkout");
+    let mut caller = sidecar.dial(&svid, &["http/1.1"]).await;
+    let asks = ASKS.replace("/v1/feed?", "/v1/feeds/a%2fb?").replace(
+        "x-spiffe-id:",
+        "x-forwarded-client-cert: URI=a\r\nx_spiffe_id: b\r\nx-spiffe-id:",
+    );
+    caller.write_all(asks.as_bytes()).await.unwrap();
+    let (mut stream, _) = within(workload.accept()).await.unwrap();
+    let seen = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(seen.starts_with("GET /v1/feeds/a%2Fb?from=7 HTTP/1.1\r\n"), "{seen}");
+    assert_says(
+        &seen,
+        &["upgrade: websocket", "connection: upgrade", &ours(), &envoys(&svid.chain[0])],
+    );
+    assert!(!seen.contains("x_spiffe_id"), "{seen}");
 }
 
 /// Sends `asks` as checkout straight to payments' sidecar; what the workload reads of it, `OK` being

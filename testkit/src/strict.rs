@@ -146,11 +146,18 @@ async fn chunks(
 /// Who calls, by any reading that some server has of a name: all values of all lines, head and
 /// trailers, whose name is one of ours once everything but its letters and digits is left out.
 pub fn callers_any_app_could_read(read: &[u8]) -> Vec<String> {
+    let value = |line: String| Some(line.split_once(':')?.1.trim().to_owned());
+    lines_any_app_could_read(read).into_iter().filter_map(value).collect()
+}
+
+/// The same lines whole.
+pub fn lines_any_app_could_read(read: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(read).replace('\r', "\n");
-    let named = text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| {
+    let named = text.lines().filter(|line| {
+        let Some((name, _)) = line.split_once(':') else { return false };
         let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
         let plain = plain.to_ascii_lowercase();
         plain == "xspiffeid" || plain == "xforwardedclientcert"
     });
-    named.map(|(_, value)| value.trim().to_owned()).collect()
+    named.map(str::to_owned).collect()
 }

@@ -123,7 +123,10 @@ impl Question {
             naive::Request::Http(_, path) => path.as_str(),
             naive::Request::Grpc(..) | naive::Request::Tcp(_) => "/",
         };
-        let path = RequestPath::parse(path)?;
+        // What the callee does not tolerate is refused before any policy.
+        let Ok(path) = RequestPath::tolerating(path, snapshot.tolerates()) else {
+            return Ok(false);
+        };
         let call = match &self.asked.request {
             naive::Request::Http(method, _) => Call::Http { method, path: &path },
             naive::Request::Grpc(service, method) => Call::Grpc { service, method },
@@ -168,10 +171,29 @@ impl Question {
             Some(less) => less.to_owned(),
             None => format!("{path}/"),
         };
+        let (sent, split) = (path.replace("%2F", "~"), path.replace("%2F", "/"));
+        let is_encoded = sent != *path;
+        if is_encoded {
+            // A guard is about both readings, and about a slash at the end of either.
+            let readings = [sent, split].map(|it| {
+                [format!("{}/", it.trim_end_matches('/')), it.trim_end_matches('/').to_owned()]
+            });
+            let guarded =
+                |template: &String| readings.iter().flatten().any(|it| fits(template, it));
+            return mine
+                .iter()
+                .copied()
+                .filter(|action| action.example.contains("%2F"))
+                .filter(of_method)
+                .filter(|action| action.templates.iter().all(|template| fits(template, path)))
+                .filter(|action| action.but_for_slash.iter().all(guarded))
+                .max_by_key(|action| action.templates.len() + action.but_for_slash.len());
+        }
         // The kind with the most templates that match is the one that all of them match.
         mine.iter()
             .copied()
             .filter(is_http)
+            .filter(|action| !action.example.contains("%2F"))
             .filter(|action| is_other(action) || of_method(action))
             .filter(|action| action.templates.iter().all(|template| fits(template, path)))
             .filter(|action| action.but_for_slash.iter().all(|template| fits(template, &other)))
@@ -275,6 +297,11 @@ fn fits(template: &str, path: &str) -> bool {
     let tail = template.last().is_some_and(|last| last.ends_with("...}"));
     let fixed = template.len() - usize::from(tail);
     let length = if tail { path.len() > fixed } else { path.len() == fixed };
-    let same = |(one, other): (&String, &String)| one.starts_with('{') || one == other;
-    wanted == slash && length && template.iter().take(fixed).zip(&path).all(same)
+    let takes = |one: &str, other: &str| !other.contains("%2F") || one.contains("%2F");
+    let same = |(one, other): (&String, &String)| {
+        one == other || one.starts_with('{') && takes(one, other)
+    };
+    let last = template.last().filter(|_| tail);
+    let rest = last.is_none_or(|last| path.iter().skip(fixed).all(|it| takes(last, it)));
+    wanted == slash && length && rest && template.iter().take(fixed).zip(&path).all(same)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cellwall_policy::{IdentityError, IdentityTemplate};
+use cellwall_policy::{IdentityError, IdentityHeader, IdentityTemplate, Protocol};
 
 use super::Checker;
 use crate::{
@@ -48,12 +48,14 @@ impl Checker<'_> {
                 label.values.entry(value.value.clone()).or_default().insert(number);
             }
             let text = |text: &Text| text.value.clone();
+            let identity_headers = self.identity_headers(item);
             self.parts.workloads.push(Workload {
                 name: text(&item.name),
                 place: item.name.place,
                 id: item.id.as_ref().map(text),
                 shape,
                 listens: item.listens.clone(),
+                identity_headers,
                 labels: item
                     .labels
                     .iter()
@@ -62,6 +64,20 @@ impl Checker<'_> {
                 segment: 0,
             });
         }
+    }
+
+    /// In which headers a workload is told who calls. Bytes have none.
+    fn identity_headers(&mut self, item: &WorkloadItem) -> Vec<IdentityHeader> {
+        let Some(said) = &item.identity_header else { return IdentityHeader::USUAL.to_vec() };
+        let bytes_only = item.listens.iter().all(|listener| listener.protocol == Protocol::Tcp);
+        if bytes_only && !item.listens.is_empty() {
+            let message =
+                format!("`{}` listens for no requests that have headers", item.name.value);
+            let problem = Problem::error(Code::Misplaced, said.place, message)
+                .help("`identity_header` is for workloads that listen for `http` or `grpc`");
+            self.problems.push(problem);
+        }
+        said.headers.iter().copied().collect()
     }
 
     fn shape(&mut self, item: &WorkloadItem) -> Option<cellwall_policy::Shape> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cellwall_policy::Protocol;
+use cellwall_policy::{Protocol, Tolerated};
 
 use super::Checker;
 use crate::{
@@ -34,6 +34,7 @@ impl Checker<'_> {
             let callee = self.side(&item.call, &question.callee);
             if let Some(callee) = callee {
                 self.port(&item.call, &question, callee);
+                self.readable(&item.call, &question, callee);
             }
             if let Some(by) = &item.by {
                 self.decider(by, &deciders);
@@ -86,6 +87,19 @@ impl Checker<'_> {
                 .help(format!("use {}", ports.join(" or ")))
                 .related(first.place, "declared here");
         self.problems.push(problem);
+    }
+
+    /// A path that its callee does not tolerate never reaches the policy.
+    fn readable(&mut self, call: &Text, question: &Question, callee: WorkloadNumber) {
+        let declared = self.about(callee).flat_map(|rule| &rule.calls).map(|item| &item.call);
+        if let Some(message) = question.refused(Tolerated::of(declared)) {
+            let place = self.inside(call, &question.call_range);
+            let problem = Problem::error(Code::BadQuestion, place, message).help(
+                "where the callee reads `%2F` as a part of one segment, the template of a rule says \
+                 so: `/v1/{name%2F}`",
+            );
+            self.problems.push(problem);
+        }
     }
 
     /// Whatever can decide a call, also rules and guards with a mistake in them.

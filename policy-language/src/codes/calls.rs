@@ -8,7 +8,8 @@ pub(super) const PAGES: &[CodePage] = &[
         title: "not a call",
         text: "A call is exactly one of `http: METHOD[,METHOD] /path/{id}`, `grpc: \
                pkg.Service/Method` (or `pkg.Service/*`) and `tcp: PORT`. In a path, `{name}` is \
-               one whole segment and `{name...}`, last, is one or more. Templates are canonical: \
+               one whole segment and `{name...}`, last, is one or more; `{name%2F}` and \
+               `{name%2F...}` take segments with an encoded slash, too. Templates are canonical: \
                no escapes of what may stand plain, no dot segments, no `;`. `/a/` is not `/a`, \
                but to a guard. A probe is one method and one path without parameters.",
         example: "rules:

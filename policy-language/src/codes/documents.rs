@@ -129,7 +129,8 @@ rules: []
         text: "`identity`, `include`, `probes`, `limits`, `approvals`, `operators` and `never` \
                hold for the whole policy and belong in cellwall.yaml only. A rule has either \
                `role`, or `to` and `allow`, never both. `starts`, `expires` and `approved_by` \
-               belong to a grant, `except` and `mode` to a guard, `across` to a rule or a grant.",
+               belong to a grant, `except` and `mode` to a guard, `across` to a rule or a grant, \
+               `identity_header` to a workload that listens for `http` or `grpc`.",
         example: "roles:
   payer: {to: payments, can: [{http: POST /v1/payments}]}
 rules:

@@ -13,7 +13,7 @@ use std::{
 use cellwall_policy::{
     CallerDocument, Callers, DestinationDocument, Digest, IdentityError, IdentityTemplate,
     ListensDocument, Mode, ProbeDocument, Publication, SCHEMA, SnapshotDocument, SnapshotError,
-    is_destination,
+    Tolerated, is_destination,
 };
 use spiffe::SpiffeId;
 use thiserror::Error;
@@ -110,8 +110,14 @@ impl PolicySet {
             name: text.to_owned(),
             id: id.to_string(),
             protocol,
+            tolerates: self.tolerated(number),
             idempotent,
         })
+    }
+
+    /// What a callee tolerates in a path, in whichever of its templates.
+    pub(crate) fn tolerated(&self, callee: WorkloadNumber) -> Tolerated {
+        self.compiler().tolerated(callee)
     }
 
     pub(crate) fn compiler(&self) -> Compiler<'_> {
@@ -156,6 +162,12 @@ impl Compiler<'_> {
             Err(CompileError::Identity(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn tolerated(&self, callee: WorkloadNumber) -> Tolerated {
+        let rules = self.index.rules(callee).filter_map(|at| self.rules.get(at));
+        let grants = self.index.grants(callee).filter_map(|at| Some(&self.grants.get(at)?.rule));
+        Tolerated::of(rules.chain(grants).flat_map(|rule| &rule.calls).map(|item| &item.call))
     }
 
     /// Whether what a workload enforces differs by its own environment.
@@ -212,6 +224,7 @@ impl Compiler<'_> {
             issued_at: 0,
             max_age_seconds: MAX_AGE_SECONDS,
             mode,
+            identity_headers: workload.identity_headers.clone(),
             listens: listens.map(listener).collect(),
             identity: self.template.to_string(),
             callers: parts

@@ -167,6 +167,7 @@ impl PolicySet {
             self.must_be_known(side)?;
         }
         self.must_be_listened(&question)?;
+        self.must_be_readable(&question)?;
         let answer = self.answer(&question, Some(now))?;
         self.reasoned(&Case {
             caller: Some(answer.caller),

@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use cellwall_policy::{
-    By, CallDocument, CallerDocument, Callers, Decision, Snapshot, SnapshotDocument, Verdict,
+    By, CallDocument, CallerDocument, Callers, Decision, Snapshot, SnapshotDocument, Tolerated,
+    Verdict,
 };
 
 use super::{
@@ -63,6 +64,16 @@ impl PolicySet {
                 })
             }
             Asked::Tcp { .. } | Asked::Http { .. } | Asked::Grpc { .. } => Ok(()),
+        }
+    }
+
+    /// A path that the callee does not tolerate never reaches its policy.
+    pub(super) fn must_be_readable(&self, question: &Question) -> Result<(), ExplainError> {
+        let callee = self.by_name.get(&question.callee.workload);
+        let tolerated = callee.map_or(Tolerated::Nothing, |number| self.tolerated(*number));
+        match question.refused(tolerated) {
+            Some(message) => Err(ExplainError::Question(message)),
+            None => Ok(()),
         }
     }
 

@@ -4,8 +4,8 @@ use super::{
     Bond, Form, Key, Mapping, Need,
     values::{
         APPROVERS, ARROW, CALLS, CONDITION, DATE, DURATION, GRANT_NAME, GUARD_CALLS, HOLDERS,
-        INSTANT, LABEL_VALUES, LISTENS, NAME, NAME_PATTERN, NAMES, OWNER, REASON, SELECTOR,
-        SOME_HOLDERS, SOME_NAMES,
+        IDENTITY_HEADERS, INSTANT, LABEL_VALUES, LISTENS, NAME, NAME_PATTERN, NAMES, OWNER, REASON,
+        SELECTOR, SOME_HOLDERS, SOME_NAMES,
     },
 };
 
@@ -116,6 +116,11 @@ const WORKLOAD: Mapping = Mapping {
             "id",
             &Form::Text { pattern: "^/", example: "/{env}/vm/ledger-db" },
             "The path of its IDs where it is not the template's.",
+        ),
+        optional(
+            "identity_header",
+            &IDENTITY_HEADERS,
+            "The headers that tell it who calls, and are nobody's but ours; x-spiffe-id, if not given.",
         ),
         optional(
             "attest",

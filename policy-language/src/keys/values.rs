@@ -68,6 +68,9 @@ const LISTENER: Mapping = Mapping {
 pub(super) const LISTENS: Form =
     Form::Any(&[Form::Mapping(&LISTENER), Form::List { of: &Form::Mapping(&LISTENER), least: 1 }]);
 
+pub(super) const IDENTITY_HEADERS: Form =
+    Form::List { of: &Form::Words(&["x-spiffe-id", "x-forwarded-client-cert"]), least: 1 };
+
 const HTTP: Key = Key {
     name: "http",
     about: "`METHOD[,METHOD] /path/{id}`: `{name}` is one whole segment, `{name...}`, last, takes one \

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellwall_policy::{Call, CallDocument, Protocol, RequestPath, wire_method};
+use cellwall_policy::{Call, CallDocument, Protocol, RequestPath, Tolerated, wire_method};
 
 use super::{
     statements::Statements,
@@ -50,7 +50,8 @@ pub(crate) struct Kind {
     pub(crate) example: Example,
     /// The templates that match calls of this kind, the most specific first.
     pub(crate) templates: Vec<String>,
-    /// Those of guards that match them but for a slash at the end of the path.
+    /// Those of guards that match them but for a slash at the end of the path, or by the other reading
+    /// of a `%2F` in it.
     pub(crate) but_for_slash: Vec<String>,
     pub(crate) protocol: Protocol,
 }
@@ -147,7 +148,9 @@ impl Declared {
     pub(super) fn matching(&self, method: &str, path: &str) -> [Vec<String>; 2] {
         let templates = self.sorted();
         let walk = Walk { templates: &templates, other: "" };
-        let ends = carrying(&templates, &walk.matching(path)).remove(method).unwrap_or_default();
+        let matching =
+            if path.contains("%2F") { walk.matching_encoded(path) } else { walk.matching(path) };
+        let ends = carrying(&templates, &matching).remove(method).unwrap_or_default();
         texts(&templates, &ends)
     }
 
@@ -210,6 +213,7 @@ impl Declared {
             }
         };
         walk.all(&mut visit);
+        walk.all_encoded(&mut visit);
         let path = walk.unmatched();
         let matching = walk.matching(&path);
         let taken = carrying(&templates, &matching);
@@ -217,7 +221,9 @@ impl Declared {
         let method = unused(method, |text| taken.contains_key(text));
         found.insert((method, Ends::default()), path);
         for ((method, ends), path) in found {
-            let Ok(path) = RequestPath::parse(&path) else { continue };
+            let Ok(path) = RequestPath::tolerating(&path, Tolerated::EncodedSlash) else {
+                continue;
+            };
             let [written, but_for_slash] = texts(&templates, &ends);
             kinds.push(Kind {
                 example: Example::Http { method, path: path.into_owned() },
@@ -251,6 +257,7 @@ fn carrying<'t>(templates: &[(&String, &'t Template)], ends: &Ends) -> BTreeMap<
             ends.clone_from(wire);
         }
     }
+    by_method.values_mut().for_each(|it| it.encoded = ends.encoded);
     by_method
 }
 

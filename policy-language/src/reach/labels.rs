@@ -72,7 +72,8 @@ impl About {
         format!("{name} as {}", Vec::from_iter(also).join(", "))
     }
 
-    /// What else matches a kind, beside the template that owns it.
+    /// What else matches a kind, beside the template that owns it, and whether its paths have two
+    /// readings.
     fn also(&self, kind: usize) -> String {
         let owners: BTreeSet<&str> =
             self.owners.get(kind).into_iter().flatten().flatten().map(|owner| &**owner).collect();
@@ -85,7 +86,10 @@ impl About {
         let guards = about.but_for_slash.iter().filter(|text| !said.contains(&bare(text)));
         let templates = about.templates.iter().chain(guards);
         let templates = templates.filter(|text| !owners.contains(text.as_str()));
-        let also: Vec<_> = templates.map(|text| format!("{method}{text}")).collect();
+        let mut also: Vec<_> = templates.map(|text| format!("{method}{text}")).collect();
+        if about.example.has_encoded_slash() {
+            also.push("%2F within".to_owned());
+        }
         also.join(" and ")
     }
 }

@@ -6,6 +6,7 @@ mod cedar;
 mod change;
 mod classes;
 mod edges;
+mod encoded;
 mod environments;
 mod governance;
 mod idempotent;

@@ -8,6 +8,8 @@ pub(super) struct Template {
     /// `None` is one segment, whatever it is.
     pub(super) segments: Vec<Option<String>>,
     tail: bool,
+    /// The places of segments that take an encoded slash; that of the tail is behind all others.
+    encoded: BTreeSet<usize>,
     slash: bool,
     pub(super) methods: BTreeSet<String>,
     /// Those of the methods that guards give it: a guard is about a path also where a slash at its
@@ -20,12 +22,15 @@ pub(super) struct Template {
 pub(super) struct Ends {
     /// As it is.
     pub(super) written: Vec<usize>,
-    /// Those of guards that match it but for the slash at its end.
+    /// Those of guards that match it but for the slash at its end, or where a `%2F` of it is a slash,
+    /// or a part of a segment, though the template does not say so.
     pub(super) but_for_slash: Vec<usize>,
+    /// Whether the path has an encoded slash.
+    pub(super) encoded: bool,
 }
 
 /// How far a template has come: matched segments, or `usize::MAX` in its tail.
-type Progress = BTreeSet<(usize, usize)>;
+pub(super) type Progress = BTreeSet<(usize, usize)>;
 
 /// All templates, walked at once.
 pub(super) struct Walk<'a> {
@@ -37,7 +42,7 @@ pub(super) struct Walk<'a> {
 impl Walk<'_> {
     /// Shows every path that stands for its kind, with the templates that match it.
     pub(super) fn all(&self, visit: &mut impl FnMut(&str, &Ends)) {
-        let root: Progress = (0..self.templates.len()).map(|at| (at, 0)).collect();
+        let root = self.root();
         let mut seen = BTreeSet::from([root.clone()]);
         let mut waiting = vec![(root, String::new())];
         while let Some((progress, path)) = waiting.pop() {
@@ -71,12 +76,17 @@ impl Walk<'_> {
     /// The templates that match a path.
     pub(super) fn matching(&self, path: &str) -> Ends {
         let (segments, slash) = parts(path);
-        let root: Progress = (0..self.templates.len()).map(|at| (at, 0)).collect();
-        let progress = segments.fold(root, |progress, segment| self.after(&progress, segment));
+        let progress =
+            segments.fold(self.root(), |progress, segment| self.after(&progress, segment));
         self.ends(&progress, slash)
     }
 
-    fn ends(&self, progress: &Progress, slash: bool) -> Ends {
+    /// Where all templates begin.
+    pub(super) fn root(&self) -> Progress {
+        (0..self.templates.len()).map(|at| (at, 0)).collect()
+    }
+
+    pub(super) fn ends(&self, progress: &Progress, slash: bool) -> Ends {
         let mut ends = Ends::default();
         for (at, matched) in progress {
             let Some((_, template)) = self.templates.get(*at) else { continue };
@@ -91,14 +101,30 @@ impl Walk<'_> {
         ends
     }
 
-    fn literals(&self, progress: &Progress) -> BTreeSet<&str> {
+    pub(super) fn literals(&self, progress: &Progress) -> BTreeSet<&str> {
         let literal = |(at, matched): &(usize, usize)| {
             self.templates.get(*at)?.1.segments.get(*matched)?.as_deref()
         };
         progress.iter().filter_map(literal).collect()
     }
 
-    fn after(&self, progress: &Progress, segment: &str) -> Progress {
+    /// Whether some template takes an encoded slash.
+    pub(super) fn takes_encoded(&self) -> bool {
+        self.templates.iter().any(|(_, template)| !template.encoded.is_empty())
+    }
+
+    /// After a segment with an encoded slash, which only those take that say so.
+    pub(super) fn after_encoded(&self, progress: &Progress) -> Progress {
+        let step = |(at, matched): &(usize, usize)| {
+            let (_, template) = self.templates.get(*at)?;
+            let place = (*matched).min(template.segments.len());
+            let next = if place < template.segments.len() { matched + 1 } else { usize::MAX };
+            template.encoded.contains(&place).then_some((*at, next))
+        };
+        progress.iter().filter_map(step).collect()
+    }
+
+    pub(super) fn after(&self, progress: &Progress, segment: &str) -> Progress {
         let step = |(at, matched): &(usize, usize)| {
             let (_, template) = self.templates.get(*at)?;
             let next = match template.segments.get(*matched) {
@@ -119,11 +145,15 @@ impl Template {
         let mut template = Self {
             segments: Vec::new(),
             tail: false,
+            encoded: BTreeSet::new(),
             slash,
             methods: BTreeSet::new(),
             guarded: BTreeSet::new(),
         };
         for segment in segments {
+            if segment.ends_with("%2F}") || segment.ends_with("%2F...}") {
+                template.encoded.insert(template.segments.len());
+            }
             match segment.strip_prefix('{') {
                 Some(rest) if rest.ends_with("...}") => template.tail = true,
                 Some(_) => template.segments.push(None),
@@ -143,7 +173,7 @@ impl Template {
 }
 
 /// The segments of a path or template, and whether it ends in a slash.
-fn parts(text: &str) -> (impl Iterator<Item = &str>, bool) {
+pub(super) fn parts(text: &str) -> (impl Iterator<Item = &str>, bool) {
     let inner = text.strip_prefix('/').unwrap_or(text);
     let (inner, slash) = match inner.strip_suffix('/') {
         Some(inner) => (inner, true),

@@ -105,7 +105,8 @@ fn http(text: &Text) -> Result<CallDocument, Refusal> {
     match PathTemplate::parse(path) {
         Ok(_) => Ok(CallDocument::Http { methods, path: path.to_owned() }),
         Err(error) => {
-            let help = "segments are literal or `{name}`; `{name...}` may stand last";
+            let help = "segments are literal or `{name}`; `{name...}` may stand last; `{name%2F}` also takes \
+                        segments with `%2F`";
             Err((format!("not a path template: {error}"), help.to_owned()))
         }
     }

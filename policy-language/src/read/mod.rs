@@ -4,6 +4,7 @@ mod calls;
 mod fields;
 mod governance;
 mod idempotent;
+mod introduction;
 mod people;
 mod questions;
 mod selectors;
@@ -51,6 +52,7 @@ const FILE_KEYS: Keys = Keys {
         ("when", "`when` is a key of a rule, a grant or a guard"),
         ("across", "`across` is a key of a rule or a grant"),
         ("attest", "`attest` is a key of a workload"),
+        ("identity_header", "`identity_header` is a key of a workload"),
     ],
 };
 /// Keys that hold for the whole policy, and so stand in the root file.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 const WORKLOAD_KEYS: Keys = Keys {
-    known: &["listens", "labels", "id", "attest"],
+    known: &["listens", "labels", "id", "identity_header", "attest"],
     later: &["external", "factors", "headers", "rate"],
     elsewhere: &[OF_A_CALL],
 };
@@ -41,6 +41,7 @@ impl Reader<'_> {
                 listens: listens.map_or_else(Vec::new, |node| self.listeners(node)),
                 labels: fields.get("labels").map_or_else(Vec::new, |node| self.labels(node)),
                 id: fields.get("id").and_then(|node| self.text(node, "a path")),
+                identity_header: self.identity_header(&fields),
                 attest: fields.get("attest").map_or_else(Vec::new, |node| self.attest(node)),
                 name,
             };

@@ -4,7 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use cellwall_policy::{
     CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, HttpVersion,
-    ListensDocument, Mode, PolicyVersion, Protocol, Publication, Snapshot, SnapshotDocument,
+    IdentityHeader, ListensDocument, Mode, PolicyVersion, Protocol, Publication, Snapshot,
+    SnapshotDocument, Tolerated,
 };
 use cellwall_policy_language::{CompileError, PolicySet};
 use spiffe::SpiffeId;
@@ -30,6 +31,21 @@ fn published() -> Publication {
 
 fn caller(name: &str, id: Option<&str>) -> CallerDocument {
     CallerDocument { name: name.to_owned(), id: id.map(str::to_owned) }
+}
+
+#[test]
+fn a_workload_is_told_who_calls_as_the_documents_say() {
+    let told =
+        |text: &str| compile(&set(text), "spiffe://pay.example/prod/web", &[]).identity_headers;
+    assert_eq!(told(BASE), IdentityHeader::USUAL);
+    for (list, expected) in [
+        ("[x-spiffe-id]", &IdentityHeader::ALL[..1]),
+        ("[x-forwarded-client-cert]", &IdentityHeader::ALL[1..]),
+        ("[x-forwarded-client-cert, x-spiffe-id]", &IdentityHeader::ALL),
+    ] {
+        let listens = format!("listens: {{http: 8443}}, identity_header: {list}");
+        assert_eq!(told(&bent("listens: {http: 8443}", &listens)), expected, "{list}");
+    }
 }
 
 #[test]
@@ -79,6 +95,7 @@ fn destinations_are_of_the_own_environment_unless_they_name_another() {
         name: name.to_owned(),
         id: id.to_owned(),
         protocol,
+        tolerates: Tolerated::Nothing,
         idempotent: Vec::new(),
     };
     assert_eq!(

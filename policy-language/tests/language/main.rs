@@ -15,6 +15,7 @@ mod due;
 mod example;
 mod files;
 mod findings;
+mod loosened;
 mod manual;
 mod mutilated;
 mod not_yet;

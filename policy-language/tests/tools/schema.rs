@@ -63,7 +63,8 @@ review_by: 2026-09-01
 probes: [GET /livez, HEAD /readyz]
 limits: {grant_max: 8h, svid_ttl: 30m}
 workloads:
-  a: {listens: {http: 1}, labels: {tier: core}, id: "/{env}/vm/a", attest: {"": ["unix:uid:1"]}}
+  a: {listens: {http: 1}, labels: {tier: core}, id: "/{env}/vm/a",
+      identity_header: [x-spiffe-id, x-forwarded-client-cert], attest: {"": ["unix:uid:1"]}}
   b: {listens: [{http: 8443}, {http2: 8444}, {tcp: 5432}]}
 segments:
   s: {members: [a, b], mode: audit}
@@ -118,6 +119,9 @@ fn what_is_broken_does_not_fit() {
         &format!("{base}workloads: {{a: {{listens: {{http: 1, tcp: 2}}}}}}"),
         &format!("{base}workloads: {{a: {{listens: {{udp: 1}}}}}}"),
         &format!("{base}workloads: {{a: {{listens: {{http: 1}}, labels: {{a: B}}}}}}"),
+        &format!("{base}workloads: {{a: {{listens: {{http: 1}}, identity_header: x-spiffe-id}}}}"),
+        &format!("{base}workloads: {{a: {{listens: {{http: 1}}, identity_header: []}}}}"),
+        &format!("{base}workloads: {{a: {{listens: {{http: 1}}, identity_header: [x-user]}}}}"),
         &format!("{base}segments: {{s: {{members: [a]}}}}"),
         &format!("{base}segments: {{s: {{members: [a], mode: off}}}}"),
         &format!("{base}roles: {{r: {{to: a, can: []}}}}"),

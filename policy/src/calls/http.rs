@@ -4,35 +4,20 @@
 //! its cost is one hash lookup per segment, however many templates there are.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
-use super::CallError;
-use crate::{PathTemplate, RequestPath, template::Segment};
+use super::{
+    CallError,
+    tree::{HttpIndex, Node},
+};
+use crate::{PathTemplate, Tolerated, template::Segment};
 
 /// The most different path templates of one callee.
 pub const MAX_HTTP_TEMPLATES: usize = 1024;
 /// The most nodes of the tree. Templates that interleave literals and parameters multiply.
 const MAX_NODES: usize = 65_536;
-
-/// Templates, compiled: what each path and method comes to.
-#[derive(Debug)]
-pub(crate) struct HttpIndex<T> {
-    nodes: Vec<Node<T>>,
-}
-
-#[derive(Debug)]
-struct Node<T> {
-    /// Where these segments lead.
-    literals: HashMap<Box<str>, usize>,
-    /// Where every other segment leads.
-    others: Option<usize>,
-    /// What a path that ends here comes to, by method.
-    end: HashMap<Box<str>, T>,
-    /// What a path that ends here in a slash comes to, by method.
-    end_slash: HashMap<Box<str>, T>,
-}
 
 /// Templates as they are declared, each with a value for each method.
 #[derive(Debug)]
@@ -62,49 +47,23 @@ enum Progress {
     Tail,
 }
 
+/// One more segment of a path.
+#[derive(Clone, Copy, Debug)]
+enum Step<'a> {
+    /// This literal.
+    Literal(&'a str),
+    /// One that no template names here.
+    Other,
+    /// One with an encoded slash.
+    Encoded,
+}
+
 /// The templates that are possible at a node, by number.
 type Possible = BTreeSet<(usize, Progress)>;
-
-impl<T> Default for HttpIndex<T> {
-    fn default() -> Self {
-        Self { nodes: Vec::new() }
-    }
-}
-
-impl<T> Default for Node<T> {
-    fn default() -> Self {
-        Self {
-            literals: HashMap::new(),
-            others: None,
-            end: HashMap::new(),
-            end_slash: HashMap::new(),
-        }
-    }
-}
 
 impl<V> Default for Declared<V> {
     fn default() -> Self {
         Self(Vec::new())
-    }
-}
-
-impl<T> HttpIndex<T> {
-    /// What the templates that match `path` and carry `method` come to.
-    pub(crate) fn find(&self, method: &str, path: &RequestPath<'_>) -> Option<&T> {
-        let inner = path.as_str().strip_prefix('/')?;
-        let (inner, slash) = match inner.strip_suffix('/') {
-            Some(inner) => (inner, true),
-            None => (inner, inner.is_empty()),
-        };
-        let mut node = self.nodes.first()?;
-        if !inner.is_empty() {
-            for segment in inner.split('/') {
-                let next = node.literals.get(segment).copied().or(node.others)?;
-                node = self.nodes.get(next)?;
-            }
-        }
-        let end = if slash { &node.end_slash } else { &node.end };
-        end.get(method)
     }
 }
 
@@ -162,12 +121,16 @@ impl<V> Declared<V> {
                 Ok(index.nodes.len() - 1)
             };
             for literal in self.literals(&possible) {
-                let number = reach(self.after(&possible, Some(literal)))?;
+                let number = reach(self.after(&possible, Step::Literal(literal)))?;
                 node.literals.insert(Box::from(literal), number);
             }
-            let others = self.after(&possible, None);
+            let others = self.after(&possible, Step::Other);
             if !others.is_empty() {
                 node.others = Some(reach(others)?);
+            }
+            let encoded = self.after(&possible, Step::Encoded);
+            if !encoded.is_empty() {
+                node.encoded = Some(reach(encoded)?);
             }
             let number = numbers.get(&possible).copied().unwrap_or_default();
             if let Some(place) = index.nodes.get_mut(number) {
@@ -196,23 +159,31 @@ impl<V> Declared<V> {
     fn literals(&self, possible: &Possible) -> BTreeSet<&str> {
         let literal = |(at, progress): &(usize, Progress)| match self.next(*at, *progress)? {
             Segment::Literal(text) => Some(&**text),
-            Segment::Any => None,
+            Segment::Any(_) => None,
         };
         possible.iter().filter_map(literal).collect()
     }
 
-    /// What is possible after one more segment: this literal, or one that no template names here.
-    fn after(&self, possible: &Possible, segment: Option<&str>) -> Possible {
-        let step = |(at, progress): &(usize, Progress)| {
-            let taken = match (self.next(*at, *progress), progress) {
-                (Some(Segment::Literal(text)), _) if segment != Some(&**text) => return None,
-                (Some(_), Progress::Segments(matched)) => Progress::Segments(matched + 1),
-                (None, _) if self.0.get(*at)?.template.tail => Progress::Tail,
-                _ => return None,
-            };
-            Some((*at, taken))
+    /// What is possible after one more segment.
+    fn after(&self, possible: &Possible, step: Step<'_>) -> Possible {
+        let takes = |tolerated: Tolerated| match step {
+            Step::Literal(_) | Step::Other => true,
+            Step::Encoded => tolerated == Tolerated::EncodedSlash,
         };
-        possible.iter().filter_map(step).collect()
+        let next = |(at, progress): &(usize, Progress)| {
+            let template = &self.0.get(*at)?.template;
+            let is_taken = match self.next(*at, *progress) {
+                Some(Segment::Literal(text)) => matches!(step, Step::Literal(it) if it == &**text),
+                Some(Segment::Any(tolerated)) => takes(*tolerated),
+                None => template.tail && takes(template.tail_tolerates),
+            };
+            let taken = match (self.next(*at, *progress), progress) {
+                (Some(_), Progress::Segments(matched)) => Progress::Segments(matched + 1),
+                (None, _) | (Some(_), Progress::Tail) => Progress::Tail,
+            };
+            is_taken.then_some((*at, taken))
+        };
+        possible.iter().filter_map(next).collect()
     }
 
     /// The segment that a template wants next; `None` at its end or in its tail.

@@ -2,17 +2,15 @@
 //!
 //! A rule counts only for requests whose most specific template it names. A guard counts for every
 //! request that its template matches, whoever owns it, and whether or not the path ends in a slash:
-//! the workload may read `/a/` as `/a`, so that a guard of one is a guard of both.
+//! the workload may read `/a/` as `/a`, so that a guard of one is a guard of both. For the same reason
+//! a path with a tolerated `%2F` is looked up as it is sent and as it reads with a slash there.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use super::{
-    CallError, http,
-    http::{Ends, HttpIndex},
-};
+use super::{CallError, http, http::Ends, tree::HttpIndex};
 use crate::{Call, CallDocument, ListensDocument, wire_method};
 
 /// The numbers of the sets that contain a call, ascending.
@@ -42,17 +40,18 @@ struct Service<S> {
 }
 
 impl Matching {
-    /// The sets that contain `call`.
-    pub(crate) fn sets(&self, call: &Call<'_>) -> &[u32] {
+    /// The sets that contain `call`, in each of its readings.
+    pub(crate) fn sets(&self, call: &Call<'_>) -> [&[u32]; 2] {
         let found = match call {
             // Who is denied a request is denied the upgrade that it asks for.
-            Call::Http { method, path } => self.http.find(wire_method(method), path),
+            Call::Http { method, path } => self.http.find_both(wire_method(method), path),
             Call::Grpc { service, method } => {
-                self.grpc.get(*service).map(|it| it.methods.get(*method).unwrap_or(&it.others))
+                let service = self.grpc.get(*service);
+                [service.map(|it| it.methods.get(*method).unwrap_or(&it.others)), None]
             }
-            Call::Tcp { port } => self.tcp.get(port),
+            Call::Tcp { port } => [self.tcp.get(port), None],
         };
-        found.map_or(&[], |sets| sets)
+        found.map(|sets| sets.map_or(&[][..], |sets| sets))
     }
 }
 

@@ -3,19 +3,21 @@
 mod http;
 mod idempotent;
 mod matching;
+mod tree;
 
 use std::{collections::HashMap, sync::Arc};
 
 use thiserror::Error;
 
 use crate::{
-    Call, CallDocument, Conflict, ListensDocument, Protocol, RequestPath, TemplateError,
+    Call, CallDocument, Conflict, ListensDocument, Protocol, RequestPath, TemplateError, Tolerated,
     is_call_method, is_grpc_name, wire_method,
 };
+use http::Ends;
 pub use http::MAX_HTTP_TEMPLATES;
-use http::{Ends, HttpIndex};
 pub use idempotent::{Idempotent, is_idempotent_method};
 pub(crate) use matching::{Matching, MatchingBuilder};
+use tree::HttpIndex;
 
 /// A template and a method, numbered in one snapshot.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -29,6 +31,7 @@ pub(crate) struct CallIndex {
     grpc: HashMap<Box<str>, Service>,
     tcp: HashMap<u16, RouteIndex>,
     routes: Routes,
+    tolerated: Tolerated,
 }
 
 /// Collects the calls of one callee.
@@ -123,6 +126,11 @@ impl CallIndex {
         &self.listens
     }
 
+    /// What some declared template tolerates in a path.
+    pub(crate) const fn tolerated(&self) -> Tolerated {
+        self.tolerated
+    }
+
     /// The text of a route.
     pub(crate) fn text(&self, route: RouteIndex) -> Option<&Arc<str>> {
         self.routes.0.get(usize::try_from(route.0).ok()?)
@@ -138,6 +146,7 @@ impl CallBuilder {
             grpc: HashMap::new(),
             tcp: HashMap::new(),
             routes: Routes::default(),
+            tolerated: Tolerated::Nothing,
         };
         Self { index, declared: http::Declared::default() }
     }
@@ -145,6 +154,7 @@ impl CallBuilder {
     /// Declares a call and gives its routes: one, or for HTTP one for each method.
     pub(crate) fn declare(&mut self, call: &CallDocument) -> Result<Vec<RouteIndex>, CallError> {
         check(call, &self.index.listens)?;
+        self.index.tolerated = self.index.tolerated.max(Tolerated::of([call]));
         let CallIndex { tcp, routes, .. } = &mut self.index;
         match call {
             CallDocument::Http { methods, path } => {

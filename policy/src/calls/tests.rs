@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{CallBuilder, CallError, CallIndex};
 use crate::{
-    Call, CallDocument, Conflict, ListensDocument, PathTemplate, Protocol, RequestPath,
+    Call, CallDocument, Conflict, ListensDocument, PathTemplate, Protocol, RequestPath, Tolerated,
     template::Segment,
 };
 
@@ -32,7 +32,7 @@ fn route<'a>(index: &'a CallIndex, call: &Call<'_>) -> Option<&'a str> {
 }
 
 fn http_route<'a>(index: &'a CallIndex, method: &str, path: &str) -> Option<&'a str> {
-    let path = RequestPath::parse(path).unwrap();
+    let path = RequestPath::tolerating(path, Tolerated::EncodedSlash).unwrap();
     route(index, &Call::Http { method, path: &path })
 }
 
@@ -79,6 +79,46 @@ fn a_request_belongs_to_the_most_specific_template_that_carries_its_method() {
     ] {
         assert_eq!(http_route(&index, method, path), template, "{method} {path}");
     }
+}
+
+#[test]
+fn a_segment_with_an_encoded_slash_belongs_to_a_parameter_that_takes_it() {
+    let index = build(
+        Protocol::Http,
+        &[
+            http("GET", "/v1/objects/{name%2F}"),
+            http("GET", "/v1/objects/{name%2F}/acl"),
+            http("GET", "/v1/objects/all"),
+            http("GET", "/v1/users/{id}"),
+            http("GET", "/v1/{rest...}"),
+            http("PUT", "/files/{rest%2F...}"),
+            http("PUT", "/files/{dir}/{name}"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(index.tolerated(), Tolerated::EncodedSlash);
+    for (method, path, template) in [
+        ("GET", "/v1/objects/a%2Fb", Some("/v1/objects/{name%2F}")),
+        ("GET", "/v1/objects/a%2Fb%2Fc", Some("/v1/objects/{name%2F}")),
+        ("GET", "/v1/objects/a", Some("/v1/objects/{name%2F}")),
+        ("GET", "/v1/objects/all", Some("/v1/objects/all")),
+        ("GET", "/v1/objects/a%2Fb/acl", Some("/v1/objects/{name%2F}/acl")),
+        ("GET", "/v1/objects/a%2Facl", Some("/v1/objects/{name%2F}")),
+        ("GET", "/v1/objects/a%2Fb/", None),
+        ("GET", "/v1/objects%2Fall", None),
+        ("GET", "/v1%2Fobjects/a", None),
+        ("GET", "/v1/users/a%2Fb", None),
+        ("GET", "/v1/a%2Fb", None),
+        ("GET", "/v1/users/a", Some("/v1/users/{id}")),
+        ("PUT", "/v1/objects/a%2Fb", None),
+        ("PUT", "/files/a/b", Some("/files/{dir}/{name}")),
+        ("PUT", "/files/a/b%2Fc", Some("/files/{rest%2F...}")),
+        ("PUT", "/files/a%2Fb", Some("/files/{rest%2F...}")),
+    ] {
+        assert_eq!(http_route(&index, method, path), template, "{method} {path}");
+    }
+    let plain = build(Protocol::Http, &[http("GET", "/v1/{rest...}")]).unwrap();
+    assert_eq!(plain.tolerated(), Tolerated::Nothing);
 }
 
 #[test]
@@ -156,6 +196,10 @@ fn more_templates_than_the_limit_are_refused() {
     assert_eq!(build(Protocol::Http, &many).unwrap_err(), CallError::TooMany);
 }
 
+fn takes(tolerated: Tolerated, segment: &str) -> bool {
+    tolerated == Tolerated::EncodedSlash || !segment.contains("%2F")
+}
+
 /// Whether a template matches, by the definition and segment by segment.
 fn matches(template: &PathTemplate, path: &str) -> bool {
     let slash = path.ends_with('/');
@@ -163,8 +207,10 @@ fn matches(template: &PathTemplate, path: &str) -> bool {
     let segments: Vec<_> = inner.split('/').filter(|segment| !segment.is_empty()).collect();
     let fits = template.segments.iter().zip(&segments).all(|(want, have)| match want {
         Segment::Literal(text) => **text == **have,
-        Segment::Any => true,
+        Segment::Any(tolerated) => takes(*tolerated, have),
     });
+    let rest = segments.iter().skip(template.segments.len());
+    let fits = fits && rest.clone().all(|have| takes(template.tail_tolerates, have));
     let length = if template.tail {
         segments.len() > template.segments.len()
     } else {
@@ -177,8 +223,10 @@ proptest! {
     /// The compiled tree against a scan over all templates.
     #[test]
     fn the_tree_finds_what_a_scan_finds(
-        templates in prop::collection::vec("(/([ab]|\\{p\\})){1,3}(/\\{q\\.\\.\\.\\}|/)?", 1..8),
-        path in "(/[abc]){1,4}/?",
+        templates in prop::collection::vec(
+            "(/([ab]|\\{p(%2F)?\\})){1,3}(/\\{q(%2F)?\\.\\.\\.\\}|/)?", 1..8,
+        ),
+        path in "(/[abc](%2F[ab])?){1,4}/?",
     ) {
         let declared: Vec<_> = templates
             .iter()
@@ -186,9 +234,9 @@ proptest! {
             .map(|(at, text)| {
                 // Parameters of one template need names of their own.
                 let mut named = String::new();
-                for (at, part) in text.split("{p}").enumerate() {
+                for (at, part) in text.split("{p").enumerate() {
                     if at > 0 {
-                        named.push_str(&format!("{{p{at}}}"));
+                        named.push_str(&format!("{{p{at}"));
                     }
                     named.push_str(part);
                 }

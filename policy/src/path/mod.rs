@@ -1,8 +1,14 @@
 //! A request path with one reading only, so that the policy and the workload cannot disagree.
 
+mod tolerated;
+
 use std::borrow::Cow;
 
 use thiserror::Error;
+
+pub(crate) use tolerated::ENCODED_SLASH;
+use tolerated::SLASH;
+pub use tolerated::Tolerated;
 
 /// The canonical path of a request: what is authorised and what is sent on (HTTP-08, HTTP-10).
 ///
@@ -10,7 +16,11 @@ use thiserror::Error;
 /// upper case (RFC 3986 §6.2.2); nothing else is resolved, a path with two readings is refused. A
 /// trailing slash is kept: `/a/` is not `/a`, and what opens one does not open the other.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct RequestPath<'a>(Cow<'a, str>);
+pub struct RequestPath<'a> {
+    text: Cow<'a, str>,
+    /// The same with each `%2F` as a slash, where it holds one: the second reading that it has.
+    split: Option<Box<str>>,
+}
 
 /// Why a path has more than one reading.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -46,35 +56,60 @@ impl<'a> RequestPath<'a> {
     ///
     /// [`AmbiguousPath`] when servers are known to differ in how they read it.
     pub fn parse(raw: &'a str) -> Result<Self, AmbiguousPath> {
+        Self::tolerating(raw, Tolerated::Nothing)
+    }
+
+    /// The same for a callee that declares what it tolerates. What neither reading may have is refused
+    /// in both: an empty segment and a dot segment, also between a `%2F` and a slash.
+    ///
+    /// # Errors
+    ///
+    /// [`AmbiguousPath`] when servers are known to differ in how they read it, beyond that.
+    pub fn tolerating(raw: &'a str, tolerated: Tolerated) -> Result<Self, AmbiguousPath> {
         if !raw.starts_with('/') {
             return Err(AmbiguousPath::NotAbsolute);
         }
-        let path = canonical(raw)?;
-        let mut segments = path.split('/').skip(1).peekable();
-        while let Some(segment) = segments.next() {
-            match segment {
-                // The last segment is empty in `/` and after a trailing slash.
-                "" if segments.peek().is_some() => return Err(AmbiguousPath::EmptySegment),
-                "." | ".." => return Err(AmbiguousPath::DotSegment),
-                _ => {}
-            }
-        }
-        Ok(Self(path))
+        let text = canonical(raw, tolerated)?;
+        let split = match tolerated {
+            Tolerated::Nothing => None,
+            Tolerated::EncodedSlash => tolerated::split(&text)?,
+        };
+        check_segments(split.as_deref().unwrap_or(&text))?;
+        Ok(Self { text, split })
     }
 
     /// The same path, on its own.
     pub fn into_owned(self) -> RequestPath<'static> {
-        RequestPath(Cow::Owned(self.0.into_owned()))
+        RequestPath { text: Cow::Owned(self.text.into_owned()), split: self.split }
     }
 
     /// The canonical path, which is also what must be sent on (HTTP-10).
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The path as a server reads it that decodes `%2F` before it takes the path apart. `None` where
+    /// that is no other reading.
+    pub fn split(&self) -> Option<&str> {
+        self.split.as_deref()
     }
 }
 
+fn check_segments(path: &str) -> Result<(), AmbiguousPath> {
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            // The last segment is empty in `/` and after a trailing slash.
+            "" if segments.peek().is_some() => return Err(AmbiguousPath::EmptySegment),
+            "." | ".." => return Err(AmbiguousPath::DotSegment),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Decodes what may stand plain, upper-cases the rest. Borrows where nothing changes.
-fn canonical(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
+fn canonical(raw: &str, tolerated: Tolerated) -> Result<Cow<'_, str>, AmbiguousPath> {
     let mut changed = String::new();
     // What of `raw` is already in `changed`, once that is in use.
     let mut copied = 0;
@@ -85,9 +120,10 @@ fn canonical(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
             continue;
         }
         let digits = raw.get(at + 1..at + 3).ok_or(AmbiguousPath::BadEncoding)?;
-        let decoded = decode(digits)?;
-        // Servers decode `%3A` as they decode `%61`: what may stand plain has no second spelling.
-        let plain = check_plain(decoded).is_ok();
+        let decoded = decode(digits, tolerated)?;
+        // Servers decode `%3A` as they decode `%61`: what may stand plain has no second spelling. An
+        // encoded slash is not a slash.
+        let plain = decoded != SLASH && check_plain(decoded).is_ok();
         if plain || digits.bytes().any(|digit| digit.is_ascii_lowercase()) {
             changed.push_str(raw.get(copied..at).unwrap_or_default());
             if plain {
@@ -108,12 +144,13 @@ fn canonical(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
 }
 
 /// The byte that two hex digits stand for, unless it must not hide behind an escape.
-fn decode(digits: &str) -> Result<u8, AmbiguousPath> {
+fn decode(digits: &str, tolerated: Tolerated) -> Result<u8, AmbiguousPath> {
     if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return Err(AmbiguousPath::BadEncoding);
     }
     match u8::from_str_radix(digits, 16).map_err(|_| AmbiguousPath::BadEncoding)? {
-        b'/' | b'\\' | b'%' | 0..0x20 | 0x7f => Err(AmbiguousPath::EncodedByte),
+        SLASH if tolerated == Tolerated::EncodedSlash => Ok(SLASH),
+        SLASH | b'\\' | b'%' | 0..0x20 | 0x7f => Err(AmbiguousPath::EncodedByte),
         b';' => Err(AmbiguousPath::Parameter),
         byte => Ok(byte),
     }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{AmbiguousPath, RequestPath};
+use super::{AmbiguousPath, RequestPath, Tolerated};
 
 fn check(raw: &str, expected: Result<&str, AmbiguousPath>) {
     let path = RequestPath::parse(raw);
@@ -119,7 +119,83 @@ fn a_trailing_slash_is_part_of_the_path() {
     check("/a/b/", Ok("/a/b/"));
 }
 
+#[test]
+fn an_encoded_slash_that_is_tolerated_is_kept_and_its_other_reading_known() {
+    for (raw, canonical, split) in [
+        ("/a%2Fb", "/a%2Fb", "/a/b"),
+        ("/a%2fb", "/a%2Fb", "/a/b"),
+        ("/%61%2f%62/", "/a%2Fb/", "/a/b/"),
+        ("/v1/a%2Fb%2fc/d", "/v1/a%2Fb%2Fc/d", "/v1/a/b/c/d"),
+        ("/v1/..a%2Fb..", "/v1/..a%2Fb..", "/v1/..a/b.."),
+    ] {
+        let path = RequestPath::tolerating(raw, Tolerated::EncodedSlash).unwrap();
+        assert_eq!((path.as_str(), path.split()), (canonical, Some(split)), "{raw}");
+        assert_eq!(RequestPath::parse(raw), Err(AmbiguousPath::EncodedByte), "{raw}");
+    }
+}
+
+#[test]
+fn what_neither_reading_may_have_is_refused_also_beside_an_encoded_slash() {
+    use AmbiguousPath::{
+        BadByte, BadEncoding, DotSegment, EmptySegment, EncodedByte, NotAbsolute, Parameter,
+    };
+    for (raw, reason) in [
+        ("%2Fa", NotAbsolute),
+        ("/%2Fa", EmptySegment),
+        ("/a%2F", EmptySegment),
+        ("/a%2f/", EmptySegment),
+        ("/a%2F/b", EmptySegment),
+        ("/a/%2Fb", EmptySegment),
+        ("/a%2F%2fb", EmptySegment),
+        ("/%2F", EmptySegment),
+        ("/a//b%2Fc", EmptySegment),
+        ("/a%2F..", DotSegment),
+        ("/a%2f%2e%2E/b", DotSegment),
+        ("/..%2Fa", DotSegment),
+        ("/%2e%2fa", DotSegment),
+        ("/a%2F../b", DotSegment),
+        ("/a%2F.%2Fb", DotSegment),
+        ("/a%2Fb/..", DotSegment),
+        ("/x%2F..%2Fadmin", DotSegment),
+        ("/a%252Fb", EncodedByte),
+        ("/a%2F%2500", EncodedByte),
+        ("/a%2Fb%5Cc", EncodedByte),
+        ("/a%2F%00", EncodedByte),
+        ("/a%2Fb;c", Parameter),
+        ("/a%2Fb%3Bc", Parameter),
+        ("/a%2Fb\\c", BadByte),
+        ("/a%2Fb%2", BadEncoding),
+    ] {
+        let read = RequestPath::tolerating(raw, Tolerated::EncodedSlash);
+        assert_eq!(read, Err(reason), "{raw}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_tolerated_changes_nothing_else(
+        raw in "/([a-z./%;\\u{0}-\u{20}]|%2F|%2f|%2e|%41|%25){0,16}",
+    ) {
+        let tolerating = RequestPath::tolerating(&raw, Tolerated::EncodedSlash);
+        let strict = RequestPath::parse(&raw);
+        if let Ok(path) = &tolerating {
+            let again = RequestPath::tolerating(path.as_str(), Tolerated::EncodedSlash);
+            prop_assert_eq!(again.as_ref(), Ok(path));
+            match path.split() {
+                // Its other reading is a path of one reading, and as long as it without the escapes.
+                Some(split) => {
+                    prop_assert_eq!(RequestPath::parse(split).map(|it| it.as_str().to_owned()), Ok(split.to_owned()));
+                    prop_assert_eq!(split, path.as_str().replace("%2F", "/"));
+                    prop_assert_eq!(strict, Err(AmbiguousPath::EncodedByte));
+                }
+                None => prop_assert_eq!(strict.as_ref(), Ok(path)),
+            }
+        }
+        if !raw.to_ascii_uppercase().contains("%2F") {
+            prop_assert_eq!(tolerating, RequestPath::parse(&raw));
+        }
+    }
+
     #[test]
     fn parsing_is_idempotent_and_leaves_nothing_that_it_would_refuse(
         raw in "/[a-z./%;\\\\?#\u{0}-\u{20}ä0-9A-F]{0,24}",

@@ -69,6 +69,9 @@ pub enum SnapshotError {
         "a callee listens on at least one port, each from 1 to 65535 and once; HTTP has a version"
     )]
     Listeners,
+    /// The callee's workload is told who calls in no header, or in one twice.
+    #[error("a workload is told who calls in at least one header, in each once")]
+    IdentityHeaders,
     /// There is more than one snapshot may hold.
     #[error("more {0} than one snapshot may hold")]
     TooMany(&'static str),

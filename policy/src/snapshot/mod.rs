@@ -3,7 +3,7 @@
 mod error;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -11,12 +11,14 @@ use std::{
 use spiffe::{SpiffeId, TrustDomain};
 
 use crate::{
-    HttpVersion, Idempotent, IdentityError, IdentityTemplate, ListensDocument, Mode, PolicyVersion,
-    ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
+    Idempotent, IdentityError, IdentityTemplate, Introduction, ListensDocument, Mode,
+    PolicyVersion, ProbeDocument, Protocol, Publication, RequestPath, SCHEMA, SnapshotDocument,
+    Tolerated,
     calls::{CallBuilder, CallIndex},
     canonical_id,
     identity::{CallerIndex, IdentityIndex},
     is_destination, is_grant_name, is_http_method, is_name, is_reserved,
+    listens::check_listens,
     statements::{Guards, Known, Rules},
 };
 pub use error::SnapshotError;
@@ -37,6 +39,7 @@ pub struct Snapshot {
     pub(crate) guards: Guards,
     pub(crate) probes: Probes,
     callee: SpiffeId,
+    introduction: Arc<Introduction>,
     workload: Arc<str>,
     environment: String,
     issued_at: SystemTime,
@@ -57,6 +60,8 @@ pub struct Destination {
     pub id: SpiffeId,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// What it tolerates in a path: that of its own sidecar is narrower, template by template.
+    pub tolerates: Tolerated,
     /// Which calls may be made twice there, if any.
     pub idempotent: Option<Arc<Idempotent>>,
 }
@@ -74,6 +79,7 @@ impl Snapshot {
             return Err(SnapshotError::TrustDomain(document.trust_domain));
         }
         let callee = member(&document.callee, template.trust_domain())?;
+        let introduction = Introduction::checked(&document.callee, &document.identity_headers)?;
         let mut identities = IdentityIndex::new(&template, &callee)
             .ok_or_else(|| SnapshotError::Id(document.callee.clone()))?;
         let callers = index_callers(&document, &template, &mut identities)?;
@@ -101,6 +107,7 @@ impl Snapshot {
             guards,
             probes: Probes::index(&document.probes)?,
             callee,
+            introduction: Arc::new(introduction),
             workload: Arc::from(document.workload.as_str()),
             destinations: index_destinations(&document, template.trust_domain())?,
         })
@@ -131,6 +138,11 @@ impl Snapshot {
         &self.callee
     }
 
+    /// How its workload is told who calls.
+    pub const fn introduction(&self) -> &Arc<Introduction> {
+        &self.introduction
+    }
+
     /// The callee's name in the documents.
     pub const fn workload(&self) -> &Arc<str> {
         &self.workload
@@ -144,6 +156,11 @@ impl Snapshot {
     /// What the callee speaks, and the ports that the documents declare for it. At least one.
     pub fn listens(&self) -> &[ListensDocument] {
         self.calls.listens()
+    }
+
+    /// What some template of the callee tolerates in a path.
+    pub const fn tolerates(&self) -> Tolerated {
+        self.calls.tolerated()
     }
 
     /// The workload that the callee calls by this name: `payments`, or `staging/payments`.
@@ -163,17 +180,7 @@ fn check_header(document: &SnapshotDocument) -> Result<(), SnapshotError> {
         return Err(SnapshotError::Schema(document.schema));
     }
     check_name(&document.workload)?;
-    let ports: BTreeSet<u16> = document.listens.iter().map(|listener| listener.port).collect();
-    let is_legal = |it: &ListensDocument| {
-        it.protocol == Protocol::Http || it.version == HttpVersion::default()
-    };
-    if ports.is_empty()
-        || ports.len() < document.listens.len()
-        || ports.contains(&0)
-        || !document.listens.iter().all(is_legal)
-    {
-        return Err(SnapshotError::Listeners);
-    }
+    check_listens(&document.listens)?;
     if document.callers.len().saturating_add(document.foreign.len()) > MAX_CALLERS {
         return Err(SnapshotError::TooMany("callers"));
     }
@@ -253,7 +260,8 @@ fn index_destinations(
         let id = member(&entry.id, trust_domain)?;
         let protocol = entry.protocol;
         let idempotent = Idempotent::index(protocol, &entry.idempotent)?;
-        let destination = Destination { name, id, protocol, idempotent };
+        let tolerates = entry.tolerates;
+        let destination = Destination { name, id, protocol, tolerates, idempotent };
         if destinations.insert(Box::from(entry.name.as_str()), destination).is_some() {
             return Err(SnapshotError::Duplicate(entry.name.clone()));
         }

@@ -100,7 +100,7 @@ impl Guards {
             let Some(clause) = clause else { continue };
             if let Some(set) = clause.calls {
                 let sets = *sets.get_or_insert_with(|| self.calls.sets(call));
-                if sets.binary_search(&set).is_err() {
+                if sets.iter().all(|reading| reading.binary_search(&set).is_err()) {
                     continue;
                 }
             }

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fmt, sync::Arc};
 
 use thiserror::Error;
 
-use crate::RequestPath;
+use crate::{RequestPath, Tolerated, path::ENCODED_SLASH};
 
 /// The longest path template, in bytes.
 const MAX_TEMPLATE_BYTES: usize = 512;
@@ -14,13 +14,16 @@ const MAX_TEMPLATE_SEGMENTS: usize = 32;
 const MAX_METHOD_BYTES: usize = 32;
 
 /// A path template: literal segments, `{name}` for exactly one segment, and last, if at all,
-/// `{name...}` for one or more. A trailing slash belongs to the template.
+/// `{name...}` for one or more. A trailing slash belongs to the template. `{name%2F}` and `{name%2F...}`
+/// take segments that hold an encoded slash, too.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PathTemplate {
     text: Arc<str>,
     pub(crate) segments: Vec<Segment>,
     /// Whether `{name...}` follows the segments.
     pub(crate) tail: bool,
+    /// What the segments that it takes may have.
+    pub(crate) tail_tolerates: Tolerated,
     /// Whether the template ends in `/`.
     pub(crate) slash: bool,
 }
@@ -30,8 +33,8 @@ pub struct PathTemplate {
 pub(crate) enum Segment {
     /// This text, byte by byte (SPID-09 for paths: whole segments only).
     Literal(Box<str>),
-    /// Any one segment.
-    Any,
+    /// Any one segment, which may have this.
+    Any(Tolerated),
 }
 
 /// Why a text is no path template.
@@ -85,7 +88,13 @@ impl PathTemplate {
             Some(inner) => (inner, true),
             None => (inner, inner.is_empty()),
         };
-        let mut template = Self { text: Arc::from(text), segments: Vec::new(), tail: false, slash };
+        let mut template = Self {
+            text: Arc::from(text),
+            segments: Vec::new(),
+            tail: false,
+            tail_tolerates: Tolerated::Nothing,
+            slash,
+        };
         if text.len() > MAX_TEMPLATE_BYTES {
             return Err(TemplateError::TooLong);
         }
@@ -123,13 +132,17 @@ impl PathTemplate {
             Some(name) => (name, true),
             None => (inner, false),
         };
+        let (name, tolerates) = match name.strip_suffix(ENCODED_SLASH) {
+            Some(name) => (name, Tolerated::EncodedSlash),
+            None => (name, Tolerated::Nothing),
+        };
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
             return Err(TemplateError::BadSegment(segment.to_owned()));
         }
         if tail {
-            self.tail = true;
+            (self.tail, self.tail_tolerates) = (true, tolerates);
         } else {
-            self.segments.push(Segment::Any);
+            self.segments.push(Segment::Any(tolerates));
         }
         Ok(Some(name))
     }
@@ -180,7 +193,7 @@ impl PathTemplate {
     fn ranks(&self) -> impl Iterator<Item = u8> {
         let own = self.segments.iter().map(|segment| match segment {
             Segment::Literal(_) => 0,
-            Segment::Any => 1,
+            Segment::Any(_) => 1,
         });
         own.chain(std::iter::repeat(2))
     }
@@ -194,7 +207,7 @@ impl PathTemplate {
         };
         let agree = self.segments.iter().zip(&other.segments).all(|pair| match pair {
             (Segment::Literal(mine), Segment::Literal(theirs)) => mine == theirs,
-            (Segment::Any, _) | (_, Segment::Any) => true,
+            (Segment::Any(_), _) | (_, Segment::Any(_)) => true,
         });
         agree && (fits(self, other) || fits(other, self))
     }

@@ -16,6 +16,8 @@ fn a_template_is_literals_parameters_and_at_most_one_tail() {
         "/a:b/~c/%C3%A4",
         // A star is a byte like another, no wildcard.
         "/a/*",
+        "/objects/{name%2F}/acl",
+        "/files/{rest%2F...}",
     ] {
         assert_eq!(PathTemplate::parse(text).map(|t| t.as_str().to_owned()), Ok(text.to_owned()));
     }
@@ -44,6 +46,13 @@ fn a_template_that_no_canonical_path_can_match_is_refused() {
         ("/a/{id}/b/{id}", Repeated("id".to_owned())),
         ("/{rest...}/a", tail("/{rest...}/a")),
         ("/{rest...}/", tail("/{rest...}/")),
+        ("/{id%2f}", bad("{id%2f}")),
+        ("/{id%25}", bad("{id%25}")),
+        ("/{%2F}", bad("{%2F}")),
+        ("/{%2Fid}", bad("{%2Fid}")),
+        ("/{rest...%2F}", bad("{rest...%2F}")),
+        ("/a%2Fb", not_canonical("a%2Fb")),
+        ("/a/{id}/b/{id%2F}", Repeated("id".to_owned())),
         ("/a/..", not_canonical("..")),
         ("/.", not_canonical(".")),
         ("/%41", not_canonical("%41")),

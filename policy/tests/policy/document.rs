@@ -2,8 +2,8 @@
 
 use cellwall_policy::{
     CallDocument, CallError, CallerDocument, Callers, Condition::Equal, ConditionError,
-    GuardDocument, IdentityError, Mode, NotADigest, Operand, PolicyVersion, ProbeDocument,
-    RuleDocument, Snapshot, SnapshotDocument, SnapshotError,
+    GuardDocument, IdentityError, IdentityHeader, Mode, NotADigest, Operand, PolicyVersion,
+    ProbeDocument, RuleDocument, Snapshot, SnapshotDocument, SnapshotError,
 };
 
 use crate::sample::{grant, http, named, names, rule, vault};
@@ -17,8 +17,8 @@ fn check(bend: impl FnOnce(&mut SnapshotDocument), expected: SnapshotError) {
 #[test]
 fn a_document_that_contradicts_itself_is_refused() {
     use SnapshotError::{
-        Across, Condition, Duplicate, Id, Listeners, Name, Probe, SameId, Schema, TrustDomain,
-        UnknownCaller,
+        Across, Condition, Duplicate, Id, IdentityHeaders, Listeners, Name, Probe, SameId, Schema,
+        TrustDomain, UnknownCaller,
     };
     let text = str::to_owned;
     check(|d| d.schema = 1, Schema(1));
@@ -27,6 +27,8 @@ fn a_document_that_contradicts_itself_is_refused() {
     check(|d| d.workload = text("Vault"), Name(text("Vault")));
     check(|d| d.listens[0].port = 0, Listeners);
     check(|d| d.listens.clear(), Listeners);
+    check(|d| d.identity_headers.clear(), IdentityHeaders);
+    check(|d| d.identity_headers.extend(IdentityHeader::ALL), IdentityHeaders);
     check(|d| d.listens.push(d.listens[0]), Listeners);
     check(|d| d.trust_domain = text("other.example"), TrustDomain(text("other.example")));
     check(|d| d.callers[1].name = text("checkout"), Duplicate(text("checkout")));
@@ -88,6 +90,31 @@ fn a_document_is_written_as_it_is_read() {
         let read: SnapshotDocument = serde_json::from_value(written).unwrap();
         assert_eq!(read, document);
     }
+}
+
+#[test]
+fn a_document_says_in_which_headers_a_workload_reads_who_calls_only_where_it_is_not_the_usual_one()
+{
+    // AZ-08: an older proxy refuses a key that it does not know, and reads everything else as before
+    let usual = serde_json::to_value(vault()).unwrap();
+    assert_eq!(usual.get("identity_headers"), None);
+    let read: SnapshotDocument = serde_json::from_value(usual).unwrap();
+    assert_eq!(read.identity_headers, IdentityHeader::USUAL);
+    let mut both = vault();
+    both.identity_headers = IdentityHeader::ALL.to_vec();
+    let mut written = serde_json::to_value(&both).unwrap();
+    let names = serde_json::json!(["x-spiffe-id", "x-forwarded-client-cert"]);
+    assert_eq!(written["identity_headers"], names);
+    assert_eq!(serde_json::from_value::<SnapshotDocument>(written.clone()).unwrap(), both);
+    let snapshot = Snapshot::new(both).unwrap();
+    assert_eq!(snapshot.introduction().headers(), IdentityHeader::ALL);
+    assert_eq!(snapshot.introduction().callee(), "spiffe://pay.example/prod/card-vault");
+    written["identity_headers"] = serde_json::json!(["x-user"]);
+    let refused = serde_json::from_value::<SnapshotDocument>(written).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "unknown variant `x-user`, expected `x-spiffe-id` or `x-forwarded-client-cert`"
+    );
 }
 
 #[test]

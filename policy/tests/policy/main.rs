@@ -5,6 +5,7 @@ mod decide;
 mod document;
 mod guards;
 mod idempotent;
+mod loosened;
 mod near_misses;
 mod sample;
 mod signed;

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use cellwall_policy::{
     Call, CallDocument, CallerDocument, Callers, Decision, DestinationDocument, Digest,
-    GrantDocument, GuardDocument, ListensDocument, Mode, Protocol, RequestPath, RuleDocument,
-    SCHEMA, Snapshot, SnapshotDocument, Tls,
+    GrantDocument, GuardDocument, IdentityHeader, ListensDocument, Mode, Protocol, RequestPath,
+    RuleDocument, SCHEMA, Snapshot, SnapshotDocument, Tls, Tolerated,
 };
 use spiffe::SpiffeId;
 
@@ -54,6 +54,7 @@ pub(crate) fn vault() -> SnapshotDocument {
         digest: Digest::of(b"documents").to_string(),
         issued_at: 1_790_000_000,
         max_age_seconds: 86_400,
+        identity_headers: IdentityHeader::USUAL.to_vec(),
         mode: Mode::Enforce,
         listens: vec![ListensDocument::of(Protocol::Http, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
@@ -81,6 +82,7 @@ pub(crate) fn vault() -> SnapshotDocument {
             name: "staging/payments".to_owned(),
             id: "spiffe://pay.example/staging/payments".to_owned(),
             protocol: Protocol::Http,
+            tolerates: Tolerated::Nothing,
             idempotent: Vec::new(),
         }],
     }
@@ -107,7 +109,8 @@ pub(crate) fn answer(
     method: &str,
     path: &str,
 ) -> String {
-    let path = RequestPath::parse(path).unwrap();
+    let tolerated = Snapshot::new(document.clone()).unwrap().tolerates();
+    let path = RequestPath::tolerating(path, tolerated).unwrap();
     let caller = format!("spiffe://pay.example/{caller}");
     let decision = ask(document, &caller, &Call::Http { method, path: &path });
     format!("{} by {}", decision.verdict.as_str(), decision.by)

@@ -69,6 +69,54 @@ fn a_segment_in_audit_grants_no_upgrade() {
     assert_eq!(ask("GET+websocket", "/v1/feed"), "deny by default");
 }
 
+/// `checkout` may also ask to go on in WebSocket by names that hold slashes.
+fn encoded_feeds() -> SnapshotDocument {
+    let mut document = feeds();
+    let granted = call(&["GET", "GET+websocket"], "/v1/feeds/{name%2F}");
+    document.rules.push(rule("rooms", named("checkout"), &[granted]));
+    document
+}
+
+#[test]
+fn an_upgrade_is_granted_at_an_encoded_slash_only_by_the_template_that_takes_it() {
+    let document = encoded_feeds();
+    for mode in [Mode::Enforce, Mode::Audit] {
+        let document = SnapshotDocument { mode, ..document.clone() };
+        for (caller, path, expected) in [
+            ("prod/checkout", "/v1/feeds/a%2Fb", "allow by rooms"),
+            ("prod/payments", "/v1/feeds/a%2Fb", "deny by default"),
+            ("prod/checkout", "/v1/a%2Fb", "deny by default"),
+            ("prod/checkout", "/v1/feeds%2Fa", "deny by default"),
+            ("prod/checkout", "/v1/feeds/a%2Fb/", "deny by default"),
+        ] {
+            let asked = answer(&document, caller, "GET+websocket", path);
+            assert_eq!(asked, expected, "{caller} {path} {mode:?}");
+        }
+    }
+    let audited = SnapshotDocument { mode: Mode::Audit, ..document };
+    let plain = |path| answer(&audited, "prod/payments", "GET", path);
+    assert_eq!(plain("/v1/feeds/a%2Fb"), "audit by default");
+    assert_eq!(plain("/v1/a%2Fb"), "deny by default");
+}
+
+#[test]
+fn a_guard_is_about_both_readings_of_an_encoded_slash_also_for_an_upgrade() {
+    for (guarded, expected) in [
+        ("/v1/feeds/{name}", "deny by guard/g"),
+        ("/v1/feeds/secret/{rest...}", "deny by guard/g"),
+        ("/v1/feeds/secret/b/", "deny by guard/g"),
+        ("/v1/feeds/public/{rest...}", "allow by rooms"),
+    ] {
+        let mut document = encoded_feeds();
+        let calls = vec![http("GET", guarded)];
+        document.guards = vec![GuardDocument { calls, ..guard("g", Callers::Any, "") }];
+        for method in ["GET", "GET+websocket"] {
+            let asked = answer(&document, "prod/checkout", method, "/v1/feeds/secret%2Fb");
+            assert_eq!(asked, expected, "{guarded} {method}");
+        }
+    }
+}
+
 #[test]
 fn a_document_grants_no_upgrade_to_what_the_proxy_reads_and_none_without_its_request() {
     for methods in [

@@ -9,8 +9,8 @@ use std::{
 
 use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, Refusal, TlsMaterial};
 use cellwall_policy::{
-    Call, CallDocument, CallerDocument, Callers, Digest, ListensDocument, Mode, Protocol,
-    RequestPath, RuleDocument, Snapshot, SnapshotDocument, Tls,
+    Call, CallDocument, CallerDocument, Callers, Digest, IdentityHeader, ListensDocument, Mode,
+    Protocol, RequestPath, RuleDocument, Snapshot, SnapshotDocument, Tls,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -388,6 +388,7 @@ fn policy(is_allowed: bool) -> SnapshotDocument {
         digest: Digest::default().to_string(),
         issued_at: 1,
         max_age_seconds: 86_400,
+        identity_headers: IdentityHeader::USUAL.to_vec(),
         mode: Mode::Enforce,
         listens: vec![ListensDocument::of(Protocol::Tcp, 5432)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),

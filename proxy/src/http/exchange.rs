@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellwall_policy::{IdempotentBy, Protocol};
+use cellwall_policy::{IdempotentBy, Protocol, Tolerated};
 use http::{Request, Response, StatusCode, Version};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
@@ -14,6 +14,7 @@ use super::{
     canonical::{Canonical, Upgrade},
     fate::SendError,
     headers,
+    introduction::Introduced,
     kept::Keeper,
     repeat::{Repeatable, is_shown},
     reply::Reply,
@@ -33,16 +34,17 @@ const AMBIGUOUS: SendError = SendError::not_done(CloseReason::RequestAmbiguous);
 /// What no other sidecar would take.
 const TOO_LONG: SendError = SendError::not_done(CloseReason::RequestTooLong);
 
-/// Reads a request once, for policy, record and forwarding alike.
+/// Reads a request once, for policy, record and forwarding alike: its path as far as the callee tolerates
+/// it.
 pub(crate) fn read(
     flow: &mut Flow,
-    protocol: Protocol,
+    (protocol, tolerated): (Protocol, Tolerated),
     request: &Request<Incoming>,
 ) -> Result<Canonical, CloseReason> {
     flow.record.protocol = Some(protocol);
     flow.record.method = Some(request.method().clone());
     flow.trace(request.headers());
-    let canonical = Canonical::read(request)?;
+    let canonical = Canonical::read(request, tolerated)?;
     if protocol == Protocol::Grpc {
         flow.record.rpc = canonical.rpc().map(Into::into);
     }
@@ -64,7 +66,7 @@ pub(crate) fn carried(
 pub(crate) fn to_callee(
     mut request: Request<Body>,
     (version, canonical): (Version, &Canonical),
-    caller: &str,
+    caller: &Introduced<'_>,
 ) -> Result<Request<Body>, SendError> {
     // In this order no `Connection` token can name the host away.
     headers::to_callee(request.headers_mut(), caller).map_err(|_| AMBIGUOUS)?;
@@ -174,6 +176,7 @@ pub(crate) fn delivered(
 
 #[cfg(test)]
 mod tests {
+    use cellwall_policy::Tolerated;
     use http::Request;
 
     use super::{Body, Canonical, TOO_LONG, to_peer};
@@ -184,7 +187,7 @@ mod tests {
         let request = Request::post("http://payments/v1/payments").header("x", "a".repeat(octets));
         let mut request = request.body(Body::ours("")).unwrap();
         request.headers_mut().insert("host", "payments".parse().unwrap());
-        let canonical = Canonical::read(&request).unwrap();
+        let canonical = Canonical::read(&request, Tolerated::Nothing).unwrap();
         match to_peer(request, &canonical) {
             Ok(_) => true,
             Err(error) => {

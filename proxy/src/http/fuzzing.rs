@@ -2,35 +2,57 @@
 //! body of a fuzz target, which the tests run on what the fuzzer found.
 #![expect(clippy::panic, reason = "how a fuzz target says that it found something")]
 
-use cellwall_policy::{Call, Protocol};
+use cellwall_policy::{Call, IdentityHeader, Protocol, Tolerated};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 
 use super::{
     body::Body,
     canonical::{Canonical, Upgrade},
     exchange,
+    introduction::Introduced,
 };
 
-/// Who calls.
-const CALLER: &str = "spiffe://pay.example/prod/checkout";
+/// Who calls, and how the workload is told.
+const CALLER: Introduced<'_> = Introduced {
+    id: "spiffe://pay.example/prod/checkout",
+    certificate_hash: "00ff",
+    callee: "spiffe://pay.example/prod/payments",
+    headers: &IdentityHeader::ALL,
+};
+
+/// What it reads, each once.
+const TOLD: [(&str, &str); 2] = [
+    (
+        "x-forwarded-client-cert",
+        "By=spiffe://pay.example/prod/payments;Hash=00ff;URI=spiffe://pay.example/prod/checkout",
+    ),
+    ("x-spiffe-id", "spiffe://pay.example/prod/checkout"),
+];
 
 /// Reads bytes as a head: the version, method and target, then a line for each header.
 pub(crate) fn request_head(data: &[u8]) {
     let Some(request) = head(data) else { return };
-    for is_granted in [false, true] {
-        let Ok(canonical) = Canonical::read(&request) else { return };
-        check_sent(&request, &canonical.granted(|_| is_granted));
+    for tolerated in [Tolerated::Nothing, Tolerated::EncodedSlash] {
+        for is_granted in [false, true] {
+            let Ok(canonical) = Canonical::read(&request, tolerated) else { break };
+            check_sent(&request, &canonical.granted(|_| is_granted), tolerated);
+        }
     }
 }
 
-/// Of a request that may go on in what it asks for, if the reading still has that.
-fn check_sent(request: &Request<Body>, canonical: &Canonical) {
+/// Of a request that may go on in what it asks for, if the reading still has that, for a callee that
+/// tolerates this.
+fn check_sent(request: &Request<Body>, canonical: &Canonical, tolerated: Tolerated) {
     let query = request.uri().query().map(ToOwned::to_owned);
     let asked = canonical.upgrade().map(Upgrade::protocol);
     let (http1, http2) = (Version::HTTP_11, Version::HTTP_2);
     for (protocol, version) in
         [(Protocol::Http, http1), (Protocol::Http, http2), (Protocol::Grpc, http2)]
     {
+        // The path of a gRPC call is read without it.
+        if protocol == Protocol::Grpc && tolerated != Tolerated::Nothing {
+            continue;
+        }
         let Some(call) = canonical.call(protocol) else { continue };
         if asked.is_some() && version == http2 {
             continue; // a workload that speaks it is asked for nothing
@@ -40,18 +62,24 @@ fn check_sent(request: &Request<Body>, canonical: &Canonical) {
             Call::Grpc { service, method } => format!("/{service}/{method}"),
             Call::Tcp { .. } => panic!("bytes were read as a request"),
         };
-        check_path(&judged);
+        match tolerated {
+            Tolerated::Nothing => check_path(&judged),
+            Tolerated::EncodedSlash => {
+                assert!(!judged.ends_with("%2F"), "{judged:?}");
+                check_path(&judged.replace("%2F", "/"));
+            }
+        }
         let copy = copied(request);
-        let Ok(sent) = exchange::to_callee(copy, (version, canonical), CALLER) else {
+        let Ok(sent) = exchange::to_callee(copy, (version, canonical), &CALLER) else {
             panic!("what was judged cannot be sent: {request:?}");
         };
         check_target(&sent, &judged, query.as_deref());
-        check_headers(sent.headers(), Some(CALLER), asked);
-        check_again(&sent, canonical);
+        check_headers(sent.headers(), &TOLD, asked);
+        check_again(&sent, canonical, tolerated);
     }
     if let Ok(sent) = exchange::to_peer(copied(request), canonical) {
-        check_headers(sent.headers(), None, asked);
-        check_again(&sent, canonical);
+        check_headers(sent.headers(), &[], asked);
+        check_again(&sent, canonical, tolerated);
     }
 }
 
@@ -110,14 +138,13 @@ fn check_target(sent: &Request<Body>, judged: &str, query: Option<&str>) {
 
 /// HTTP-12, HTTP-13, HTTP-16: nothing of one hop but what is granted, one caller, no words of a
 /// sidecar's.
-fn check_headers(headers: &HeaderMap, caller: Option<&str>, asked: Option<&str>) {
+fn check_headers(headers: &HeaderMap, told: &[(&str, &str)], asked: Option<&str>) {
     let mut callers = Vec::new();
     for (name, value) in headers {
         let letters = name.as_str().bytes().filter(u8::is_ascii_alphanumeric);
         let letters: String = letters.map(char::from).collect();
         assert!(!name.as_str().starts_with("cellwall-"), "{name}");
-        assert!(letters != "xforwardedclientcert", "{name}");
-        if letters == "xspiffeid" {
+        if letters == "xspiffeid" || letters == "xforwardedclientcert" {
             callers.push((name.as_str(), value.as_bytes()));
         }
         let is_asked = asked.is_some_and(|protocol| {
@@ -128,17 +155,19 @@ fn check_headers(headers: &HeaderMap, caller: Option<&str>, asked: Option<&str>)
         assert!(is_asked || !of_hop.contains(&name.as_str()), "{name}: {value:?}");
         assert!(name != header::TE || value == "trailers", "{name}: {value:?}");
     }
-    let expected: Vec<_> =
-        caller.into_iter().map(|caller| ("x-spiffe-id", caller.as_bytes())).collect();
-    assert_eq!(callers, expected);
+    callers.sort_unstable();
+    let told: Vec<_> = told.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+    assert_eq!(callers, told);
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     let codings = headers.get_all(header::TRANSFER_ENCODING).iter().count();
     assert!(lengths <= 1 && codings == 0, "{headers:?}");
 }
 
 /// Who reads it after us reads the same.
-fn check_again(sent: &Request<Body>, canonical: &Canonical) {
-    let Ok(again) = Canonical::read(sent) else { panic!("not read a second time: {sent:?}") };
+fn check_again(sent: &Request<Body>, canonical: &Canonical, tolerated: Tolerated) {
+    let Ok(again) = Canonical::read(sent, tolerated) else {
+        panic!("not read a second time: {sent:?}")
+    };
     assert_eq!(format!("{again:?}"), format!("{canonical:?}"));
 }
 

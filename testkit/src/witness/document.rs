@@ -46,6 +46,9 @@ pub(super) struct Workload {
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
     pub(super) id: Option<String>,
+    /// In which header it is told who calls is not the witness's question.
+    #[serde(default, rename = "identity_header")]
+    _identity_header: IgnoredAny,
     /// Who gets the identity is not the witness's question.
     #[serde(default, rename = "attest")]
     _attest: IgnoredAny,

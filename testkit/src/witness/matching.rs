@@ -2,6 +2,9 @@
 
 use super::document::{Call, Selector};
 
+/// As a template declares it, and as it reaches a workload.
+pub(super) const ENCODED_SLASH: &str = "%2F";
+
 /// What a caller asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked<'a> {
@@ -67,19 +70,26 @@ pub fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
         if name.is_some_and(|name| name.ends_with("...")) {
             let rest = segments.collect::<Vec<_>>();
             // One segment or more, none of them empty: a slash at the end is another path.
-            return (!rest.contains(&"")).then(|| {
+            let fitting =
+                rest.iter().all(|segment| !segment.is_empty() && takes(template, segment));
+            return fitting.then(|| {
                 fits.extend(rest.iter().map(|_| Fit::Rest));
                 fits
             });
         }
         let segment = segments.next()?;
         match name {
-            Some(_) if !segment.is_empty() => fits.push(Fit::Parameter),
+            Some(_) if !segment.is_empty() && takes(template, segment) => fits.push(Fit::Parameter),
             None if template == segment => fits.push(Fit::Literal),
             Some(_) | None => return None,
         }
     }
     templates.next().is_none().then_some(fits)
+}
+
+/// Whether a parameter stands for a segment: for one with an encoded slash only if it says so.
+fn takes(parameter: &str, segment: &str) -> bool {
+    !segment.contains(ENCODED_SLASH) || parameter.contains(ENCODED_SLASH)
 }
 
 /// Whether `grpc: pkg.Service/Method` says exactly this; a `*` is a method's name here.
@@ -88,8 +98,13 @@ pub(super) fn is_grpc(call: &Call, service: &str, method: &str) -> bool {
 }
 
 /// Whether servers may disagree on what a path means (HTTP-08, HTTP-09): such a path must not
-/// reach a workload at all.
+/// reach a workload at all. An encoded slash is one for some servers; whether a template declares it is
+/// the policy's question.
 pub(super) fn is_ambiguous(path: &str) -> bool {
+    if path.ends_with(ENCODED_SLASH) {
+        return true;
+    }
+    let path = path.replace(ENCODED_SLASH, "/");
     let Some(inner) = path.strip_prefix('/') else { return true };
     let mut segments = inner.split('/');
     // A slash at the end is one segment that is empty, and the last.
@@ -140,6 +155,12 @@ mod tests {
         check("/pay", "/payments", None);
         check("/pay", "/Pay", None);
         check("/", "/", Some(&[Literal]));
+        check("/v1/{id}", "/v1/a%2Fb", None);
+        check("/v1/{id%2F}", "/v1/a%2Fb", Some(&[Literal, Parameter]));
+        check("/v1/{id%2F}", "/v1/a", Some(&[Literal, Parameter]));
+        check("/v1/{id%2F}", "/v1/a/b", None);
+        check("/v1/{rest...}", "/v1/a/b%2Fc", None);
+        check("/v1/{rest%2F...}", "/v1/a/b%2Fc", Some(&[Literal, Rest, Rest]));
     }
 
     #[test]
@@ -156,15 +177,57 @@ mod tests {
     #[test]
     fn paths_with_more_than_one_reading_are_ambiguous() {
         let bad = [
-            "", "a", "//a", "/a//b", "/./a", "/a/..", "/a/../b", "/a%2fb", "/a%2Fb", "/a%5Cb",
-            "/a%00", "/a\\b", "/a;b", "/a%3Bb", "/a%2e", "/%41", "/a%3a", "/a%", "/a%4", "/a%zz",
-            "/a%25", "/a%3A", "/a%2B", "/a b", "/a\u{e9}", "/a?b", "/a#b", "//", "/a%+1",
+            "",
+            "a",
+            "//a",
+            "/a//b",
+            "/./a",
+            "/a/..",
+            "/a/../b",
+            "/a%2fb",
+            "/a%2F",
+            "/%2Fa",
+            "/a%2F/b",
+            "/a%2F..",
+            "/..%2Fa",
+            "/a%2F%2Fb",
+            "/a%252Fb",
+            "/a%5Cb",
+            "/a%00",
+            "/a\\b",
+            "/a;b",
+            "/a%3Bb",
+            "/a%2e",
+            "/%41",
+            "/a%3a",
+            "/a%",
+            "/a%4",
+            "/a%zz",
+            "/a%25",
+            "/a%3A",
+            "/a%2B",
+            "/a b",
+            "/a\u{e9}",
+            "/a?b",
+            "/a#b",
+            "//",
+            "/a%+1",
         ];
         for path in bad {
             assert!(is_ambiguous(path), "{path}");
         }
-        for path in ["/", "/a", "/a/", "/a/b-c_d~e.f", "/a%20", "/a:b@c", "/...", "/a%C3%A9", "/*"]
-        {
+        for path in [
+            "/",
+            "/a%2Fb",
+            "/a",
+            "/a/",
+            "/a/b-c_d~e.f",
+            "/a%20",
+            "/a:b@c",
+            "/...",
+            "/a%C3%A9",
+            "/*",
+        ] {
             assert!(!is_ambiguous(path), "{path}");
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Judgement,
     document::{Call, Documents, Guard, Mode, Rule, Selector, Workload},
-    matching::{Asked, fit, http, is_granted, is_grpc},
+    matching::{Asked, ENCODED_SLASH, fit, http, is_granted, is_grpc},
 };
 
 /// The variable that names the workload; all others are boundaries.
@@ -112,6 +112,9 @@ impl Policy {
         }
         match self.rule(&caller.workload, &callee.workload, asked, *port) {
             Some(rule) => Judgement::Allowed(rule.name.clone()),
+            None if self.is_undeclared(&callee.workload, asked) => {
+                deny("no template takes an encoded slash there".to_owned())
+            }
             // An upgrade that no rule names should not have been asked for, in audit either.
             None if self.mode(&callee.workload) == Some(Mode::Audit) && !asked.is_upgrade() => {
                 Judgement::Audited
@@ -132,10 +135,7 @@ impl Policy {
 
     fn rule(&self, caller: &str, callee: &str, asked: Asked<'_>, port: u16) -> Option<&Rule> {
         let template = match asked {
-            Asked::Http { method, path } => {
-                let (method, _) = method.split_once('+').unwrap_or((method, ""));
-                Some(self.owner(callee, method, path)?)
-            }
+            Asked::Http { method, path } => Some(self.owner(callee, method, path)?),
             Asked::Grpc { .. } | Asked::Tcp => None,
         };
         let allows = |call: &Call| match asked {
@@ -169,14 +169,25 @@ impl Policy {
     }
 
     /// The template that a request to `callee` belongs to: the closest one that carries its
-    /// method, whoever the rules that declare it are for.
+    /// method, whoever the rules that declare it are for and whatever it asks to go on in.
     fn owner(&self, callee: &str, method: &str, path: &str) -> Option<&str> {
+        let (method, _) = method.split_once('+').unwrap_or((method, ""));
         let declared = self.declared(callee).filter_map(http);
         declared
             .filter(|(methods, _)| methods.contains(&method))
             .filter_map(|(_, template)| Some((fit(template, path)?, template)))
             .max()
             .map(|(_, template)| template)
+    }
+
+    /// Whether a path has an encoded slash where no template of the callee says so.
+    fn is_undeclared(&self, callee: &str, asked: Asked<'_>) -> bool {
+        match asked {
+            Asked::Http { method, path } => {
+                path.contains(ENCODED_SLASH) && self.owner(callee, method, path).is_none()
+            }
+            Asked::Grpc { .. } | Asked::Tcp => false,
+        }
     }
 
     /// Whom a rule opens, and for which calls.

@@ -45,7 +45,7 @@ rules:
   - name: checkout-tokenises
     from: checkout
     to: card-vault
-    allow: [{http: POST /v1/tokens}, {http: "GET /v1/tokens/{token}"}]
+    allow: [{http: POST /v1/tokens}, {http: "GET /v1/tokens/{token}"}, {http: "GET /v1/files/{name%2F}"}]
     why: w
   - name: payments-exports
     from: payments
@@ -60,7 +60,7 @@ rules:
   - name: checkout-listens
     from: checkout
     to: notifier
-    allow: [{http: GET /v1/news, upgrade: websocket}, {http: "GET /v1/{x}", upgrade: [a, b]}]
+    allow: [{http: GET /v1/news, upgrade: websocket}, {http: "GET /v1/{x%2F}", upgrade: [a, b]}]
     why: w
   - name: payments-looks
     from: payments
@@ -130,6 +130,23 @@ fn judged(callee: &str, caller: &str, call: &str) -> Judgement {
 }
 
 #[test]
+fn an_encoded_slash_passes_where_a_template_says_so_and_nowhere_else() {
+    let denied = |callee, caller, call| {
+        let judged = judged(callee, caller, call);
+        assert!(matches!(judged, Judgement::Denied(_)), "{call}: {judged:?}");
+    };
+    let allowed = judged("prod/card-vault", "/prod/checkout", "GET /v1/files/a%2Fb");
+    assert_eq!(allowed, Judgement::Allowed("checkout-tokenises".into()));
+    denied("prod/card-vault", "/prod/checkout", "GET /v1/tokens/a%2Fb");
+    denied("prod/card-vault", "/prod/checkout", "GET /v1/files/a%2F..");
+    denied("prod/card-vault", "/prod/checkout", "GET /v1/files/a/b");
+    denied("prod/payments", "/prod/checkout", "GET /v1/payments/a%2Fb");
+    // Nor does audit open one.
+    assert_eq!(judged("prod/notifier", "/prod/checkout", "GET /a"), Judgement::Audited);
+    denied("prod/notifier", "/prod/checkout", "GET /a%2Fb");
+}
+
+#[test]
 fn what_a_rule_names_is_allowed_by_it() {
     let check = |callee, caller, call, rule: &str| {
         assert_eq!(judged(callee, caller, call), Judgement::Allowed(rule.into()), "{call}");
@@ -155,7 +172,9 @@ fn an_upgrade_is_of_the_rule_that_names_it() {
     let denied = || Judgement::Denied("default".to_owned());
     check("/prod/checkout", "GET+websocket /v1/news", allowed("checkout-listens"));
     check("/prod/checkout", "GET+b /v1/x", allowed("checkout-listens"));
+    check("/prod/checkout", "GET+b /v1/x%2Fy", allowed("checkout-listens"));
     check("/prod/checkout", "GET+websocket /v1/x", denied());
+    check("/prod/checkout", "GET+websocket /v1/x%2Fy", denied());
     check("/prod/payments", "GET /v1/news", allowed("payments-looks"));
     // In audit, too, and where a wider template names it.
     check("/prod/payments", "GET+websocket /v1/news", denied());

@@ -100,6 +100,33 @@ pub(super) const CASES: &[Case] = &[
         findings: &["CW0202 34:52-59 answered 400 before any rule: the path has a dot segment"],
     },
     Case {
+        from: "GET /v1/things/{id}",
+        to: "GET /v1/things/{id%2f}",
+        findings: &[
+            "CW0201 26:15-37 not a path template: `{id%2f}` is neither a literal segment nor `{name}`",
+        ],
+    },
+    Case {
+        from: "GET /v1/things/{id}\n",
+        to: "GET /v1/things/{id}\n      - http: GET /v1/things/{id%2F}\n",
+        findings: &[
+            "CW0207 27:15-37 `/v1/things/{id}` and `/v1/things/{id%2F}` both match some path of `web`",
+        ],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get, by: web-reads",
+        to: "prod/rpc -> prod/web GET /v1/things/a%2Fb, by: all-look",
+        findings: &[
+            "CW0202 34:48-68 answered 400 before any rule: the path encodes a byte that servers read \
+             differently",
+        ],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "prod/web -> prod/rpc GET /v1/things/a%2F..",
+        findings: &["CW0202 34:52-69 answered 400 before any rule: the path has a dot segment"],
+    },
+    Case {
         from: "prod/web -> prod/rpc a.v1.A/Get",
         to: "prod/web -> prod/rpc get /a",
         findings: &["CW0202 34:48-51 `get` is not a method"],

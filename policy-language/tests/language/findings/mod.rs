@@ -3,6 +3,7 @@
 mod calls;
 mod conditions;
 mod governance;
+mod introduction;
 mod logic;
 mod names;
 mod syntax;
@@ -23,9 +24,9 @@ pub(crate) struct Case {
 }
 
 fn all() -> impl Iterator<Item = &'static Case> {
-    [syntax::CASES, names::CASES, calls::CASES, conditions::CASES, logic::CASES, governance::CASES]
-        .into_iter()
-        .flatten()
+    let words = [syntax::CASES, names::CASES, introduction::CASES, calls::CASES];
+    let sense = [conditions::CASES, logic::CASES, governance::CASES];
+    words.into_iter().chain(sense).flatten()
 }
 
 #[test]

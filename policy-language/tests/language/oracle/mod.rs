@@ -87,9 +87,10 @@ impl<'a> Fleet<'a> {
             Snapshot::new(serde_json::from_slice(&wire).unwrap()).unwrap()
         });
         let path = match &asked.request {
-            Request::Http(_, path) => RequestPath::parse(path).unwrap(),
-            Request::Grpc(..) | Request::Tcp(_) => RequestPath::parse("/").unwrap(),
+            Request::Http(_, path) => RequestPath::tolerating(path, snapshot.tolerates()),
+            Request::Grpc(..) | Request::Tcp(_) => RequestPath::parse("/"),
         };
+        let Ok(path) = path else { return naive::REFUSED.to_owned() };
         let call = match &asked.request {
             Request::Http(method, _) => Call::Http { method, path: &path },
             Request::Grpc(service, method) => Call::Grpc { service, method },
@@ -129,7 +130,7 @@ pub(crate) fn on_random_documents(
 
 #[test]
 fn the_engine_decides_as_the_naive_evaluator_does() {
-    let verdicts: [Cell<u64>; 3] = Default::default();
+    let verdicts: [Cell<u64>; 4] = Default::default();
     let cases = cases_or(CASES);
     on_random_documents(
         cases,
@@ -149,7 +150,8 @@ fn the_engine_decides_as_the_naive_evaluator_does() {
                     let reason = format!("engine {answer}, naive {expected}: {asked:?}\n{text}");
                     return Err(TestCaseError::fail(reason));
                 }
-                let kind = ["allow", "deny", "audit"].iter().position(|it| answer.starts_with(it));
+                let kind = ["allow", "deny", "audit", naive::REFUSED];
+                let kind = kind.iter().position(|it| answer.starts_with(it));
                 let count = &verdicts[kind.unwrap()];
                 count.set(count.get() + 1);
             }
@@ -157,10 +159,14 @@ fn the_engine_decides_as_the_naive_evaluator_does() {
         },
     );
     // The comparison is worth something only where all answers occur.
-    let [allowed, denied, audited] = verdicts.map(Cell::into_inner);
+    let [allowed, denied, audited, refused] = verdicts.map(Cell::into_inner);
     println!(
         "evidence: {{\"policies\": {cases}, \"allow\": {allowed}, \"deny\": {denied}, \"audit\": {audited}, \
+         \"refused\": {refused}, \
          \"different\": 0}}"
     );
-    assert!(allowed > 0 && denied > 0 && audited > 0, "{allowed} {denied} {audited}");
+    assert!(
+        allowed > 0 && denied > 0 && audited > 0 && refused > 0,
+        "{allowed} {denied} {audited} {refused}"
+    );
 }

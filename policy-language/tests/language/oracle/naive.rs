@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use super::random::Asked;
 
+/// The answer to a path that the callee does not tolerate: its sidecar never asks.
+pub(crate) const REFUSED: &str = "refused";
+
 /// The document as serde reads it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Document {
@@ -132,6 +135,9 @@ struct Candidate<'a> {
 impl Document {
     /// `VERDICT by BY`.
     pub(crate) fn decide(&self, caller_id: &str, callee: &str, asked: &Asked) -> String {
+        if asked.request.has_encoded_slash() && !self.tolerates(callee) {
+            return REFUSED.to_owned();
+        }
         let caller = self.who(caller_id);
         let name = caller.as_ref().map(|(name, _)| name.as_str());
         let facts = self.facts(caller_id, callee, asked);
@@ -183,13 +189,21 @@ impl Document {
             return "deny by boundary/env".to_owned();
         }
         let is_plain = asked.request.asks().is_none();
-        if is_plain && name.is_some() && self.speaks(callee, &asked.request) {
-            let home = self.segments.values().find(|it| it.members.iter().any(|m| m == callee));
-            if home.unwrap().mode == "audit" {
-                return audited("audit by default".to_owned());
-            }
+        if is_plain && name.is_some() && self.audits(callee, &asked.request) {
+            return audited("audit by default".to_owned());
         }
         "deny by default".to_owned()
+    }
+
+    /// Whether a callee lets workloads pass whom nothing allows: in its protocol, and by a path that has
+    /// an encoded slash only where some template takes that.
+    fn audits(&self, callee: &str, request: &Request) -> bool {
+        let is_owned = [&self.rules, &self.grants]
+            .iter()
+            .any(|statements| !self.owners(callee, request, statements).is_empty());
+        let home = self.segments.values().find(|it| it.members.iter().any(|m| m == callee));
+        let is_read = is_owned || !request.has_encoded_slash();
+        self.speaks(callee, request) && is_read && home.unwrap().mode == "audit"
     }
 
     /// Every attribute that a condition may name, with its value.
@@ -268,15 +282,34 @@ impl Document {
         }
     }
 
+    /// The calls that a rule or grant allows of a callee.
+    fn calls_of<'a>(
+        &'a self,
+        rule: &'a Rule,
+        callee: &str,
+    ) -> impl Iterator<Item = &'a BTreeMap<String, Written>> {
+        let (to, calls) = match &rule.role {
+            Some(role) => (self.roles[role].to == callee, &self.roles[role].can),
+            None => (self.selects(rule.to.as_ref().unwrap(), callee), &rule.allow),
+        };
+        calls.iter().filter(move |_| to)
+    }
+
+    /// Whether some template of a callee takes an encoded slash.
+    fn tolerates(&self, callee: &str) -> bool {
+        let statements = self.rules.iter().chain(&self.grants);
+        let calls = statements.flat_map(|rule| self.calls_of(rule, callee));
+        calls.flat_map(BTreeMap::values).any(|written| match written {
+            Written::Text(text) => text.contains("%2F}") || text.contains("%2F...}"),
+            Written::Port(_) | Written::Many(_) | Written::More(_) => false,
+        })
+    }
+
     /// Those of some statements that name the most specific template of all statements.
     fn owners<'a>(&'a self, callee: &str, request: &Request, statements: &[Rule]) -> Vec<&'a Rule> {
         let mut candidates = Vec::new();
         for rule in self.rules.iter().chain(&self.grants) {
-            let (to, calls) = match &rule.role {
-                Some(role) => (self.roles[role].to == callee, &self.roles[role].can),
-                None => (self.selects(rule.to.as_ref().unwrap(), callee), &rule.allow),
-            };
-            for call in calls.iter().filter(|_| to) {
+            for call in self.calls_of(rule, callee) {
                 let (protocol, written) = call.iter().next().unwrap();
                 if let Some(ranks) = matches(protocol, written, &request.plain()) {
                     candidates.push(Candidate { rule, call, ranks });
@@ -387,15 +420,20 @@ fn outermost<'a>(text: &'a str, sign: &str) -> Vec<&'a str> {
 }
 
 /// Whether a call of a guard matches a request, or the same with a slash more or less at the end of
-/// its path: a workload may take one for the other.
+/// its path, or with its encoded slashes read in one way or the other: a workload may take one for the
+/// other.
 fn is_about(guard: &Guard, request: &Request) -> bool {
     let mut readings = vec![request.clone()];
     if let Request::Http(method, path) = request {
-        let other = match path.strip_suffix('/') {
-            Some(less) => less.to_owned(),
-            None => format!("{path}/"),
-        };
-        readings.push(Request::Http(method.clone(), other));
+        readings.clear();
+        // An encoded slash is any letter of a segment, and a slash.
+        for path in [path.replace("%2F", "~"), path.replace("%2F", "/")] {
+            let other = match path.strip_suffix('/') {
+                Some(less) => less.to_owned(),
+                None => format!("{path}/"),
+            };
+            readings.extend([path, other].map(|path| Request::Http(method.clone(), path)));
+        }
     }
     let calls = || guard.calls.iter().flatten();
     let is_called = |request: &Request| {
@@ -424,15 +462,27 @@ fn matches(protocol: &str, written: &Written, request: &Request) -> Option<Vec<u
     }
 }
 
+impl Request {
+    fn has_encoded_slash(&self) -> bool {
+        matches!(self, Self::Http(_, path) if path.contains("%2F"))
+    }
+}
+
+/// Whether a parameter takes a segment: one with an encoded slash only where it says so.
+fn takes(parameter: &str, segment: &str) -> bool {
+    parameter.contains("%2F") || !segment.contains("%2F")
+}
+
 /// Literal 0, `{name}` 1, `{name...}` 2 for each segment it takes.
 fn segments(template: &[&str], path: &[&str]) -> Option<Vec<u8>> {
     match (template, path) {
         ([], []) => Some(Vec::new()),
         ([tail], [_, ..]) if tail.ends_with("...}") => {
-            (!path.contains(&"")).then(|| vec![2; path.len()])
+            let fits = |segment: &&str| takes(tail, segment);
+            (!path.contains(&"") && path.iter().all(fits)).then(|| vec![2; path.len()])
         }
         ([first, template @ ..], [segment, path @ ..]) => {
-            let rank = if first.starts_with('{') && !segment.is_empty() {
+            let rank = if first.starts_with('{') && !segment.is_empty() && takes(first, segment) {
                 1
             } else if first == segment {
                 0

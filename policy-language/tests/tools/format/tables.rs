@@ -241,8 +241,8 @@ fn the_manual_lists_the_order_of_keys() {
     }
     let order = manual.lines().find_map(|line| line.strip_prefix("| a workload | `")).unwrap();
     check(
-        "workloads:\n  a: {attest: {}, id: /a, labels: {}, listens: {}}\n",
-        "workloads:\n  a: {listens: {}, labels: {}, id: /a, attest: {}}\n",
+        "workloads:\n  a: {attest: {}, identity_header: [], id: /a, labels: {}, listens: {}}\n",
+        "workloads:\n  a: {listens: {}, labels: {}, id: /a, identity_header: [], attest: {}}\n",
     );
-    assert_eq!(order, "listens labels id attest` |");
+    assert_eq!(order, "listens labels id identity_header attest` |");
 }

@@ -1,6 +1,6 @@
 //! The one reading of a request: what policy judges is what is sent on (HTTP-10).
 
-use cellwall_policy::{Call, Protocol, RequestPath, is_http_method};
+use cellwall_policy::{Call, Protocol, RequestPath, Tolerated, is_http_method};
 use http::{
     Method, Request, Uri, Version, header,
     uri::{PathAndQuery, Scheme},
@@ -38,15 +38,16 @@ pub(crate) enum Ambiguous {
 }
 
 impl Canonical {
-    /// Reads a request's head.
-    pub(crate) fn read<B>(request: &Request<B>) -> Result<Self, Ambiguous> {
+    /// Reads a request's head, for a callee that tolerates this.
+    pub(crate) fn read<B>(request: &Request<B>, tolerated: Tolerated) -> Result<Self, Ambiguous> {
         let uri = request.uri();
         check_method(request.method())?;
         framing::length(request.version(), request.headers())?;
         framing::check_nominations(request.headers())?;
         framing::check_expectation(request.headers())?;
         let host = Host::of(request)?;
-        let path = RequestPath::parse(uri.path()).map_err(|_| Ambiguous::Path)?.into_owned();
+        let path = RequestPath::tolerating(uri.path(), tolerated);
+        let path = path.map_err(|_| Ambiguous::Path)?.into_owned();
         let query = uri.query().map(Into::into);
         let upgrade = Upgrade::asked_by(request);
         Ok(Self { method: request.method().clone(), path, query, host, upgrade })

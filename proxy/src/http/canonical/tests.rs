@@ -1,4 +1,4 @@
-use cellwall_policy::{Call, Protocol};
+use cellwall_policy::{Call, Protocol, Tolerated};
 use http::{Request, Response, Version, header};
 
 use super::{Ambiguous, Canonical, check_answer};
@@ -14,7 +14,7 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request<()> 
 
 fn read(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<String, Ambiguous> {
     let mut request = request(method, target, headers);
-    let canonical = Canonical::read(&request)?;
+    let canonical = Canonical::read(&request, Tolerated::Nothing)?;
     canonical.apply(&mut request, Version::HTTP_11).unwrap();
     let host = request.headers()[header::HOST].to_str().unwrap();
     Ok(format!("{} {} {host}", request.method(), request.uri()))
@@ -114,7 +114,7 @@ fn over_http_2_the_target_may_say_the_host_alone() {
     let over_h2 = |target: &str, headers| {
         let mut request = request("GET", target, headers);
         *request.version_mut() = Version::HTTP_2;
-        let canonical = Canonical::read(&request)?;
+        let canonical = Canonical::read(&request, Tolerated::Nothing)?;
         canonical.apply(&mut request, Version::HTTP_2).unwrap();
         assert!(!request.headers().contains_key(header::HOST));
         Ok(request.uri().to_string())
@@ -158,7 +158,7 @@ fn one_length_said_once() {
     }
     let mut old = request("POST", "/a", &[HOST, ("transfer-encoding", "chunked")]);
     *old.version_mut() = Version::HTTP_10;
-    assert_eq!(Canonical::read(&old).err(), Some(Ambiguous::Request));
+    assert_eq!(Canonical::read(&old, Tolerated::Nothing).err(), Some(Ambiguous::Request));
     assert!(read("POST", "/a", &[HOST, ("transfer-encoding", "Chunked")]).is_ok());
 }
 
@@ -174,7 +174,8 @@ fn no_tunnels_no_echo_and_no_method_that_policy_cannot_name() {
 #[test]
 fn a_grpc_call_is_a_post_to_a_service_and_a_method() {
     let call = |method, path| {
-        let canonical = Canonical::read(&request(method, path, &[HOST])).unwrap();
+        let canonical =
+            Canonical::read(&request(method, path, &[HOST]), Tolerated::Nothing).unwrap();
         match canonical.call(Protocol::Grpc) {
             Some(Call::Grpc { service, method }) => Some(format!("{service} {method}")),
             Some(Call::Http { .. } | Call::Tcp { .. }) | None => None,
@@ -189,7 +190,7 @@ fn a_grpc_call_is_a_post_to_a_service_and_a_method() {
 #[test]
 fn bytes_are_never_read_as_a_request() {
     // AZ-03
-    let canonical = Canonical::read(&request("GET", "/a", &[HOST])).unwrap();
+    let canonical = Canonical::read(&request("GET", "/a", &[HOST]), Tolerated::Nothing).unwrap();
     assert!(canonical.call(Protocol::Tcp).is_none());
 }
 

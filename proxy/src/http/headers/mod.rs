@@ -1,11 +1,10 @@
-//! Headers that belong to one hop, and the one header that is ours alone.
+//! Headers that belong to one hop, and those that are ours alone.
 
+use cellwall_policy::IdentityHeader;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::introduction::Introduced;
 use crate::flow::Outcome;
-
-/// Carries the verified SPIFFE ID of the caller to our workload.
-const CALLER: HeaderName = HeaderName::from_static("x-spiffe-id");
 
 /// What became of the call, in every answer of a sidecar: without it an answer is the callee's.
 pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("cellwall-outcome");
@@ -24,14 +23,21 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Names by which a workload may believe who calls: none of them passes from a caller (HTTP-16).
-const IDENTITY: [&str; 2] = ["x-spiffe-id", "x-forwarded-client-cert"];
+const IDENTITY: [&str; 2] =
+    [IdentityHeader::SpiffeId.as_str(), IdentityHeader::ForwardedClientCert.as_str()];
 
 /// Makes a request's headers fit for our workload: hop-by-hop and identity headers out, then the
-/// caller's verified ID in, once. In this order no `Connection` token can name ours away.
-pub(crate) fn to_callee(headers: &mut HeaderMap, caller: &str) -> Result<(), http::Error> {
-    let caller = HeaderValue::from_str(caller)?;
+/// caller's verified ID in, once by each header that the workload reads. In this order no
+/// `Connection` token can name ours away.
+pub(crate) fn to_callee(
+    headers: &mut HeaderMap,
+    caller: &Introduced<'_>,
+) -> Result<(), http::Error> {
     scrub_request(headers);
-    headers.insert(CALLER, caller);
+    for header in caller.headers {
+        let name = HeaderName::from_static(header.as_str());
+        headers.insert(name, HeaderValue::from_str(&caller.value(*header))?);
+    }
     Ok(())
 }
 

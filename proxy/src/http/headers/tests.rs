@@ -1,8 +1,20 @@
+use cellwall_policy::IdentityHeader;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{from_peer, from_workload, grpc_status, scrub_trailers, to_callee, to_peer};
+use super::{
+    super::Introduced, from_peer, from_workload, grpc_status, scrub_trailers, to_callee, to_peer,
+};
 
 const CALLER: &str = "spiffe://pay.example/prod/checkout";
+const ELEMENT: &str =
+    "By=spiffe://pay.example/prod/payments;Hash=00ff;URI=spiffe://pay.example/prod/checkout";
+
+const TOLD: Introduced<'_> = Introduced {
+    id: CALLER,
+    certificate_hash: "00ff",
+    callee: "spiffe://pay.example/prod/payments",
+    headers: &IdentityHeader::USUAL,
+};
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
@@ -33,15 +45,33 @@ fn the_caller_is_whoever_tls_proved_however_the_header_is_spelled() {
     for spelling in spellings {
         let mut sent =
             headers(&[(spelling, "spiffe://pay.example/prod/payments"), ("accept", "*")]);
-        to_callee(&mut sent, CALLER).unwrap();
+        to_callee(&mut sent, &TOLD).unwrap();
         assert_eq!(sent, headers(&[("accept", "*"), ("x-spiffe-id", CALLER)]), "{spelling}");
+    }
+}
+
+#[test]
+fn a_workload_is_told_who_calls_in_the_headers_that_it_reads_and_in_no_other() {
+    // HTTP-16; Envoy, x-forwarded-client-cert: `By`, `Hash`, `URI` of one element
+    let spoofed = [("x-spiffe-id", "a"), ("x-forwarded-client-cert", "By=a;Hash=b;URI=c")];
+    let usual = ("x-spiffe-id", CALLER);
+    let element = ("x-forwarded-client-cert", ELEMENT);
+    let both = IdentityHeader::ALL;
+    for (read, told) in
+        [(&both[..1], &[usual][..]), (&both[1..], &[element]), (&both, &[usual, element])]
+    {
+        for sent in [&spoofed[..], &[]] {
+            let mut sent = headers(sent);
+            to_callee(&mut sent, &Introduced { headers: read, ..TOLD }).unwrap();
+            assert_eq!(sent, headers(told), "{read:?}");
+        }
     }
 }
 
 #[test]
 fn several_copies_of_the_header_become_ours_alone() {
     let mut sent = headers(&[("x-spiffe-id", "a"), ("x-spiffe-id", "b"), ("x_spiffe_id", "c")]);
-    to_callee(&mut sent, CALLER).unwrap();
+    to_callee(&mut sent, &TOLD).unwrap();
     assert_eq!(sent, headers(&[("x-spiffe-id", CALLER)]));
 }
 
@@ -49,7 +79,7 @@ fn several_copies_of_the_header_become_ours_alone() {
 fn a_connection_token_cannot_name_our_header_away() {
     // HTTP-16: nominated headers go first, ours comes after
     let mut sent = headers(&[("connection", "x-spiffe-id, x-secret"), ("x-secret", "1")]);
-    to_callee(&mut sent, CALLER).unwrap();
+    to_callee(&mut sent, &TOLD).unwrap();
     assert_eq!(sent, headers(&[("x-spiffe-id", CALLER)]));
 }
 

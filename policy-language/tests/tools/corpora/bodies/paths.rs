@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use cellwall_policy::{Call, PathTemplate, Publication, RequestPath, Snapshot, Tls};
+use cellwall_policy::{Call, PathTemplate, Publication, RequestPath, Snapshot, Tls, Tolerated};
 use cellwall_policy_language::{Sources, check};
 use spiffe::SpiffeId;
 
@@ -20,10 +20,17 @@ pub(crate) fn path_template(data: &[u8]) {
         return;
     }
     let (templates, raw) = text.rsplit_once('\n').unwrap_or(("", text));
-    let path = RequestPath::parse(raw);
+    let strict = RequestPath::parse(raw);
+    let path = RequestPath::tolerating(raw, Tolerated::EncodedSlash);
     if let Ok(path) = &path {
-        let again = RequestPath::parse(path.as_str());
-        assert_eq!(again.as_ref().map(RequestPath::as_str), Ok(path.as_str()));
+        let again = RequestPath::tolerating(path.as_str(), Tolerated::EncodedSlash);
+        assert_eq!(again.as_ref(), Ok(path));
+        assert_eq!(strict.as_ref().ok(), path.split().is_none().then_some(path));
+        assert!(path.split().is_none_or(|split| RequestPath::parse(split).is_ok()));
+    } else {
+        assert!(strict.is_err());
+    }
+    if let Ok(path) = &path {
         let one_reading =
             !path.as_str().contains("//") && !path.as_str().contains(['\\', ';', '?']);
         assert!(one_reading && path.as_str().starts_with('/'));
@@ -36,6 +43,8 @@ pub(crate) fn path_template(data: &[u8]) {
     }
     // Templates that contradict each other are refused when they are loaded.
     let Some(snapshot) = compiled(&parsed) else { return };
+    let declared = parsed.iter().any(|template| template.contains("%2F"));
+    assert_eq!(snapshot.tolerates() == Tolerated::EncodedSlash, declared);
     let caller = SpiffeId::new("spiffe://a/caller").unwrap();
     let call = Call::Http { method: "GET", path: &path };
     let tls = Tls { version: "1.3", group: "X25519" };
@@ -87,11 +96,16 @@ fn matched<'t>(templates: &[&'t str], path: &str) -> Option<&'t str> {
         lengths
             && template[..head].iter().zip(&path).all(|(one, other)| match kind(one) {
                 0 => one == other,
-                _ => !other.is_empty(),
+                _ => takes(one, other),
             })
-            && (!is_open || tail.iter().all(|segment| !segment.is_empty()))
+            && (!is_open || tail.iter().all(|segment| takes(template[head], segment)))
     });
     matching.min_by_key(|template| rank(template))
+}
+
+/// Whether a parameter stands for a segment: for one with an encoded slash only if it says so.
+fn takes(parameter: &str, segment: &str) -> bool {
+    !segment.is_empty() && (parameter.contains("%2F") || !segment.contains("%2F"))
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {

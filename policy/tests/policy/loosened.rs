@@ -1,0 +1,105 @@
+//! Templates that take an encoded slash: rules go by the path as it is sent, guards by both readings.
+
+use cellwall_policy::{
+    Call, Callers, DestinationDocument, Mode, RequestPath, Snapshot, SnapshotDocument, Tls,
+    Tolerated,
+};
+
+use crate::sample::{guard, http, id, named, open_vault, rule, vault};
+
+/// `checkout` may read objects by names that hold slashes.
+fn objects() -> SnapshotDocument {
+    let mut document = open_vault();
+    let calls = [http("GET", "/v1/objects/{name%2F}"), http("GET", "/v1/keys/{id}")];
+    document.rules.push(rule("reads", named("checkout"), &calls));
+    document
+}
+
+/// `VERDICT by BY` for a GET by `prod/checkout`; `refused` for a path that the callee does not read.
+fn asked(document: &SnapshotDocument, path: &str) -> String {
+    let snapshot = Snapshot::new(document.clone()).unwrap();
+    let Ok(path) = RequestPath::tolerating(path, snapshot.tolerates()) else {
+        return "refused".to_owned();
+    };
+    let caller = id("spiffe://pay.example/prod/checkout");
+    let call = Call::Http { method: "GET", path: &path };
+    let decision = snapshot.decide(&caller, &Tls::default(), &call, std::time::UNIX_EPOCH);
+    format!("{} by {}", decision.verdict.as_str(), decision.by)
+}
+
+#[test]
+fn only_the_template_that_says_so_takes_an_encoded_slash() {
+    let document = objects();
+    for (path, answer) in [
+        ("/v1/objects/a", "allow by reads"),
+        ("/v1/objects/a%2Fb", "allow by reads"),
+        ("/v1/objects/a%2fb%2Fc", "allow by reads"),
+        ("/v1/keys/a", "allow by reads"),
+        ("/v1/keys/a%2Fb", "deny by default"),
+        ("/v1%2Fobjects/a", "deny by default"),
+        ("/v1/objects/a/b", "deny by default"),
+        ("/v1/objects/a%2F..", "refused"),
+        ("/v1/objects/%2F..%2Fkeys", "refused"),
+        ("/v1/objects/a%2F%2Fb", "refused"),
+    ] {
+        assert_eq!(asked(&document, path), answer, "{path}");
+    }
+    assert_eq!(asked(&vault(), "/v1/objects/a%2Fb"), "refused");
+}
+
+#[test]
+fn a_guard_is_about_both_readings_of_an_encoded_slash() {
+    for (call, path, is_denied) in [
+        // As it is sent: one segment.
+        ("/v1/objects/{name}", "/v1/objects/a%2Fb", true),
+        ("/v1/objects/{name%2F}", "/v1/objects/a%2Fb", true),
+        ("/v1/objects/{rest...}", "/v1/objects/a%2Fb", true),
+        ("/v1/objects/{name}/", "/v1/objects/a%2Fb", true),
+        // As some servers read it: two.
+        ("/v1/objects/{dir}/{name}", "/v1/objects/a%2Fb", true),
+        ("/v1/objects/secret/{rest...}", "/v1/objects/secret%2Fb", true),
+        ("/v1/objects/secret/b", "/v1/objects/secret%2Fb", true),
+        ("/v1/objects/secret/b/", "/v1/objects/secret%2Fb", true),
+        ("/v1/objects/{a}/{b}/{c}", "/v1/objects/a%2Fb%2Fc", true),
+        // Neither.
+        ("/v1/objects/secret/{rest...}", "/v1/objects/public%2Fb", false),
+        ("/v1/objects/{a}/{b}/{c}", "/v1/objects/a%2Fb", false),
+        ("/v1/objects/secret", "/v1/objects/secret%2Fb", false),
+    ] {
+        let mut document = objects();
+        document.guards.push(guard("closed", Callers::Any, ""));
+        document.guards[0].calls = vec![http("GET", call)];
+        let answer = if is_denied { "deny by guard/closed" } else { "allow by reads" };
+        assert_eq!(asked(&document, path), answer, "{call} {path}");
+        document.guards[0].mode = Mode::Audit;
+        let answer = if is_denied { "audit by guard/closed" } else { "allow by reads" };
+        assert_eq!(asked(&document, path), answer, "{call} {path} in audit");
+    }
+}
+
+#[test]
+fn audit_does_not_open_a_path_with_two_readings_that_no_template_declares() {
+    let document = SnapshotDocument { mode: Mode::Audit, ..objects() };
+    assert_eq!(asked(&document, "/v1/nothing/a"), "audit by default");
+    assert_eq!(asked(&document, "/v1/nothing/a%2Fb"), "deny by default");
+    assert_eq!(asked(&document, "/v1/objects/a%2Fb/c"), "deny by default");
+    let mut others = document;
+    others.rules.last_mut().unwrap().from = named("payments");
+    assert_eq!(asked(&others, "/v1/objects/a%2Fb"), "audit by default");
+}
+
+#[test]
+fn a_destination_says_what_it_tolerates_only_where_it_does() {
+    // AZ-08: the bytes of all other documents stay as they were
+    let mut document = vault();
+    let written = serde_json::to_value(&document.destinations[0]).unwrap();
+    assert_eq!(written.get("tolerates"), None);
+    document.destinations[0].tolerates = Tolerated::EncodedSlash;
+    let written = serde_json::to_value(&document.destinations[0]).unwrap();
+    assert_eq!(written["tolerates"], "encoded-slash");
+    let read: DestinationDocument = serde_json::from_value(written).unwrap();
+    assert_eq!(read, document.destinations[0]);
+    let snapshot = Snapshot::new(document).unwrap();
+    let known = snapshot.destination("staging/payments").unwrap();
+    assert_eq!(known.tolerates, Tolerated::EncodedSlash);
+}
