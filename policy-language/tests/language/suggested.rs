@@ -83,6 +83,42 @@ fn a_suggestion_says_where_it_goes_and_shows_with_the_reasons() {
     assert!(text.ends_with(expected), "{text}");
 }
 
+#[test]
+fn a_caller_is_added_to_a_list_and_to_a_name() {
+    for from in ["fraud", "[fraud]", "[fraud, payments]"] {
+        let base = crate::sample::BASE;
+        let names = from.replace("fraud", "web").replace("payments", "db");
+        let text = base
+            .replace("    from: web\n", &format!("    from: {names}\n"))
+            .replace("mode: audit", "mode: enforce");
+        let sources = Sources::single(text);
+        let fix =
+            suggestion(&load(&sources).unwrap(), &sources, "p/rpc -> p/rpc a.v1.A/Get").unwrap();
+        assert_eq!((fix.summary.as_str(), fix.line), ("add `rpc` to `from:` of web-reads", 14));
+        let line = fix.apply(&sources).files["cellwall.yaml"].lines().nth(13).unwrap().to_owned();
+        let expected = match names.strip_prefix('[') {
+            Some(rest) => format!("    from: [rpc, {rest}"),
+            None => "    from: [web, rpc]".to_owned(),
+        };
+        assert_eq!(line, expected);
+    }
+}
+
+#[test]
+fn a_rule_is_added_before_the_first_wherever_its_name_stands() {
+    let first = "rules:\n  - allow:\n    - {http: \"GET /v1/{x}\"}\n    from: rpc\n\n# odd\n    \
+                 to:\n      - web\n    name: r\n    why: w\n";
+    let text = crate::sample::bent("rules:\n", first).replace("mode: audit", "mode: enforce");
+    let sources = Sources::single(text.clone());
+    let set = load(&sources).unwrap();
+    let fix = suggestion(&set, &sources, "p/rpc -> p/web POST /v2").unwrap();
+    assert_eq!((fix.summary.as_str(), fix.line), ("add the rule `rpc-calls-web`", 13));
+    let added = "rules:\n  - name: rpc-calls-web\n    from: rpc\n    to: web\n    allow:\n      - \
+                 http: POST /v2\n    why: say which business need this serves\n  - allow:\n";
+    let expected = text.replace("rules:\n  - allow:\n", added);
+    assert_eq!(fix.apply(&sources).files["cellwall.yaml"], expected);
+}
+
 /// The caller, if it is a workload.
 fn name(asked: &Asked) -> Option<&'static str> {
     match asked.caller {
