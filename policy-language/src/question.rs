@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use cellwall_policy::{
-    AmbiguousPath, Protocol, RequestPath, Tolerated, is_grpc_name, is_http_method,
-};
+use cellwall_policy::{AmbiguousPath, RequestPath, Tolerated, is_grpc_name, is_http_method};
 
 /// A question, not yet looked up.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,17 +32,6 @@ pub(crate) enum Asked {
     Http { method: String, path: String },
     Grpc { service: String, method: String },
     Tcp { port: u16 },
-}
-
-impl Asked {
-    /// What it is spoken in.
-    pub(crate) const fn protocol(&self) -> Protocol {
-        match self {
-            Self::Http { .. } => Protocol::Http,
-            Self::Grpc { .. } => Protocol::Grpc,
-            Self::Tcp { .. } => Protocol::Tcp,
-        }
-    }
 }
 
 /// Why a text is no question.

@@ -157,7 +157,7 @@ impl Compiler<'_> {
     ) -> Result<Option<SnapshotDocument>, CompileError> {
         match self.compile_named(number, environment) {
             Ok(document) => Ok(Some(document)),
-            // Too long, or reserved: no workload is there.
+            // Too long, or reserved, or not of this template: no workload is there.
             Err(CompileError::Identity(_)) => Ok(None),
             Err(error) => Err(error),
         }
