@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cellwall_policy_language::{Cedar, CedarAction, PolicySet, Sources, check};
+use cellwall_policy_language::{
+    Cedar, CedarAction, DecidedCall, PastCall, PolicySet, Sources, check,
+};
 use serde_json::{Value, json};
 use spiffe::SpiffeId;
 
@@ -45,6 +47,21 @@ fn each_reason_of_a_decision_is_told_in_words() {
         explained += &format!("{}\n\n", set.explain(call, at(minutes)).unwrap());
     }
     assert_eq!(explained, include_str!("explained.txt"));
+}
+
+#[test]
+fn a_caller_of_another_trust_domain_is_told_by_its_id_and_crosses_every_boundary() {
+    let past = |method: &str| PastCall {
+        caller: "spiffe://bank.example/gateway".to_owned(),
+        callee: "spiffe://pay.example/prod/eu/rpc".to_owned(),
+        call: DecidedCall::Grpc(method.to_owned()),
+        at: at(0),
+    };
+    let mut explained = String::new();
+    for method in ["a.v1.A/Get", "a.v1.A/List", "b.v1.B/Put"] {
+        explained += &format!("{}\n\n", whole().explain_past(&past(method)).unwrap());
+    }
+    assert_eq!(explained, include_str!("foreign.txt"));
 }
 
 #[test]
