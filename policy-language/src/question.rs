@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use cellwall_policy::{
-    AmbiguousPath, Protocol, RequestPath, Tolerated, is_call_method, is_grpc_name,
-};
+use cellwall_policy::{AmbiguousPath, RequestPath, Tolerated, is_call_method, is_grpc_name};
 
 /// A question, not yet looked up.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,17 +41,6 @@ pub(crate) enum Asked {
     Tcp {
         port: u16,
     },
-}
-
-impl Asked {
-    /// What it is spoken in.
-    pub(crate) const fn protocol(&self) -> Protocol {
-        match self {
-            Self::Http { .. } => Protocol::Http,
-            Self::Grpc { .. } => Protocol::Grpc,
-            Self::Tcp { .. } => Protocol::Tcp,
-        }
-    }
 }
 
 /// Why a text is no question.

@@ -83,13 +83,7 @@ impl Sources {
         let home = folder;
         let here = home.join(&prefix);
         let mut names = Vec::new();
-        let entries = match fs::read_dir(&here) {
-            Ok(entries) => entries,
-            // The pattern matches no file: for the validator to say.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(io_error(&here, error)),
-        };
-        for entry in entries {
+        for entry in fs::read_dir(&here).map_err(|source| io_error(&here, source))? {
             let entry = entry.map_err(|source| io_error(&here, source))?;
             if let Ok(name) = entry.file_name().into_string()
                 && matches_part(part, &name)

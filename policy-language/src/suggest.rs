@@ -35,10 +35,15 @@ mod tests {
             ("fruad", Some("fraud")),
             ("ledger", None),
             ("x", None),
+            ("chekcoout", Some("checkout")),
+            // Two characters too many, of four bytes each.
+            ("payments\u{1f600}\u{1f600}", Some("payments")),
         ] {
             assert_eq!(nearest(misspelt, names), expected, "{misspelt}");
         }
-        let long = "a".repeat(129);
-        assert_eq!(nearest(&long, [long.as_str()]), None);
+        for (bytes, is_compared) in [(128, true), (129, false)] {
+            let long = "a".repeat(bytes);
+            assert_eq!(nearest(&long, [long.as_str()]).is_some(), is_compared, "{bytes}");
+        }
     }
 }

@@ -188,7 +188,8 @@ fn syntax_error(file: FileNumber, text: &str, error: &Error) -> SyntaxError {
         let place = Place::new(file, tab, 1);
         return SyntaxError { place, message: "a tab".to_owned(), help: "indent with spaces" };
     }
-    let help = help(&message, text.get(..place.start).unwrap_or_default());
+    let (before, after) = text.split_at_checked(place.start).unwrap_or_default();
+    let help = help(&message, before, after);
     SyntaxError { place, message, help }
 }
 
@@ -205,16 +206,20 @@ fn tab(text: &str) -> Option<usize> {
     None
 }
 
-/// What to do about a text that cannot be read, by what stands before the place.
-fn help(message: &str, before: &str) -> &'static str {
+/// What to do about a text that cannot be read, by what stands before and after the place.
+fn help(message: &str, before: &str, after: &str) -> &'static str {
+    const QUOTES: &str = "a text that begins with `{`, `[` or `*` needs quotes";
     let line = before.rsplit('\n').next().unwrap_or_default();
     let value = line.split_once(": ").map_or("", |(_, value)| value.trim_start());
-    if message.contains("anchors") || message.contains("merge keys") {
+    // An alias of nothing is a pattern, `*.yaml`: what an anchor names fails at its anchor.
+    if after.starts_with('*') {
+        QUOTES
+    } else if message.contains("anchors") || message.contains("merge keys") {
         "write it out where it is needed"
     } else if message.contains("one document") {
         "put what stands below `---` in a file of its own, and `include` it"
-    } else if value.starts_with('{') && value.contains('}') || value.starts_with('*') {
-        "a text that begins with `{`, `[` or `*` needs quotes"
+    } else if value.starts_with('{') && value.contains('}') {
+        QUOTES
     } else if message.contains("nested") || message.contains("larger") {
         "split the file"
     } else {

@@ -109,9 +109,9 @@ async fn line(
 }
 
 async fn exactly(stream: &mut BufReader<TcpStream>, length: usize) -> Option<String> {
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
-    Some(body.into_iter().map(char::from).collect())
+    let mut body = Vec::new(); // what comes may be less than what was announced, and that much more
+    stream.take(length.try_into().ok()?).read_to_end(&mut body).await.ok()?;
+    (body.len() == length).then(|| body.into_iter().map(char::from).collect())
 }
 
 async fn chunks(

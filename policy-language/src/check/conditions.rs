@@ -207,3 +207,29 @@ fn constant(when: &When, outcomes: Outcomes, kind: Kind) -> Option<Problem> {
     };
     Some(Problem::warning(Code::ConstantCondition, when.place, message).help(help))
 }
+
+#[cfg(test)]
+mod tests {
+    use cellwall_policy::TlsFact;
+
+    use super::{Everybody, When, outcomes};
+    use crate::{
+        condition::{Attribute, Condition, Term},
+        place::{FileNumber, Place},
+    };
+
+    #[test]
+    fn each_try_is_counted_off_what_is_left() {
+        let version = Term::Attribute(Attribute::Tls(TlsFact::Version));
+        let condition = Condition::Equal(version, Term::Text("1.3".to_owned()));
+        let place = Place::new(FileNumber(0), 0, 0);
+        let when = When { condition, text: String::new(), place };
+        let one = || [Vec::new()].into();
+        let everybody = Everybody { callers: one(), callees: one(), across: None, foreign: false };
+        // Three tries each: nothing, what is named, another.
+        for (mut left, is_tried, rest) in [(10, true, 7), (3, true, 0), (2, false, 2)] {
+            let tried = outcomes(&when, &when.condition.facts(), &everybody, &mut left);
+            assert_eq!((tried.is_some(), left), (is_tried, rest));
+        }
+    }
+}

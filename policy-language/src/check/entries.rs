@@ -9,12 +9,10 @@ use crate::{
     codes::Code,
     finding::Problem,
     model::Entry,
-    place::{FileNumber, Place},
+    place::Place,
     syntax::{Text, WorkloadItem},
 };
 
-/// The most entries of one set (AZ-07).
-const MAX_ENTRIES: usize = 100_000;
 /// The most selectors of one entry: a process has few properties, and each set of them is compared.
 const MAX_SELECTORS: usize = 8;
 /// The longest path of an executable: what Linux allows.
@@ -48,11 +46,6 @@ impl Checker<'_> {
                 known.insert(selectors.clone(), earned.len());
                 earned.push(Earned { place: environment.place, name, selectors });
             }
-        }
-        if self.parts.entries.len() > MAX_ENTRIES {
-            let place = Place::new(FileNumber(0), 0, 0);
-            let message = format!("more than {MAX_ENTRIES} identities");
-            self.problems.push(Problem::error(Code::TooMuch, place, message));
         }
         self.contained(&known, &earned);
     }

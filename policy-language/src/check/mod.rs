@@ -44,6 +44,8 @@ const MAX_RULES: usize = 100_000;
 const MAX_GUARDS: usize = 10_000;
 /// The most workloads of one set (AZ-07).
 const MAX_WORKLOADS: usize = 100_000;
+/// The most entries of `attest` of one set (AZ-07).
+const MAX_ENTRIES: usize = 100_000;
 /// How many misspelt names are compared with all others.
 const MAX_SUGGESTIONS: usize = 200;
 
@@ -197,8 +199,10 @@ impl<'a> Checker<'a> {
     fn counts(&mut self, documents: &Documents) {
         let Documents { workloads, rules, grants, guards, .. } = documents;
         let allows = rules.iter().chain(grants.iter().map(|grant| &grant.rule));
+        let mut entries = workloads.iter().flat_map(|item| &item.attest);
         for (most, what, beyond) in [
             (MAX_WORKLOADS, "workloads", workloads.get(MAX_WORKLOADS).map(|item| &item.name)),
+            (MAX_ENTRIES, "identities", entries.nth(MAX_ENTRIES).map(|(entry, _)| entry)),
             (MAX_RULES, "rules and grants", allows.map(|item| &item.name).nth(MAX_RULES)),
             (MAX_GUARDS, "guards", guards.get(MAX_GUARDS).map(|item| &item.name)),
         ] {

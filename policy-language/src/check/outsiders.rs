@@ -27,7 +27,7 @@ impl Checker<'_> {
     pub(super) fn outsider(&mut self, text: &Text, outsiders: Outsiders) -> Option<String> {
         let refuse =
             |message: String| Problem::error(Code::BadForeignIdentity, text.place, message);
-        let id = canonical_id(&text.value).filter(|id| id.path().len() > 1);
+        let id = canonical_id(&text.value).filter(|id| !id.path().is_empty());
         let ours = self.parts.template.as_ref();
         let problem = match id {
             None => refuse(format!("`{}` is not a whole SPIFFE ID", text.value))

@@ -96,8 +96,9 @@ fn conflicts(
     callee: &str,
     found: &mut BTreeMap<(Place, Place), Problem>,
 ) {
-    for (at, one) in declared.iter().enumerate() {
-        for other in declared.iter().skip(at + 1) {
+    let mut rest = declared;
+    while let Some((one, others)) = rest.split_first() {
+        for other in others {
             if let Some(conflict) = one.template.conflict(other.template)
                 && !one.methods.is_disjoint(&other.methods)
             {
@@ -107,6 +108,7 @@ fn conflicts(
                     .or_insert_with(|| problem(first, second, conflict, callee));
             }
         }
+        rest = others;
     }
 }
 

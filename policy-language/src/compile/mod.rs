@@ -23,7 +23,7 @@ pub(crate) use index::Index;
 use crate::{
     PolicySet, TooManyEnvironments,
     condition::{Attribute, Fact},
-    model::{Grant, Guard, Rule, Segment, Workload, WorkloadNumber},
+    model::{Grant, Guard, Rule, Segment, When, Workload, WorkloadNumber},
     syntax::Listener,
 };
 use parts::Parts;
@@ -158,7 +158,7 @@ impl Compiler<'_> {
     ) -> Result<Option<SnapshotDocument>, CompileError> {
         match self.compile_named(number, environment) {
             Ok(document) => Ok(Some(document)),
-            // Too long, or reserved: no workload is there.
+            // Too long, or reserved, or not of this template: no workload is there.
             Err(CompileError::Identity(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -170,18 +170,24 @@ impl Compiler<'_> {
         Tolerated::of(rules.chain(grants).flat_map(|rule| &rule.calls).map(|item| &item.call))
     }
 
-    /// Whether what a workload enforces differs by its own environment.
+    /// Whether what a workload enforces differs by its own environment: by its variables, and by those
+    /// of the caller that are the same on both sides.
     pub(crate) fn looks_at_environment(&self, number: WorkloadNumber) -> bool {
         let rules = self.index.rules(number).filter_map(|at| self.rules.get(at));
         let grants = self.index.grants(number).filter_map(|at| self.grants.get(at));
         let guards = self.index.guards(number).filter_map(|at| self.guards.get(at));
-        let conditions = rules
+        let is_own = |attribute: &Attribute, across: Option<&BTreeSet<String>>| match attribute {
+            Attribute::Callee(Fact::Variable(_)) => true,
+            Attribute::Caller(Fact::Variable(name)) => across.is_some_and(|it| !it.contains(name)),
+            Attribute::Caller(_) | Attribute::Callee(_) | Attribute::Tls(_) => false,
+        };
+        let looks = |when: &When, across: Option<&BTreeSet<String>>| {
+            when.condition.attributes().into_iter().any(|attribute| is_own(attribute, across))
+        };
+        rules
             .chain(grants.map(|grant| &grant.rule))
-            .filter_map(|rule| rule.when.as_ref())
-            .chain(guards.filter_map(|guard| guard.when.as_ref()));
-        conditions
-            .flat_map(|when| when.condition.attributes())
-            .any(|attribute| matches!(attribute, Attribute::Callee(Fact::Variable(_))))
+            .any(|rule| rule.when.as_ref().is_some_and(|when| looks(when, Some(&rule.across))))
+            || guards.filter_map(|guard| guard.when.as_ref()).any(|when| looks(when, None))
     }
 
     /// Every workload, as callers.

@@ -1,6 +1,6 @@
 //! What people write in conditions that is none, and what to write instead.
 
-use std::ops::Range;
+use std::{iter::successors, ops::Range};
 
 use super::{
     parse::{Expression, ExpressionKind, Operand, Parser},
@@ -35,8 +35,10 @@ impl Parser<'_> {
 
     pub(super) fn unclosed(&self, open: Range<usize>, sign: &str, close: &str) -> Refusal {
         match self.must_end() {
-            Err(refusal) if self.next.kind != Kind::Close => refusal,
-            _ => refuse(open, format!("{sign} is never closed"), format!("close it with {close}")),
+            Err(refusal) => refusal,
+            Ok(()) => {
+                refuse(open, format!("{sign} is never closed"), format!("close it with {close}"))
+            }
         }
     }
 
@@ -132,9 +134,10 @@ impl Expression {
         match &self.kind {
             ExpressionKind::Not(inner) => inner.height() + 1,
             ExpressionKind::All(parts) | ExpressionKind::Some(parts) => {
-                let levels = usize::try_from(parts.len().next_power_of_two().trailing_zeros());
+                let halves = successors(Some(parts.len()), |parts| Some(parts.div_ceil(2)));
+                let levels = halves.take_while(|parts| *parts > 1).count();
                 let highest = parts.iter().map(Self::height).max();
-                highest.unwrap_or_default() + levels.unwrap_or(usize::MAX / 2)
+                highest.unwrap_or_default() + levels
             }
             ExpressionKind::Unequal(..) => 2,
             ExpressionKind::Equal(..) | ExpressionKind::In(..) => 1,

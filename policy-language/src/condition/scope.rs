@@ -204,7 +204,7 @@ impl Everybody<'_> {
             let at = operands.iter().position(|free| *free == wanted)?;
             chosen.get(at).copied()
         };
-        let lacks = |free: &Free<'_>| matches!(free, Free::Caller(_)) && value(*free) == Some(None);
+        let lacks = |free: &Free<'_>| value(*free) == Some(None);
         let callers = operands.iter().filter(|free| matches!(free, Free::Caller(_)));
         operands.iter().all(|free| match free {
             Free::Callee(_) | Free::Tls(_) => value(*free) != Some(None),

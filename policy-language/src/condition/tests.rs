@@ -5,7 +5,8 @@ use std::{cell::Cell, collections::BTreeMap};
 use proptest::prelude::*;
 
 use super::{
-    Attribute, Condition, Decided, Fact, Folded, Known, Scope, parse, parse::Expression,
+    Attribute, Condition, Decided, Everybody, Fact, Folded, Known, Scope, parse,
+    parse::{Expression, ExpressionKind},
     tokens::Refusal,
 };
 use crate::{
@@ -130,6 +131,11 @@ fn what_other_languages_write_is_refused_with_what_to_write_here() {
         ("caller.env !== 'a'", "write `!=`"),
         ("caller.env <> 'a'", "write `!=`"),
         ("caller.env is 'a'", "write `==`"),
+        ("caller.env ne 'a'", "write `!=`"),
+        (
+            "caller.env == true",
+            "a condition compares attributes; one that always holds is left out",
+        ),
         ("caller.env == 'a' AND caller.env == 'b'", "write `&&`"),
         ("caller.env == 'a' or caller.env == 'b'", "write `||`"),
         ("caller.env == 'a' | caller.env == 'b'", "write `||`"),
@@ -168,20 +174,73 @@ fn the_reason_stands_where_the_mistake_is() {
     for (text, at) in [
         ("caller.env = 'a'", "="),
         ("caller.env == 'a' and callee.env == 'a'", "and"),
-        ("(caller.env == 'a' && (callee.env == 'a')", "("),
         ("caller.env == 'a')", ")"),
-        ("caller.env in ['a', env]", "env]"),
+        ("caller.env in ['a', env]", "env"),
         ("caller.env == 'a", "'a"),
+        ("caller.env == 'a\nb'", "'a"),
+        ("caller.env == 'a\\b'", "\\"),
         ("caller.env", "caller.env"),
         ("caller.env == prod", "prod"),
+        ("caller.env == 42", "42"),
         ("caller.env == 'ä' && callee.env == §", "§"),
     ] {
         let Refusal { range, .. } = refused(text);
-        let here = text.get(range.start..).unwrap();
-        assert!(here.starts_with(at.trim_end_matches(']')), "{text} {range:?}");
+        assert_eq!(text.get(range), Some(at), "{text}");
     }
+    // The first bracket, which is the one that stays open.
+    assert_eq!(refused("(caller.env == 'a' && (callee.env == 'a')").range, 0..1);
     assert_eq!(refused("").range, 0..0);
     assert_eq!(refused("  ").range, 0..2);
+}
+
+#[test]
+fn a_text_that_does_not_end_in_its_line_is_not_taken_for_one_with_an_escape() {
+    for (text, message) in [
+        ("caller.env == 'a\nb'", "a text without its closing quote"),
+        ("caller.env == 'a", "a text without its closing quote"),
+        ("caller.env == 'a\\b'", "a text in a condition has no escapes"),
+    ] {
+        assert_eq!(refused(text).message, message, "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_joined_is_no_chain() {
+    let kind = |text: &str| parse(text).unwrap().kind;
+    assert!(matches!(kind("caller.env == 'a'"), ExpressionKind::Equal(..)));
+    assert!(matches!(kind("(caller.env == 'a')"), ExpressionKind::Equal(..)));
+    let ExpressionKind::All(parts) = kind("caller.env == 'a' && tls.version == '1.3'") else {
+        panic!("no chain");
+    };
+    assert!(parts.iter().all(|part| matches!(part.kind, ExpressionKind::Equal(..))));
+}
+
+#[test]
+fn a_condition_is_tried_once_for_each_way_in_which_its_values_can_be_equal() {
+    let (mine, none) = (["env".to_owned()].into(), [].into());
+    for (text, across, tries) in [
+        // Of each: nothing, what is named, and as many others as are free.
+        ("tls.version == '1.3'", None, 3),
+        ("tls.version == '1.3' && tls.group == 'X25519'", None, 25),
+        // The other side is free too, where it has to be the same.
+        ("caller.env == 'a'", None, 3),
+        ("caller.env == 'a'", Some(&mine), 3),
+        ("caller.env == 'a'", Some(&none), 16),
+        ("caller.env == callee.env", Some(&none), 9),
+        ("caller.env == callee.env", Some(&mine), 9),
+    ] {
+        let condition = typed(text).unwrap();
+        let nobody_else = || [Vec::new()].into();
+        let everybody =
+            Everybody { callers: nobody_else(), callees: nobody_else(), across, foreign: false };
+        let tried = |most: usize| {
+            let mut left = most;
+            let outcomes = condition.outcomes(&condition.facts(), &everybody, &mut left);
+            (outcomes.is_some(), most - left)
+        };
+        assert_eq!(tried(tries), (true, tries), "{text} {across:?}");
+        assert_eq!(tried(tries - 1), (false, 0), "{text} {across:?}");
+    }
 }
 
 #[test]
@@ -200,9 +259,12 @@ fn a_condition_is_neither_too_long_nor_too_deep_nor_too_wide() {
     };
     assert!(parse(&chained(27)).is_ok());
     assert_eq!(refused(&chained(28)).message, "a condition nested too deeply");
-    let wide = |times: usize| vec!["'a'!=''"; times].join("&&");
-    assert!(parse(&wide(341)).is_ok());
-    assert_eq!(refused(&wide(342)).message, "a condition of more than 1024 parts");
+    // What is closed is no longer around what comes next.
+    assert!(parse(&["('a' == 'a')"; 40].join("&&")).is_ok());
+    // Two for each comparison, one for each sign between.
+    let wide = |last: &str| format!("{}&&{last}", ["'a'!=''"; 341].join("&&"));
+    assert!(parse(&wide("'a'==''")).is_ok());
+    assert_eq!(refused(&wide("'a'!=''")).message, "a condition of more than 1024 parts");
     let long = |bytes: usize| format!("caller.env == '{}'", "a".repeat(bytes - 16));
     assert!(parse(&long(4096)).is_ok());
     assert_eq!(refused(&long(4097)).message, "a condition longer than 4096 bytes");

@@ -219,32 +219,6 @@ fn answered(
     Some((asked, decision))
 }
 
-impl Asked {
-    /// A call for each method of a declared one, and one that only a tail would match.
-    pub(super) fn examples(call: &CallDocument) -> Vec<Self> {
-        match call {
-            CallDocument::Http { methods, path } => {
-                let one =
-                    |method: &String| Self::Http { method: method.clone(), path: example(path) };
-                methods.iter().map(one).collect()
-            }
-            CallDocument::Grpc { service, method } => {
-                let method = if method == "*" { "CellwallAnyOther" } else { method };
-                vec![Self::Grpc { service: service.clone(), method: method.to_owned() }]
-            }
-            CallDocument::Tcp { port } => vec![Self::Tcp { port: *port }],
-        }
-    }
-
-    /// Whether both are one kind of call: the method counts, the path is the template's.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Http { method, .. }, Self::Http { method: other, .. }) => method == other,
-            _ => true,
-        }
-    }
-}
-
 /// A path of the template.
 pub(super) fn example(template: &str) -> String {
     let segments = template.split('/').map(|it| if it.starts_with('{') { ANY } else { it });

@@ -62,8 +62,7 @@ impl PolicySet {
         let text = format!("{} -> {} {}", caller.name(), callee.name(), example(call));
         let question = question::parse(&text).ok()?;
         let Answer { decision, caller, callee } = self.answer(&question, None).ok()?;
-        let is_lacking = decision.by == By::Default && decision.verdict != Verdict::Allow;
-        if !is_lacking || !self.listens_for(callee, &question.call) {
+        if decision.by != By::Default {
             return None;
         }
         let files = Files::of(sources);
@@ -72,15 +71,6 @@ impl PolicySet {
             .into_iter()
             .chain(self.new_rule(&files, &wanted))
             .find(|fix| self.is_exact(fix, sources, &wanted))
-    }
-
-    fn listens_for(&self, callee: WorkloadNumber, asked: &Asked) -> bool {
-        let listens = self.workload(callee).map_or(&[][..], |workload| &workload.listens);
-        let port = match asked {
-            Asked::Tcp { port } => Some(*port),
-            Asked::Http { .. } | Asked::Grpc { .. } => None,
-        };
-        listens.iter().any(|listener| listener.receives(asked.protocol(), port))
     }
 
     /// Rules that open this very call to this callee, with the caller added to `from`.
@@ -103,7 +93,7 @@ impl PolicySet {
                 let written = files.text(place)?;
                 let is_plain =
                     written.bytes().all(|it| it.is_ascii_alphanumeric() || b"-/".contains(&it));
-                if !is_plain || written == "any" || written.is_empty() {
+                if !is_plain {
                     return None;
                 }
                 (place.length, format!("[{written}, {}]", caller.name))
@@ -273,6 +263,113 @@ impl Wanted<'_> {
                 None => format!("grpc: {service}/{method}"),
             },
             Asked::Tcp { port } => format!("tcp: {port}"),
+        }
+    }
+}
+
+impl Asked {
+    /// A call for each method of a declared one, and one that only a tail would match.
+    fn examples(call: &CallDocument) -> Vec<Self> {
+        match call {
+            CallDocument::Http { methods, path } => {
+                let one =
+                    |method: &String| Self::Http { method: method.clone(), path: example(path) };
+                methods.iter().map(one).collect()
+            }
+            CallDocument::Grpc { service, method } => {
+                let method = if method == "*" { "CellwallAnyOther" } else { method };
+                vec![Self::Grpc { service: service.clone(), method: method.to_owned() }]
+            }
+            CallDocument::Tcp { port } => vec![Self::Tcp { port: *port }],
+        }
+    }
+
+    /// Whether both are one kind of call: the method counts, the path is the template's.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http { method, .. }, Self::Http { method: other, .. }) => method == other,
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: &str = r#"version: cellwall/v1
+identity: "spiffe://pay.example/{env}/{workload}"
+workloads:
+  web: {listens: {http: 1}}
+  rpc: {listens: {grpc: 1}}
+  db: {listens: [{tcp: 1}, {tcp: 2}]}
+segments:
+  all: {members: [web, rpc, db], mode: enforce}
+rules:
+  - {name: r, from: web, to: web, allow: [{http: GET /a}], why: w}
+  - {name: s, from: web, to: rpc, allow: [{grpc: a.A/Get}], why: w}
+"#;
+
+    /// Asks the base this, and hands over what a change for it is tried with.
+    fn asked<T>(call: &str, then: impl FnOnce(&PolicySet, &Sources, &Wanted<'_>) -> T) -> T {
+        let sources = Sources::single(BASE);
+        let set = load(&sources).unwrap();
+        let question = question::parse(call).unwrap();
+        let Answer { decision, caller, callee } = set.answer(&question, None).unwrap();
+        let wanted = Wanted { question: &question, decision: &decision, caller, callee };
+        then(&set, &sources, &wanted)
+    }
+
+    #[test]
+    fn a_rule_opens_a_call_alone_if_it_names_no_other() {
+        let http = |methods: &[&str], path: &str| CallDocument::Http {
+            methods: methods.iter().map(|&it| it.to_owned()).collect(),
+            path: path.to_owned(),
+        };
+        let grpc = |service: &str, method: &str| CallDocument::Grpc {
+            service: service.to_owned(),
+            method: method.to_owned(),
+        };
+        let tcp = |port| CallDocument::Tcp { port };
+        for (call, declared, expected) in [
+            ("p/rpc -> p/web GET /a", http(&["GET"], "/a"), true),
+            ("p/rpc -> p/web GET /a", http(&["GET"], "/b"), false),
+            ("p/rpc -> p/web GET /a", http(&["POST"], "/a"), false),
+            ("p/rpc -> p/web GET /a", http(&["GET", "POST"], "/a"), false),
+            ("p/rpc -> p/web GET /a", tcp(1), false),
+            ("p/db -> p/rpc a.A/Get", grpc("a.A", "Get"), true),
+            ("p/db -> p/rpc a.A/Get", grpc("a.A", "*"), false),
+            ("p/db -> p/rpc a.A/Get", grpc("b.A", "Get"), false),
+            ("p/web -> p/db tcp:1", tcp(1), true),
+            ("p/web -> p/db tcp:1", tcp(2), false),
+        ] {
+            let is = asked(call, |_, _, wanted| wanted.is(&declared));
+            assert_eq!(is, expected, "{call} {declared:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_opens_more_than_the_call_is_not_taken() {
+        let rule = |from: &str, to: &str, calls: &str| {
+            format!("  - {{name: n, from: {from}, to: {to}, allow: [{calls}], why: w}}\n")
+        };
+        let (web, rpc) = ("p/rpc -> p/web GET /a", "p/db -> p/rpc a.A/Put");
+        for (call, put, expected) in [
+            (web, rule("rpc", "web", "{http: GET /a}"), true),
+            (web, rule("[rpc, db]", "web", "{http: GET /a}"), false),
+            (web, rule("rpc", "web", "{http: \"GET,POST /a\"}"), false),
+            (web, rule("rpc", "web", "{http: GET /a}, {http: GET /b}"), false),
+            (web, rule("rpc", "web", "{http: GET /b}"), false),
+            (web, rule("rpc", "[web, db]", "{http: GET /a}"), false),
+            (rpc, rule("db", "rpc", "{grpc: a.A/Put}"), true),
+            (rpc, rule("db", "rpc", "{grpc: a.A/Put}, {grpc: a.A/Set}"), false),
+        ] {
+            let start = BASE.len();
+            let empty = String::new;
+            let (summary, file, text) = (empty(), "cellwall.yaml".to_owned(), empty());
+            let fix = Fix { summary, file, line: 1, text, start, length: 0, put: put.clone() };
+            let is_exact = asked(call, |set, sources, wanted| set.is_exact(&fix, sources, wanted));
+            assert_eq!(is_exact, expected, "{call} {put}");
         }
     }
 }

@@ -24,7 +24,8 @@ impl PolicySet {
         if case.caller.is_some_and(|caller| guard.except.contains(&caller))
             || guard.except_foreign.contains(spiffe_id)
         {
-            return Ok((false, format!("{workload} is an exception")));
+            let name = if workload.is_empty() { spiffe_id } else { workload };
+            return Ok((false, format!("{name} is an exception")));
         }
         if !among(&guard.from.members, case.caller) && !guard.from.foreign.contains(spiffe_id) {
             return Ok((false, format!("caller is not {}", guard.from.text)));

@@ -122,18 +122,16 @@ impl PolicySet {
         caller: &ExplainedSide,
         callee: &ExplainedSide,
     ) -> Vec<ExplainedBoundary> {
-        let values = |side: &ExplainedSide| -> Vec<String> {
-            side.environment.split('/').map(str::to_owned).collect()
-        };
-        let pairs = values(caller).into_iter().zip(values(callee));
+        // An ID of another trust domain has no values.
+        let theirs = caller.environment.split('/').chain(std::iter::repeat(""));
         self.template
             .variables()
-            .zip(pairs)
+            .zip(theirs.zip(callee.environment.split('/')))
             .map(|(variable, (caller, callee))| ExplainedBoundary {
                 variable: variable.to_owned(),
                 crossed: caller != callee,
-                caller,
-                callee,
+                caller: caller.to_owned(),
+                callee: callee.to_owned(),
             })
             .collect()
     }

@@ -13,7 +13,7 @@ impl Grower<'_> {
     pub(super) fn flow(&mut self, node: &Node, start: usize) -> Option<Flow> {
         let kind = if matches!(node, Node::List { .. }) { Kind::List } else { Kind::Map };
         let mut items = Vec::new();
-        let mut before = start + 1;
+        let mut before = start;
         let close = loop {
             let (node, place) = self.tokens.nodes.pop_front()?;
             if node == Node::End {
@@ -35,7 +35,8 @@ impl Grower<'_> {
         })
     }
 
-    /// What stands in a place besides some comments.
+    /// What stands in a place besides some comments. `None` where one of them stands before: between
+    /// a key and its value it has no place to go.
     fn bare(&self, place: Range<usize>, notes: &[Note]) -> Option<String> {
         let mut bare = String::new();
         let mut from = place.start;
@@ -84,22 +85,18 @@ impl Grower<'_> {
         let key = self.key()?;
         let (node, place) = self.tokens.nodes.pop_front()?;
         let (value, end) = self.flow_value(node, place)?;
-        // Nothing has no place of its own: it ends with its colon.
-        let end =
-            if matches!(value, FlowValue::Nothing) { self.behind_colon(key.end) } else { end };
+        // Nothing has no place of its own: it ends at its colon.
+        let end = if matches!(value, FlowValue::Nothing) { self.colon(key.end) } else { end };
         (item.key, item.value) = (Some(key), value);
-        // A comment between a key and its value has no place to go.
-        let inner = self.tokens.notes.front().is_some_and(|note| note.at < end);
-        (!inner).then_some(end)
+        Some(end)
     }
 
-    fn behind_colon(&self, at: usize) -> usize {
+    /// Where the colon of a key stands that ends at `at`; there, if it has none.
+    fn colon(&self, at: usize) -> usize {
         let rest = self.text.get(at..).unwrap_or_default();
-        let colon = rest.len() - rest.trim_start().len();
-        if rest.get(colon..).is_some_and(|rest| rest.starts_with(':')) {
-            at + colon + 1
-        } else {
-            at
+        match rest.split_once(':') {
+            Some((blank, _)) if blank.trim().is_empty() => at + blank.len(),
+            _ => at,
         }
     }
 
@@ -110,8 +107,7 @@ impl Grower<'_> {
             Node::Scalar { .. } => Some((FlowValue::Scalar(place.clone()), place.end)),
             Node::List { .. } | Node::Map { .. } => {
                 self.text.get(place.start..)?.strip_prefix(['[', '{'])?;
-                let inner = self.tokens.notes.front().is_some_and(|note| note.at < place.start);
-                let flow = (!inner).then(|| self.flow(&node, place.start))??;
+                let flow = self.flow(&node, place.start)?;
                 let end = flow.place.end;
                 Some((FlowValue::Flow(flow), end))
             }

@@ -25,8 +25,7 @@ pub(super) fn grow(text: &str, tokens: Tokens) -> Option<Document> {
         return None;
     }
     let root = grower.block(Kind::Map, place.start)?;
-    let done = grower.tokens.nodes.is_empty() && grower.tokens.notes.is_empty();
-    done.then_some(Document { head, marker, root })
+    Some(Document { head, marker, root })
 }
 
 /// Takes the tokens one by one.
@@ -106,9 +105,8 @@ impl Grower<'_> {
     /// A key: one line of plain or quoted text.
     pub(super) fn key(&mut self) -> Option<Range<usize>> {
         let (node, place) = self.tokens.nodes.pop_front()?;
-        let text = self.text.get(place.clone())?;
-        let is_key = matches!(node, Node::Scalar { style: Style::Plain | Style::Quoted, .. });
-        (is_key && !text.is_empty() && !text.contains('\n')).then_some(place)
+        let Node::Scalar { style: Style::Plain | Style::Quoted, .. } = node else { return None };
+        (self.text.get(place.clone())?.lines().count() == 1).then_some(place)
     }
 
     fn entry(&mut self, at: usize) -> Entry {

@@ -83,15 +83,17 @@ impl Printer<'_> {
     pub(super) fn is_row(&self, flow: &Flow) -> bool {
         let is_row = |item: &FlowItem| {
             !item.begins
-                && item.above.is_empty()
                 && match &item.value {
                     FlowValue::Nothing => true,
                     FlowValue::Scalar(place) => !self.slice(place).contains('\n'),
                     FlowValue::Flow(flow) => self.is_row(flow),
                 }
         };
-        let closes = flow.items.is_empty() || !flow.closes_alone;
-        closes && flow.below.is_empty() && flow.items.iter().all(is_row)
+        // What follows a comment begins a line.
+        match flow.items.as_slice() {
+            [] => flow.below.is_empty(),
+            items => !flow.closes_alone && items.iter().all(is_row),
+        }
     }
 
     /// The items in the order of the language, where they stand in one line.

@@ -16,7 +16,7 @@ impl Printer<'_> {
         for (number, line) in text.split('\n').enumerate() {
             let mut kept = line.trim_end_matches([' ', '\t']);
             let escapes = kept.chars().rev().take_while(|char| *char == '\\').count();
-            if quoted && escapes % 2 == 1 && kept.len() < line.len() {
+            if quoted && escapes % 2 == 1 {
                 // An escaped space ends the line.
                 kept = line.get(..=kept.len()).unwrap_or(kept);
             }

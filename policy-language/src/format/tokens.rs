@@ -43,8 +43,8 @@ pub(super) struct Tokens {
     pub(super) marker: Option<usize>,
 }
 
-/// Reads a text; `None` for one with directives, anchors, tags, `? ` keys or several documents, and
-/// for one that is not YAML.
+/// Reads a text of one document; `None` for one with directives, anchors, tags or `? ` keys, and for
+/// one that is not YAML.
 pub(super) fn tokens(text: &str) -> Option<Tokens> {
     let mut tokens = Tokens {
         nodes: VecDeque::new(),
@@ -66,13 +66,10 @@ pub(super) fn tokens(text: &str) -> Option<Tokens> {
         match token {
             TokenType::BlockEntry => dashes.push(place.start),
             TokenType::Comment(_) => tokens.notes.push_back(note(text, &place)?),
-            TokenType::DocumentStart if tokens.marker.is_none() => {
-                tokens.marker = Some(place.start);
-            }
+            TokenType::DocumentStart => tokens.marker = Some(place.start),
             // A key with a place of its own is `? key`.
             TokenType::Key if !place.is_empty() => return None,
-            TokenType::DocumentStart
-            | TokenType::DocumentEnd
+            TokenType::DocumentEnd
             | TokenType::VersionDirective(..)
             | TokenType::TagDirective(..)
             | TokenType::ReservedDirective(..) => return None,

@@ -252,3 +252,55 @@ impl Difference {
         self.changes.iter().filter(asked).filter(|change| !change.tested)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `allow`, `deny` or `audit`, and what decides; separated by commas.
+    fn answers(text: &str) -> Vec<Answer> {
+        let answer = |text: &str| {
+            let (verdict, by) = text.split_once(' ').unwrap();
+            let verdict = match verdict {
+                "allow" => Verdict::Allow,
+                "audit" => Verdict::Audit,
+                _ => Verdict::Deny,
+            };
+            let by = match by.split_once('/') {
+                Some((_, name)) => By::Guard(name.into()),
+                None if by == "default" => By::Default,
+                None => By::Rule(by.into()),
+            };
+            Answer { verdict, by }
+        };
+        text.split(", ").map(answer).collect()
+    }
+
+    #[test]
+    fn an_edge_turns_by_its_segments_mode_only_where_the_default_deny_is_all_that_differs() {
+        let audit = "audit default";
+        for (was, now, mode, expected) in [
+            ("deny default", "allow r", false, Turn::Opened),
+            ("allow r", "deny default", false, Turn::Closed),
+            ("allow r", "allow s", false, Turn::Changed),
+            ("allow r, deny default", "deny default, allow r", false, Turn::Changed),
+            (audit, "deny default", false, Turn::Closed),
+            ("deny default", audit, false, Turn::Opened),
+            (audit, "deny default", true, Turn::Mode),
+            (audit, "deny guard/g", true, Turn::Mode),
+            ("deny default", audit, true, Turn::Mode),
+            ("allow r, audit default", "allow r, deny default", true, Turn::Mode),
+            // The mode of the segment is another as well, and it is not what opens or closes.
+            ("deny default", "allow r", true, Turn::Opened),
+            ("allow r", "deny default", true, Turn::Closed),
+            ("audit guard/g", "deny default", true, Turn::Closed),
+            ("deny default", "audit guard/g", true, Turn::Opened),
+            ("allow r, audit default", "allow s, deny default", true, Turn::Closed),
+            ("audit default, audit default", "allow r, deny default", true, Turn::Closed),
+            ("audit default, deny default", "deny default, audit default", true, Turn::Changed),
+        ] {
+            let turn = Turn::of(&answers(was), &answers(now), mode);
+            assert_eq!(turn, expected, "{was} -> {now}, {mode}");
+        }
+    }
+}

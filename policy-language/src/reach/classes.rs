@@ -41,10 +41,9 @@ struct Treated {
 pub(super) fn classes(sets: &[&PolicySet], documents: &[Option<SnapshotDocument>]) -> Vec<Class> {
     let mut named = named(documents);
     // Who is a workload of one version only is told apart from all others.
-    for set in sets {
-        let is_everywhere = |name: &str| sets.iter().all(|set| set.by_name.contains_key(name));
-        if sets.len() > 1 {
-            for name in set.workloads().filter(|name| !is_everywhere(name)) {
+    for pair in sets.windows(2) {
+        for (one, other) in pair.iter().zip(pair.iter().rev()) {
+            for name in one.workloads().filter(|name| !other.by_name.contains_key(*name)) {
                 named.entry(Arc::from(name)).or_default();
             }
         }

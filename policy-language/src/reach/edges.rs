@@ -252,3 +252,42 @@ impl fmt::Display for Callers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(count: usize) -> Vec<String> {
+        ["a", "b", "c", "d", "e", "f"].iter().take(count).map(|&it| it.to_owned()).collect()
+    }
+
+    #[test]
+    fn callers_are_spelled_out_until_they_are_too_many() {
+        for (count, expected) in [
+            (1, "a"),
+            (2, "a, b"),
+            (3, "a, b, c"),
+            (4, "a, b, c, d"),
+            (5, "a, b, c and 2 more"),
+            (6, "a, b, c and 3 more"),
+        ] {
+            assert_eq!(Callers::Workloads(names(count)).to_string(), expected);
+            assert_eq!(Callers::Foreign(names(count)).to_string(), expected);
+            assert_eq!(Callers::AllBut(names(count)).to_string(), format!("any but {expected}"));
+        }
+        assert_eq!(Callers::AllBut(Vec::new()).to_string(), "any");
+    }
+
+    #[test]
+    fn every_workload_but_some_is_nobody_of_another_trust_domain() {
+        let (some, but) = (Callers::Workloads(names(2)), Callers::AllBut(names(2)));
+        let foreign = Callers::Foreign(vec!["spiffe://bank.example/x".to_owned()]);
+        for (name, expected) in [
+            ("a", [true, false, false]),
+            ("c", [false, true, false]),
+            ("spiffe://bank.example/x", [false, false, true]),
+        ] {
+            assert_eq!([&some, &but, &foreign].map(|it| it.contain(name)), expected, "{name}");
+        }
+    }
+}

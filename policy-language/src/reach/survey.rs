@@ -187,10 +187,8 @@ impl<'a> Versions<'a> {
         let mut documents = Vec::new();
         for (set, number) in self.sets.iter().zip(numbers) {
             documents.push(match number {
-                Some(number) if set.has_environment(name) => {
-                    set.compiler().compiled_at(*number, name)?
-                }
-                _ => None,
+                Some(number) => set.compiler().compiled_at(*number, name)?,
+                None => None,
             });
         }
         let classes = classes(&self.sets, &documents);
@@ -271,14 +269,6 @@ impl Answer {
     /// What somebody gets who has no ID, or from a callee that is not there.
     const fn nobody() -> Self {
         Self { verdict: Verdict::Deny, by: By::Default }
-    }
-}
-
-impl PolicySet {
-    /// Whether `name` gives each variable of the template a value.
-    pub(crate) fn has_environment(&self, name: &str) -> bool {
-        let values = name.split('/').filter(|value| !value.is_empty()).count();
-        values == self.template.variables().count()
     }
 }
 

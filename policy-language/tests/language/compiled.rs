@@ -3,9 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use cellwall_policy::{
-    CallDocument, CallerDocument, Callers, DestinationDocument, Digest, GuardDocument, HttpVersion,
-    IdentityHeader, ListensDocument, Mode, PolicyVersion, Protocol, Publication, Snapshot,
-    SnapshotDocument, Tolerated,
+    CallDocument, CallerDocument, Callers, Condition, DestinationDocument, Digest, GuardDocument,
+    HttpVersion, IdentityHeader, ListensDocument, Mode, Operand, PolicyVersion, Protocol,
+    Publication, Snapshot, SnapshotDocument, TlsFact, Tolerated,
 };
 use cellwall_policy_language::{CompileError, PolicySet};
 use spiffe::SpiffeId;
@@ -186,6 +186,106 @@ fn a_listener_for_http_2_is_one_for_http() {
     assert_eq!(document.listens, [http2, ListensDocument::of(Protocol::Http, 8444)]);
     assert_eq!(document.destinations[0].protocol, Protocol::Http);
     Snapshot::new(document).unwrap();
+}
+
+#[test]
+fn a_destination_of_several_listeners_is_named_with_its_port() {
+    let two = bent("{tcp: 5432},", "[{tcp: 5432}, {http: 9187}],");
+    let asked = ["db", "db:1", "db:5432", "db:9187", "rpc:9443", "rpc:5432"];
+    let document = compile(&set(&two), "spiffe://pay.example/prod/web", &asked);
+    let found: Vec<_> =
+        document.destinations.iter().map(|it| (it.name.as_str(), it.protocol)).collect();
+    let expected =
+        [("db:5432", Protocol::Tcp), ("db:9187", Protocol::Http), ("rpc:9443", Protocol::Grpc)];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_callee_gets_of_a_guard_only_the_calls_that_can_come_to_it() {
+    let text = bent(
+        "    deny: any -> db\n    except: [rpc]\n",
+        "    deny: web -> any\n    calls: [{http: DELETE /x}, {tcp: 5432}, {tcp: 1}]\n",
+    )
+    .replace("{http: 8443}", "[{http: 8443}, {tcp: 5432}]")
+    .replace("listens: {tcp: 5432}", "listens: [{tcp: 5432}, {tcp: 1}]");
+    let set = set(&text);
+    let guarded = |callee: &str| {
+        let document = compile(&set, &format!("spiffe://pay.example/prod/{callee}"), &[]);
+        document.guards.into_iter().map(|guard| guard.calls).collect::<Vec<_>>()
+    };
+    let delete = CallDocument::Http { methods: vec!["DELETE".to_owned()], path: "/x".to_owned() };
+    let tcp = |port| CallDocument::Tcp { port };
+    assert_eq!(guarded("web"), [vec![delete, tcp(5432)]]);
+    assert_eq!(guarded("rpc"), Vec::<Vec<_>>::new());
+    assert_eq!(guarded("vm/db"), [vec![tcp(5432), tcp(1)]]);
+}
+
+/// The rules of `rpc` in an environment, each with its callers and what is left of its condition.
+fn conditional(change: &str, environment: &str) -> Vec<(Callers, Option<Condition>)> {
+    let set = checked(&bent("    from: web\n", change)).set.unwrap();
+    let rpc = compile(&set, &format!("spiffe://pay.example/{environment}/rpc"), &[]);
+    rpc.rules.into_iter().map(|rule| (rule.from, rule.when)).collect()
+}
+
+#[test]
+fn a_condition_keeps_of_a_caller_only_what_shows_with_the_call() {
+    let named = |name: &str| Callers::Named(vec![name.to_owned()]);
+    let equal = |one, text: &str| Condition::Equal(one, Operand::Text(text.to_owned()));
+    let group = || equal(Operand::Tls(TlsFact::Group), "X25519");
+    let foreign = "spiffe://b.example/x";
+    let all = |when: &str| format!("    from: [web, \"{foreign}\"]\n    across: [env]\n{when}");
+    for (change, environment, expected) in [
+        // Without `across` both sides are in one environment, so this is known.
+        ("    from: web\n    when: caller.env == 'prod'\n", "prod", vec![(named("web"), None)]),
+        (
+            "    from: web\n    when: caller.env == 'prod'\n",
+            "eu",
+            vec![(Callers::Named(Vec::new()), None)],
+        ),
+        (
+            "    from: web\n    across: [env]\n    when: caller.env == 'eu'\n",
+            "prod",
+            vec![(named("web"), Some(equal(Operand::Caller("env".to_owned()), "eu")))],
+        ),
+        // Nobody is told apart by what does not differ by caller.
+        (
+            "    from: any\n    when: tls.group == 'X25519'\n",
+            "prod",
+            vec![(Callers::Any, Some(group()))],
+        ),
+        (
+            "    from: [web, db]\n    when: caller.tier == 'edge'\n",
+            "prod",
+            vec![(named("web"), None)],
+        ),
+        // One of another trust domain has its ID, and what the connection says.
+        (
+            &all("    when: tls.group == 'X25519'\n"),
+            "prod",
+            vec![(named("web"), Some(group())), (named(foreign), Some(group()))],
+        ),
+        (
+            &all("    when: caller.tier == 'edge' || tls.group == 'X25519'\n"),
+            "prod",
+            vec![
+                (named("web"), None),
+                (named(foreign), Some(Condition::Some(vec![Condition::Absent, group()]))),
+            ],
+        ),
+    ] {
+        assert_eq!(conditional(change, environment), expected, "{change}");
+    }
+}
+
+#[test]
+fn a_set_says_what_it_holds() {
+    let limited = bent("identity:", "limits: {svid_ttl: 90m}\nidentity:");
+    let set = set(&limited);
+    assert_eq!(set.svid_ttl(), Some(Duration::from_secs(5400)));
+    assert_eq!(crate::sample::set(BASE).svid_ttl(), None);
+    assert_eq!(set.rule_names().collect::<Vec<_>>(), ["web-reads", "rpc-stores", "all-look"]);
+    let segments = ["web", "db", "nobody"].map(|workload| set.segment_of(workload));
+    assert_eq!(segments, [Some(("front", "enforce")), Some(("back", "audit")), None]);
 }
 
 #[test]

@@ -80,6 +80,8 @@ fn a_grant_is_over_at_the_second_at_which_it_expires() {
     assert_eq!(none, Vec::<String>::new());
     let now: Vec<String> = over("2026-03-02T14:00:00Z");
     assert_eq!(now, ["grant `INC-1` has been over for 0 minutes"]);
+    let soon: Vec<String> = over("2026-03-02T14:30:59Z");
+    assert_eq!(soon, ["grant `INC-1` has been over for 30 minutes"]);
     let later: Vec<String> = over("2026-03-02T16:30:00Z");
     assert_eq!(later, ["grant `INC-1` has been over for 2 hours"]);
     // One that begins later is no finding.

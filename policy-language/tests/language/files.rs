@@ -34,12 +34,21 @@ fn include_names_files_below_the_folder_by_pattern() {
         ("segments/deep/d.yaml", "d"),
         ("team-x/policy.yaml", "x"),
         ("team-y/other.yaml", "y"),
+        ("team-z", "no folder"),
         ("teams/policy.yaml", "z"),
     ]);
     assert_eq!(
         names(folder.path()),
         ["cellwall.yaml", "one.yaml", "segments/a.yaml", "team-x/policy.yaml"]
     );
+}
+
+#[test]
+fn only_include_names_files() {
+    let root = format!("{ROOT}probes: [a.yaml]\ninclude: [b.yaml]\noperators: [c.yaml]\n");
+    let folder =
+        folder(&[("cellwall.yaml", &root), ("a.yaml", "a"), ("b.yaml", "b"), ("c.yaml", "c")]);
+    assert_eq!(names(folder.path()), ["b.yaml", "cellwall.yaml"]);
 }
 
 #[test]
@@ -69,6 +78,8 @@ fn a_folder_without_root_and_files_that_are_no_text_are_errors() {
     let binary = folder(&[]);
     fs::write(binary.path().join("cellwall.yaml"), [0xff, 0xfe, 0]).unwrap();
     assert!(matches!(Sources::from_dir(binary.path()), Err(SourcesError::NotText(_))));
+    let largest = folder(&[("cellwall.yaml", &"#".repeat(1024 * 1024))]);
+    assert_eq!(names(largest.path()), ["cellwall.yaml"]);
     let large = folder(&[("cellwall.yaml", &"#".repeat(1024 * 1024 + 1))]);
     assert!(matches!(Sources::from_dir(large.path()), Err(SourcesError::TooLong(_))));
 }

@@ -25,3 +25,4 @@ mod rendered;
 mod sample;
 mod scale;
 mod suggested;
+mod whole;

@@ -150,3 +150,28 @@ fn another_policy_says_nothing_of_a_path_that_a_guard_may_name() {
     }
     assert_eq!(unknown("/staging/rpc", "PATCH").unwrap(), "boundary/env");
 }
+
+#[test]
+fn a_guard_of_every_path_decides_whatever_else_a_guard_may_name() {
+    let guards = "guards:\n  - {name: all, deny: rpc -> web, why: w}\n  \
+                  - {name: one, deny: any -> web, calls: [{http: DELETE /v1}], why: w}\n";
+    let set = sample::set(&sample::BASE.replacen("guards:\n", guards, 1));
+    let past = past("/prod/rpc", "/prod/web", http("DELETE", None));
+    assert_eq!(set.explain_past_anew(&past).unwrap().by, "guard/all");
+}
+
+#[test]
+fn a_connection_without_a_port_is_one_to_the_port_that_there_is() {
+    let text = sample::bent("db: {listens: {tcp: 5432}", "db: {listens: [{http: 1}, {tcp: 5432}]");
+    let past = past("/prod/rpc", "/prod/vm/db", DecidedCall::Tcp(None));
+    assert_eq!(sample::set(&text).explain_past(&past).unwrap().by, "rpc-stores");
+}
+
+#[test]
+fn what_is_no_name_of_a_method_of_grpc_is_named_by_no_rule() {
+    for call in ["a.v1.A", "/Get", "a.v1.A/", "a v1/Get", "a.v1.A/G et", "a.v1.A/Get.All"] {
+        let past = past("/prod/fraud", "/prod/ledger", DecidedCall::Grpc(call.to_owned()));
+        let error = example().explain_past(&past).unwrap_err().to_string();
+        assert_eq!(error, "not `pkg.Service/Method`: no rule can name it", "{call}");
+    }
+}

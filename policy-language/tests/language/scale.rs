@@ -69,20 +69,29 @@ fn very_many_misspelt_names_are_all_found_and_only_some_compared() {
     assert!((1..=200).contains(&compared), "{compared}");
 }
 
-#[test]
-fn more_rules_about_one_callee_than_it_can_hold_are_refused_by_its_name() {
+/// What is found where so many rules are about `web`, the one of the base among them.
+fn rules_about_one(many: usize) -> Vec<String> {
     let mut rules = "rules:\n".to_owned();
-    for number in 0..10_001 {
+    for number in 1..many {
         let (one, other) = (number / 100, number % 100);
         let _ = writeln!(
             rules,
-            "  - {{name: n{number}, from: rpc, to: web, allow: [{{http: GET /{other}}}], when: \
-             'caller.env == \"{one}\"', why: w}}"
+            "  - {{name: n{number}, from: rpc, to: web, allow: [{{http: GET /{one}}}, \
+             {{http: PUT /{other}}}], why: w}}"
         );
     }
-    let text = BASE.replacen("rules:\n", &rules, 1);
-    let found = lines(&checked(&text));
-    assert_eq!(found, ["CW0010 4:3-6 more than 10000 rules and grants are about `web`"]);
+    lines(&checked(&BASE.replacen("rules:\n", &rules, 1)))
+}
+
+#[test]
+fn as_many_rules_about_one_callee_as_it_can_hold_are_taken() {
+    assert_eq!(rules_about_one(10_000), Vec::<String>::new());
+}
+
+#[test]
+fn more_rules_about_one_callee_than_it_can_hold_are_refused_by_its_name() {
+    let expected = ["CW0010 4:3-6 more than 10000 rules and grants are about `web`"];
+    assert_eq!(rules_about_one(10_001), expected);
 }
 
 #[test]
@@ -95,27 +104,49 @@ fn more_guards_than_a_policy_holds_are_refused() {
     assert!(found.contains(&"CW0010 10029:11-16 more than 10000 guards".to_owned()), "{found:?}");
 }
 
-#[test]
-fn what_one_environment_cannot_hold_is_refused_though_all_others_can() {
-    let names: Vec<String> = (0..120).map(|at| format!("w{at}")).collect();
-    let mut text = "version: cellwall/v1\nidentity: \"spiffe://pay.example/{env}/{workload}\"\n\
-                    workloads:\n"
-        .to_owned();
+/// Some workloads, and rules about `w0` with a condition that differs by caller.
+fn folded(identity: &str, workloads: usize, rules: usize, condition: &str) -> Vec<String> {
+    let names: Vec<String> = (0..workloads).map(|at| format!("w{at}")).collect();
+    let mut text = format!("version: cellwall/v1\nidentity: \"{identity}\"\nworkloads:\n");
     for name in &names {
         let _ = writeln!(text, "  {name}: {{listens: {{http: 1}}}}");
     }
     let _ = writeln!(text, "segments:\n  all: {{members: [{}], mode: enforce}}", names.join(", "));
     text.push_str("rules:\n");
-    for rule in 0..100 {
+    for rule in 0..rules {
         let _ = writeln!(
             text,
-            "  - {{name: r{rule}, from: any, to: w0, allow: [{{http: GET /x{rule}}}], across: [env], \
-             when: 'callee.env == \"prod\" && caller.env == caller.workload', why: w}}"
+            "  - {{name: r{rule}, from: any, to: w0, allow: [{{http: GET /x{rule}}}], {condition}, why: w}}"
         );
     }
-    let found = lines(&checked(&text));
-    let refused: Vec<_> = found.iter().filter(|it| it.starts_with("CW0010")).collect();
-    let [only] = refused.as_slice() else { panic!("{found:?}") };
-    let expected = "CW0010 4:3-5 the policy of `w0` does not compile in prod: ";
-    assert!(only.starts_with(expected), "{only}");
+    lines(&checked(&text)).into_iter().filter(|it| it.starts_with("CW")).collect()
+}
+
+#[test]
+fn what_a_callee_cannot_hold_is_refused_with_the_environments_in_which_it_cannot() {
+    const ENV: &str = "spiffe://pay.example/{env}/{workload}";
+    const REGION: &str = "spiffe://pay.example/{region}/{env}/{workload}";
+    let because = "the policy is not valid: more rules or guards than one snapshot may hold";
+    for (identity, (workloads, rules), condition, place) in [
+        // All others can.
+        (
+            ENV,
+            (120, 100),
+            "across: [env], when: 'callee.env == \"prod\" && caller.env == caller.workload'",
+            " in prod",
+        ),
+        // Both sides are in one environment, so what the caller's is says what the callee's is.
+        (
+            REGION,
+            (40, 300),
+            "across: [region], when: 'caller.env != \"prod\" && caller.region == caller.workload'",
+            " in w0/other",
+        ),
+        // None can.
+        (ENV, (120, 100), "across: [env], when: 'caller.env == caller.workload'", ""),
+    ] {
+        let expected =
+            format!("CW0010 4:3-5 the policy of `w0` does not compile{place}: {because}");
+        assert_eq!(folded(identity, workloads, rules, condition), [expected], "{condition}");
+    }
 }

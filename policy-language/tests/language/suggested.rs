@@ -14,6 +14,7 @@ use crate::{
         on_random_documents,
         random::{Asked, Caller, WORKLOADS},
     },
+    sample,
 };
 
 /// Documents per run, where nobody says otherwise.
@@ -81,6 +82,42 @@ fn a_suggestion_says_where_it_goes_and_shows_with_the_reasons() {
                why: say which business need this serves
            tried: it allows exactly this call";
     assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn a_caller_is_added_to_a_list_and_to_a_name() {
+    for from in ["fraud", "[fraud]", "[fraud, payments]"] {
+        let base = sample::BASE;
+        let names = from.replace("fraud", "web").replace("payments", "db");
+        let text = base
+            .replace("    from: web\n", &format!("    from: {names}\n"))
+            .replace("mode: audit", "mode: enforce");
+        let sources = Sources::single(text);
+        let fix =
+            suggestion(&load(&sources).unwrap(), &sources, "p/rpc -> p/rpc a.v1.A/Get").unwrap();
+        assert_eq!((fix.summary.as_str(), fix.line), ("add `rpc` to `from:` of web-reads", 14));
+        let line = fix.apply(&sources).files["cellwall.yaml"].lines().nth(13).unwrap().to_owned();
+        let expected = match names.strip_prefix('[') {
+            Some(rest) => format!("    from: [rpc, {rest}"),
+            None => "    from: [web, rpc]".to_owned(),
+        };
+        assert_eq!(line, expected);
+    }
+}
+
+#[test]
+fn a_rule_is_added_before_the_first_wherever_its_name_stands() {
+    let first = "rules:\n  - allow:\n    - {http: \"GET /v1/{x}\"}\n    from: rpc\n\n# odd\n    \
+                 to:\n      - web\n    name: r\n    why: w\n";
+    let text = sample::bent("rules:\n", first).replace("mode: audit", "mode: enforce");
+    let sources = Sources::single(text.clone());
+    let set = load(&sources).unwrap();
+    let fix = suggestion(&set, &sources, "p/rpc -> p/web POST /v2").unwrap();
+    assert_eq!((fix.summary.as_str(), fix.line), ("add the rule `rpc-calls-web`", 13));
+    let added = "rules:\n  - name: rpc-calls-web\n    from: rpc\n    to: web\n    allow:\n      - \
+                 http: POST /v2\n    why: say which business need this serves\n  - allow:\n";
+    let expected = text.replace("rules:\n  - allow:\n", added);
+    assert_eq!(fix.apply(&sources).files["cellwall.yaml"], expected);
 }
 
 /// The caller, if it is a workload.
@@ -165,4 +202,53 @@ fn is_wanted(
         && wanted.callee == other.callee
         && method(wanted) == method(other)
         && owner(wanted) == owner(other)
+}
+
+/// What is suggested for a call: the summary, and the text.
+fn of_sample(text: &str, call: &str) -> Option<(String, String)> {
+    let fix = suggestion(&sample::set(text), &Sources::single(text), call)?;
+    Some((fix.summary, fix.text))
+}
+
+#[test]
+fn a_rule_is_widened_only_if_it_opens_this_call_alone_and_everywhere() {
+    let rule = |from: &str, more: &str| {
+        let rule = format!(
+            "  - name: one\n    from: {from}\n    to: web\n    allow: [{{http: GET /one}}]\n    why: w\n{more}"
+        );
+        sample::BASE.replacen("guards:\n", &format!("{rule}guards:\n"), 1)
+    };
+    let call = "prod/db -> prod/web GET /one";
+    let widened = Some(("add `db` to `from:` of one".to_owned(), "db".to_owned()));
+    assert_eq!(of_sample(&rule("rpc", ""), call), widened);
+    assert_eq!(of_sample(&rule("[rpc, web]", ""), call), widened);
+    assert_eq!(of_sample(&rule("segment/front", ""), call), widened);
+    for (from, more) in [
+        ("rpc", "    when: caller.env == \"prod\"\n"),
+        ("rpc", "    across: [env]\n"),
+        ("\"rpc\"", ""),
+        ("{tier: core}", ""),
+        ("\n      - rpc", ""),
+    ] {
+        let (summary, _) = of_sample(&rule(from, more), call).unwrap();
+        assert_eq!(summary, "add the rule `db-calls-web`", "{from} {more}");
+    }
+}
+
+#[test]
+fn a_caller_of_a_port_is_added_to_its_rule() {
+    let text = sample::bent("    except: [rpc]\n", "    except: [rpc, web]\n");
+    let (summary, _) = of_sample(&text, "prod/web -> prod/db tcp:5432").unwrap();
+    assert_eq!(summary, "add `web` to `from:` of rpc-stores");
+}
+
+#[test]
+fn a_rule_between_workloads_of_long_names_has_a_name_that_is_not_too_long() {
+    let (caller, callee) = ("a".repeat(63), "b".repeat(63));
+    let text = sample::BASE
+        .replacen("workloads:\n", &format!("workloads:\n  {caller}: {{listens: {{http: 1}}}}\n  {callee}: {{listens: {{http: 1}}}}\n"), 1)
+        .replacen("members: [web]", &format!("members: [web, {caller}, {callee}]"), 1);
+    let text = text.replacen("rules:\n", &format!("rules:\n  - {{name: look, from: {callee}, to: {caller}, allow: [{{http: GET /}}], why: w}}\n"), 1);
+    let (summary, _) = of_sample(&text, &format!("prod/{caller} -> prod/{callee} GET /")).unwrap();
+    assert_eq!(summary, format!("add the rule `{}`", &caller[..59]));
 }

@@ -8,7 +8,7 @@ use crate::{
     Ask, Edge, Edges, Judge, Outcome, PolicySet, Recorded, Sources, Statements, Turn, check,
 };
 
-const BASE: &str = r#"version: cellwall/v1
+pub(super) const BASE: &str = r#"version: cellwall/v1
 identity: "spiffe://pay.example/{env}/{workload}"
 workloads:
   web: {listens: {http: 1}, attest: {prod: ["unix:uid:1001"]}}
@@ -20,19 +20,19 @@ rules:
   - {name: web-calls, from: web, to: api, allow: [{http: "GET /v1/{rest...}"}], why: w}
 "#;
 
-fn set(text: &str) -> PolicySet {
+pub(super) fn set(text: &str) -> PolicySet {
     let checked = check(&Sources::single(text));
     checked.set.unwrap_or_else(|| panic!("{:?}", checked.findings))
 }
 
-fn bent(pairs: &[(&str, &str)]) -> String {
+pub(super) fn bent(pairs: &[(&str, &str)]) -> String {
     pairs.iter().fold(BASE.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replacen(from, to, 1)
     })
 }
 
-fn line(edge: &Edge) -> String {
+pub(super) fn line(edge: &Edge) -> String {
     let Edge { caller, callee, call, passage, places } = edge;
     let mut line = format!("{caller} -> {callee} {call}: {} by {}", passage.verdict, passage.by);
     for (word, text) in [
@@ -45,7 +45,7 @@ fn line(edge: &Edge) -> String {
     format!("{line} in {:?} {:?}", places.environments, places.across)
 }
 
-fn lines(text: &str) -> Vec<String> {
+pub(super) fn lines(text: &str) -> Vec<String> {
     let Edges { edges, .. } = set(text).edges().unwrap();
     edges.iter().map(line).collect()
 }

@@ -53,6 +53,16 @@ pub(super) const CASES: &[Case] = &[
         findings: &["CW0201 11:34-40 `a.v1.A` is not `pkg.Service/Method`"],
     },
     Case {
+        from: "[{grpc: a.v1.A/Get}]",
+        to: "[{grpc: a.v1.A/Get}, {grpc: a.v1.A/Get.x}, {grpc: a.v1.A/Ge-t}, {grpc: a..A/Get}, {grpc: a..A/*}]",
+        findings: &[
+            "CW0201 11:54-66 `a.v1.A/Get.x` is not `pkg.Service/Method`",
+            "CW0201 11:76-87 `a.v1.A/Ge-t` is not `pkg.Service/Method`",
+            "CW0201 11:97-105 `a..A/Get` is not `pkg.Service/Method`",
+            "CW0201 11:115-121 `a..A/*` is not `pkg.Service/Method`",
+        ],
+    },
+    Case {
         from: "GET /v1/things/{id}",
         to: "get /v1/things/{id}",
         findings: &["CW0201 26:15-34 `get` is not a method that a call may name"],
@@ -135,6 +145,26 @@ pub(super) const CASES: &[Case] = &[
         from: "prod/web -> prod/rpc a.v1.A/Get",
         to: "prod/web -> prod/rpc Get",
         findings: &["CW0202 34:48-51 expected `METHOD /path`, `pkg.Service/Method` or `tcp:PORT`"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "prod/web -> prod/rpc a.v1.A/Get.x",
+        findings: &["CW0202 34:48-60 expected `METHOD /path`, `pkg.Service/Method` or `tcp:PORT`"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "prod/web -> prod/rpc a.v1.A/Ge-t",
+        findings: &["CW0202 34:48-59 expected `METHOD /path`, `pkg.Service/Method` or `tcp:PORT`"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "prod/web -> prod/rpc a..A/Get",
+        findings: &["CW0202 34:48-56 expected `METHOD /path`, `pkg.Service/Method` or `tcp:PORT`"],
+    },
+    Case {
+        from: "prod/web -> prod/rpc a.v1.A/Get",
+        to: "\"prod/rpc -> prod/db tcp:0\"",
+        findings: &["CW0202 34:48-53 not a port"],
     },
     Case {
         from: "prod/web -> prod/rpc a.v1.A/Get",

@@ -145,6 +145,22 @@ pub(super) const CASES: &[Case] = &[
         "    from: web\n    when: null == caller.tier\n",
         &["CW0206 15:11-15 `null` is not part of a condition"],
     ),
+    when(
+        "    from: web\n    when: caller.tier == 42\n",
+        &["CW0206 15:26-28 the number 42 in a condition"],
+    ),
+    when(
+        "    from: web\n    when: caller.tier == true\n",
+        &["CW0206 15:26-30 `true` is not part of a condition"],
+    ),
+    when(
+        "    from: web\n    when: caller.tier(\"edge\")\n",
+        &["CW0206 15:11-22 functions such as `tier()` are not part of a condition"],
+    ),
+    when(
+        "    from: web\n    when: caller.tier ne \"edge\"\n",
+        &["CW0206 15:23-25 `ne` is not part of a condition"],
+    ),
     // Names.
     when(
         "    from: web\n    when: caller.teir == \"edge\"\n",
@@ -231,6 +247,20 @@ pub(super) const CASES: &[Case] = &[
         &["warning CW0307 15:11-55 this condition always holds"],
     ),
     when("    from: [web, rpc]\n    when: caller.tier == \"edge\"\n", &[]),
+    when(
+        "    from: web\n    when: tls.version == tls.version\n",
+        &["warning CW0307 15:11-37 this condition always holds"],
+    ),
+    when(
+        "    from: web\n    when: tls.version == \"1.3\" || tls.version != \"1.3\"\n",
+        &["warning CW0307 15:11-55 this condition always holds"],
+    ),
+    // An environment may be called as a label's value is.
+    when("    from: web\n    when: caller.env == caller.tier\n", &[]),
+    when(
+        "    from: web\n    when: caller.env == \"d\" && callee.env == \"d\" && callee.env in [\"a\", \"b\", \"c\", \"d\"]\n",
+        &[],
+    ),
     Case {
         from: "    except: [rpc]\n",
         to: "    except: [rpc]\n    when: caller.env != callee.env\n",
@@ -245,6 +275,22 @@ pub(super) const CASES: &[Case] = &[
         from: "    except: [rpc]\n",
         to: "    except: [rpc]\n    when: callee.tier == \"data\"\n",
         findings: &["warning CW0307 32:11-32 this condition always holds"],
+    },
+    // Strangers have neither labels nor variables, and are denied.
+    Case {
+        from: "    except: [rpc]\n",
+        to: "    except: [rpc]\n    when: caller.tier == \"core\" && caller.tier == \"edge\"\n",
+        findings: &[],
+    },
+    Case {
+        from: "    except: [rpc]\n",
+        to: "    except: [rpc]\n    when: caller.env == \"a\" && caller.env == \"b\"\n",
+        findings: &[],
+    },
+    Case {
+        from: "    deny: any -> db\n    except: [rpc]\n",
+        to: "    deny: web -> db\n    when: caller.env == \"a\" && caller.env == \"b\"\n",
+        findings: &["warning CW0307 31:11-49 this condition never holds, so nobody is denied"],
     },
     Case {
         from: "    deny: any -> db\n    except: [rpc]\n",

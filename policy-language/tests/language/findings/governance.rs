@@ -59,6 +59,16 @@ pub(super) const CASES: &[Case] = &[
         &["CW0102 29:127-132 `alice` is not a person"],
     ),
     grant(
+        "grants:\n  - {name: INC-1, from: rpc, role: reader, starts: 2026-03-02T10:00:00Z, expires: 2026-03-02T11:00:00Z, why: w, approved_by: [\"@x\", \"a@\", \"a b@x\", \"a@b@x\", 'a\"@x', a@x, b@x]}\nguards:\n",
+        &[
+            "CW0102 29:127-131 `@x` is not a person",
+            "CW0102 29:133-137 `a@` is not a person",
+            "CW0102 29:139-146 `a b@x` is not a person",
+            "CW0102 29:148-155 `a@b@x` is not a person",
+            "CW0102 29:157-163 `a\"@x` is not a person",
+        ],
+    ),
+    grant(
         "grants:\n  - {name: INC_1, from: rpk, to: db, allow: [{tcp: 1}], starts: 2026-03-02T10:00:00Z, expires: 2026-03-02T11:00:00Z, approved_by: [a@x, b@x]}\nguards:\n",
         &[
             "CW0401 29:6-10 a grant without `why`",
@@ -74,6 +84,10 @@ pub(super) const CASES: &[Case] = &[
     grant(
         "grants:\n  - &a {name: web-reads}\nguards:\n",
         &["CW0001 29:8-9 anchors and aliases are not part of this language"],
+    ),
+    grant(
+        "grants:\n  - {name: one, from: rpc, role: reader, starts: 2026-03-02T10:00:00Z, expires: 2026-03-02T11:00:00Z, why: w, approved_by: [a@x, b@x]}\n  - {name: two, from: rpc, role: reader, starts: 2026-03-02T10:00:00Z, expires: 2026-03-02T11:00:00Z, why: w, approved_by: [a@x, b@x]}\n  - {name: later, from: rpc, role: reader, starts: 2026-03-02T10:00:00Z, expires: 2026-03-02T11:00:01Z, why: w, approved_by: [a@x, b@x]}\nguards:\n",
+        &["warning CW0302 30:12-15 grant `two` says what `one` says"],
     ),
     // Tests.
     Case {
@@ -96,6 +110,16 @@ pub(super) const CASES: &[Case] = &[
     Case {
         from: "{http: 8443}",
         to: "[]",
+        findings: &["CW0204 4:18-19 a workload has 1 to 16 listeners"],
+    },
+    Case {
+        from: "{http: 8443}",
+        to: "[{http: 1}, {http: 2}, {http: 3}, {http: 4}, {http: 5}, {http: 6}, {http: 7}, {http: 8}, {http: 9}, {http: 10}, {http: 11}, {http: 12}, {http: 13}, {http: 14}, {http: 15}, {http: 16}]",
+        findings: &[],
+    },
+    Case {
+        from: "{http: 8443}",
+        to: "[{http: 1}, {http: 2}, {http: 3}, {http: 4}, {http: 5}, {http: 6}, {http: 7}, {http: 8}, {http: 9}, {http: 10}, {http: 11}, {http: 12}, {http: 13}, {http: 14}, {http: 15}, {http: 16}, {http: 17}]",
         findings: &["CW0204 4:18-19 a workload has 1 to 16 listeners"],
     },
     Case {

@@ -24,6 +24,12 @@ pub(super) const CASES: &[Case] = &[
         to: "",
         findings: &["CW0301 18:11-14 rule `rpc-stores` is fully shadowed by guard `no-db`"],
     },
+    // `any` of a guard is also whoever is of another trust domain.
+    Case {
+        from: "    from: rpc\n    to: db\n",
+        to: "    from: \"spiffe://bank.example/x\"\n    across: [env]\n    to: db\n",
+        findings: &["CW0301 18:11-36 rule `rpc-stores` is fully shadowed by guard `no-db`"],
+    },
     Case {
         from: "rules:\n",
         to: "rules:\n  - {name: again, from: rpc, to: db, allow: [{tcp: 5432}], why: twice}\n",

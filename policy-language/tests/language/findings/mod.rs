@@ -77,6 +77,48 @@ fn a_test_fails_for_another_verdict_and_for_another_decider() {
     }
 }
 
+/// Rules that no test is allowed by, and rules without a test beside them that is denied.
+fn untested(tests: &[&str]) -> (Vec<String>, Vec<String>) {
+    let grant = "grants:\n  - name: INC-1\n    from: db\n    to: web\n    allow: [{http: \"GET \
+                 /v1/things/{id}\"}]\n    starts: 2026-03-02T10:00:00Z\n    expires: \
+                 2026-03-02T14:00:00Z\n    why: w\n    approved_by: [a@x, b@x]\nguards:\n";
+    let bent = bent("guards:\n", grant).replace("    from: any\n", "    from: rpc\n");
+    let (head, _) = bent.split_once("tests:\n").unwrap();
+    let tests: String = tests.iter().map(|test| format!("  - {{{test}}}\n")).collect();
+    let report = set(&format!("{head}tests:\n{tests}")).run_tests();
+    assert_eq!((report.failed(), report.rules), (0, 3), "{tests}");
+    (report.untested_rules, report.unbounded_rules)
+}
+
+#[test]
+fn a_rule_is_tested_by_who_it_allows_and_by_a_denied_neighbour() {
+    let all = ["web-reads", "rpc-stores", "all-look"];
+    for (test, tested, bounded) in [
+        ("expect: allow, call: p/web -> p/rpc a.v1.A/Get", vec!["web-reads"], vec![]),
+        // The callee is in `audit`: not allowed, by its caller or its call.
+        ("expect: audit, call: p/web -> p/rpc a.v1.A/Put", vec![], vec!["web-reads"]),
+        ("expect: audit, call: p/db -> p/rpc a.v1.A/Get", vec![], vec!["web-reads"]),
+        ("expect: audit, call: p/db -> p/rpc a.v1.A/Put", vec![], vec![]),
+        ("expect: deny, call: p/web -> p/db tcp:5432", vec![], vec!["rpc-stores"]),
+        ("expect: deny, call: p/rpc -> p/web POST /v1/things/x", vec![], vec!["all-look"]),
+        ("expect: deny, call: p/db -> p/web GET /v1/things/x", vec![], vec!["all-look"]),
+        ("expect: deny, call: p/db -> p/web GET /v2", vec![], vec![]),
+        ("expect: deny, call: p/db -> p/web POST /v1/things/x", vec![], vec![]),
+        // A grant allows: neither.
+        (
+            "expect: allow, call: p/db -> p/web GET /v1/things/x, at: 2026-03-02T11:00:00Z",
+            vec![],
+            vec![],
+        ),
+    ] {
+        let missing = |known: &[&str]| -> Vec<String> {
+            let names = all.iter().filter(|name| !known.contains(name));
+            names.map(|&name| name.to_owned()).collect()
+        };
+        assert_eq!(untested(&[test]), (missing(&tested), missing(&bounded)), "{test}");
+    }
+}
+
 #[test]
 fn an_error_keeps_the_policy_from_being_used_and_a_warning_does_not() {
     let error = checked(&bent("    from: web", "    from: wbe"));
@@ -157,12 +199,18 @@ fn mistakes_of_all_kinds_in_all_files_are_found_in_one_run() {
 
 #[test]
 fn a_policy_beyond_the_limits_is_refused() {
-    let long = format!("{BASE}# {}\n", "x".repeat(1024 * 1024));
-    assert_eq!(lines(&checked(&long)), ["CW0010 1:1-2 longer than 1048576 bytes"]);
-    let calls: String = (0..1025).map(|at| format!("      - http: GET /v2/{at}\n")).collect();
-    let many = bent("      - http: GET /v1/things/{id}\n", &calls);
+    let long = |bytes: usize| format!("{BASE}#{}\n", "x".repeat(bytes - BASE.len() - 2));
+    assert_eq!(lines(&checked(&long(1024 * 1024))), Vec::<String>::new());
+    let expected = "CW0010 1:1-2 longer than 1048576 bytes";
+    assert_eq!(lines(&checked(&long(1024 * 1024 + 1))), [expected]);
+    let many = |templates: usize| {
+        let call = |at| format!("      - http: GET /v2/{at}\n");
+        let calls: String = (0..templates).map(call).collect();
+        bent("      - http: GET /v1/things/{id}\n", &calls)
+    };
+    assert_eq!(lines(&checked(&many(1024))), Vec::<String>::new());
     let expected = "CW0010 4:3-6 rules declare more than 1024 path templates for `web`";
-    assert_eq!(lines(&checked(&many)), [expected]);
+    assert_eq!(lines(&checked(&many(1025))), [expected]);
     let deep = format!("version: {}1{}\n", "[".repeat(40), "]".repeat(40));
     assert_eq!(lines(&checked(&deep)), ["CW0001 1:41-42 nested too deeply"]);
 }
@@ -227,6 +275,7 @@ fn a_segment_that_nothing_leads_to_or_from_is_isolated() {
 
 #[test]
 fn help_names_what_was_probably_meant() {
+    const FROM: &str = "    from: web\n";
     for (from, to, help) in [
         ("    from: web", "    from: wbe", "did you mean `web`?"),
         ("    role: reader", "    role: raeder", "did you mean `reader`?"),
@@ -234,10 +283,78 @@ fn help_names_what_was_probably_meant() {
         ("    except: [rpc]", "    excpet: [rpc]", "did you mean `except`?"),
         ("by: web-reads", "by: web-raeds", "did you mean `web-reads`?"),
         ("{tcp: 5432}]", "{tcp: 5433}]", "use `tcp: 5432`"),
+        (FROM, "    from: web\n    across: [evn]\n", "did you mean `env`?"),
+        (FROM, "    from: web\n    across: [region]\n", "it has `env`"),
+        (FROM, "    from: web\n    when: caller.teir == 'edge'\n", "did you mean `caller.tier`?"),
+        (FROM, "    from: web\n    when: caler.tier == 'edge'\n", "did you mean `caller.tier`?"),
+        (FROM, "    from: web\n    when: caller.workload == 'wbe'\n", "did you mean `web`?"),
+        (FROM, "    from: web\n    when: caller.segment == 'frnt'\n", "did you mean `front`?"),
+        (FROM, "    from: web\n    when: caller.tier == 'egde'\n", "did you mean `edge`?"),
     ] {
         let findings = checked(&bent(from, to)).findings;
         assert_eq!(findings.0[0].help.as_deref(), Some(help), "{to}");
     }
+    let flat = "version: cellwall/v1\nidentity: \"spiffe://a/{workload}\"\nrules:\n  - {name: n, \
+                from: any, to: any, across: [env], allow: [{tcp: 1}], why: w}\n";
+    let findings = checked(flat).findings;
+    let none = "it has none, so there is no boundary";
+    assert_eq!(findings.0[0].help.as_deref(), Some(none), "{findings:?}");
+}
+
+#[test]
+fn a_text_that_cannot_be_read_has_a_help_that_fits_it() {
+    let quotes = "a text that begins with `{`, `[` or `*` needs quotes";
+    let bracket =
+        "look at this line and the ones above for a missing `:`, quote or closing bracket";
+    let deep = format!("rules: {}1{}", "[".repeat(40), "]".repeat(40));
+    for (text, at, message, help) in [
+        ("owner: &a b", "2:11", "anchors", "write it out where it is needed"),
+        ("<<: {owner: a}", "2:1", "merge keys", "write it out where it is needed"),
+        (
+            "---\nowner: a",
+            "2:1",
+            "one document",
+            "put what stands below `---` in a file of its own, and `include` it",
+        ),
+        ("owner: {a} b", "2:12", "", quotes),
+        ("owner: {a b", "2:8", "", bracket),
+        ("owner: a} b: c", "2:12", "mapping values", bracket),
+        ("owner: [a} b", "2:8", "", bracket),
+        ("owner: *", "2:8", "an anchor or alias", quotes),
+        ("include: [*.yaml]", "2:11", "anchors", quotes),
+        (&deep, "2:39", "nested too deeply", "split the file"),
+        ("rules:\n  - name: a\n   \tfrom: b", "4:4", "a tab", "indent with spaces"),
+    ] {
+        let findings = checked(&format!("version: cellwall/v1\n{text}\n")).findings.0;
+        let [found] = findings.as_slice() else { panic!("{text} {findings:?}") };
+        let place = format!("{}:{}", found.line, found.column);
+        assert_eq!((place.as_str(), found.help.as_deref()), (at, Some(help)), "{text} {found:?}");
+        assert!(found.message.contains(message), "{found:?}");
+    }
+    let large = format!("[{}]\n", "1,".repeat(200_000));
+    let found = checked(&large).findings;
+    assert_eq!(found.0[0].message, "larger than a policy file may be");
+    assert_eq!(found.0[0].help.as_deref(), Some("split the file"));
+}
+
+#[test]
+fn a_key_of_the_root_file_is_told_where_it_belongs() {
+    let mut sources = Sources::single(bent("identity:", "include: [more.yaml]\nidentity:"));
+    sources.files.insert("more.yaml".to_owned(), "version: cellwall/v1\nprobes: []\n".to_owned());
+    let found = check(&sources);
+    assert_eq!(lines(&found), ["CW0009 2:1-7 `probes` belongs in cellwall.yaml"]);
+}
+
+#[test]
+fn the_longest_address_of_a_person_has_254_bytes() {
+    let found = |bytes: usize| {
+        let owner = format!("owner: {}@x\nidentity:", "a".repeat(bytes - 2));
+        checked(&bent("identity:", &owner)).findings.0.into_iter().map(|it| it.code).collect()
+    };
+    let none: Vec<String> = found(254);
+    assert_eq!(none, Vec::<String>::new());
+    let long: Vec<String> = found(255);
+    assert_eq!(long, ["CW0102"]);
 }
 
 proptest! {

@@ -166,6 +166,38 @@ pub(super) const CASES: &[Case] = &[
         to: "{prod: [\"unix:uid:1001\"], staging: [\"unix:uid:1001\", \"unix:gid:7\"]}",
         findings: &["warning CW0114 4:88-95 a process of `staging/web` also earns `prod/web`"],
     },
+    // A part of a part, in the order of the selectors.
+    Case {
+        from: "{prod: [\"unix:uid:1001\"]}",
+        to: "{a: [\"unix:uid:1\"], b: [\"unix:path:/x\"], c: [\"unix:gid:3\", \"unix:path:/x\"], d: [\"unix:gid:3\", \"unix:path:/x\", \"unix:uid:1\"]}",
+        findings: &[
+            "warning CW0114 4:103-104 a process of `c/web` also earns `b/web`",
+            "warning CW0114 4:138-139 a process of `d/web` also earns `b/web`",
+            "warning CW0114 4:138-139 a process of `d/web` also earns `c/web`",
+            "warning CW0114 4:138-139 a process of `d/web` also earns `a/web`",
+        ],
+    },
+    // What is not an entry is not compared with others.
+    Case {
+        from: "{prod: [\"unix:uid:1001\"]}",
+        to: "{prod: [\"unix:uid:1001\", \"unix:pid:1\"], eu: [\"unix:uid:1001\"]}",
+        findings: &["CW0112 4:87-99 `unix:pid:1` is not a selector of a process"],
+    },
+    Case {
+        from: "{prod: [\"unix:uid:1001\"]}",
+        to: "{prod: [\"unix:gid:7\"], eu: [\"unix:gid:7\", \"unix:uid:1001\"]}",
+        findings: &["CW0113 4:63-67 an entry without a selector that narrows it"],
+    },
+    Case {
+        from: "[\"unix:uid:1001\"]",
+        to: "[\"unix:uid:1\", \"unix:gid:1\", \"unix:gid:2\", \"unix:gid:3\", \"unix:gid:4\", \"unix:gid:5\", \"unix:gid:6\", \"unix:gid:7\"]",
+        findings: &[],
+    },
+    Case {
+        from: "[\"unix:uid:1001\"]",
+        to: "[\"unix:uid:1\", \"unix:gid:1\", \"unix:gid:2\", \"unix:gid:3\", \"unix:gid:4\", \"unix:gid:5\", \"unix:gid:6\", \"unix:gid:7\", \"unix:gid:8\"]",
+        findings: &["CW0010 4:63-67 an entry of more than 8 selectors"],
+    },
     Case {
         from: "    deny: any -> db",
         to: "    deny: any -> bd",

@@ -26,6 +26,8 @@ fn what_is_no_document_is_a_finding_with_a_caret() {
 
 #[test]
 fn a_file_that_is_too_long_is_not_read() {
+    let longest = "#".repeat(1024 * 1024);
+    assert_eq!(format("some.yaml", &longest).unwrap(), longest);
     let error = format("some.yaml", &"#".repeat(1024 * 1024 + 1)).unwrap_err();
     let FormatError::Syntax(findings) = error else { panic!("{error}") };
     assert_eq!(findings.0[0].code, "CW0010");

@@ -98,6 +98,10 @@ fn comments_stay_with_what_they_are_about() {
         "rules:\n  - # of the dash\n    # of the name\n    name: a\n  -   # x\n    b\n  - name: # y\n      # z\n      c\n",
         "rules:\n  # of the dash\n  # of the name\n  - name: a\n  # x\n  - b\n  # y\n  # z\n  - name: c\n",
     );
+    check(
+        "rules:\n  - name: a\n\n  -\n    # c\n    name: b\n",
+        "rules:\n  - name: a\n\n  # c\n  - name: b\n",
+    );
     check("rules: # all\n- name: a #short\n", "rules:  # all\n  - name: a  #short\n");
     check("# only\n\n\n   # comments   \n", "# only\n\n\n   # comments   \n");
     check("a:\n- b\n# c\n", "a:\n  - b\n# c\n");
@@ -137,6 +141,51 @@ fn flows_of_several_lines_keep_their_lines() {
 }
 
 #[test]
+fn flows_keep_their_commas_and_blank_lines() {
+    // A comma inside of a comment is none.
+    check("a: [x # b, c\n  ]\n", "a: [x  # b, c\n]\n");
+    check("a: {b: c, # d\n  e: [f, # g, h\n  ]}\n", "a: {b: c,  # d\n  e: [f,  # g, h\n  ]}\n");
+    // A blank line is above a later item, or below the comment of the first.
+    check("a: [\n\n  b,\n\n  c,\n  d\n]\n", "a: [\n  b,\n\n  c,\n  d\n]\n");
+    check(
+        "a: [\n\n  # b\n\n  # c\n\n  d,\n\n  # e\n  f\n]\n",
+        "a: [\n  # b\n\n  # c\n\n  d,\n\n  # e\n  f\n]\n",
+    );
+    check("a: [\n\n  # b\n\n  # c\n]\n", "a: [\n  # b\n\n  # c\n]\n");
+    // What begins a line inside begins one outside.
+    check("a: [\n[b]]\n", "a: [\n  [b]]\n");
+    check("a: {b\n  : , c}\nd: {e\n  , f}\n", "a: {b, c}\nd: {e,\n  f}\n");
+}
+
+#[test]
+fn what_stands_below_in_brackets_is_one_step_deeper() {
+    check("a: [b\n    c]\n", "a: [b\n  c]\n");
+    check(
+        "rules:\n  - allow:\n    - [a,\n    b]\n    - http: GET /a\n      grpc: c\n",
+        "rules:\n  - allow:\n      - [a,\n          b]\n      - http: GET /a\n        grpc: c\n",
+    );
+}
+
+#[test]
+fn only_flows_of_one_line_are_ordered_and_stand_below_each_other() {
+    for flow in [
+        "{labels: {a: b},\n    listens: {http: 1}}",
+        "{labels: {a: b\n    c}, listens: {http: 1}}",
+        "{labels: {a: b}, listens: {\n    http: 1}}",
+        "{labels: {a: b}, listens: {http: 1}\n  }",
+        "{\n    labels: {a: b}, listens: {http: 1}}",
+        "{labels: {a: b},  # c\n    listens: {http: 1}}",
+        "{labels: {\n    # d\n  }, listens: {http: 1}}",
+    ] {
+        unchanged(&format!("workloads:\n  w: {flow}\n  longer: {{listens: {{http: 2}}}}\n"));
+    }
+    check(
+        "workloads:\n  w: {labels: {}, listens: {http: 1}}\n  longer: {listens: {http: 2}}\n",
+        "workloads:\n  w:      {listens: {http: 1}, labels: {}}\n  longer: {listens: {http: 2}}\n",
+    );
+}
+
+#[test]
 fn texts_of_several_lines_keep_what_they_say() {
     check(
         "rules:\n- why: plain and\n      long\n\n      text\n  name: a\n",
@@ -150,6 +199,9 @@ fn texts_of_several_lines_keep_what_they_say() {
         "rules:\n    - why: |   # c\n          one  \n            two\n\n          three\n\n\n      name: a\n    - >-\n\n       x\n       y\n",
         "rules:\n  - name: a\n    why: |   # c\n      one  \n        two\n\n      three\n  - >-\n\n    x\n    y\n",
     );
+    check("a:   |\n  x\nb: # c\n  # d\n  >-\n  y\n", "a: |\n  x\n# c\n# d\nb: >-\n  y\n");
+    // A tab behind the indentation is the text's own.
+    check("a:  |\n  a long first line\n  \tx\n", "a: |\n  a long first line\n  \tx\n");
     check("a: |2\n    x\n   y\n\nb: 1\n", "a: |2\n    x\n   y\n\nb: 1\n");
     check("a: |+\n x\nb:\n- c\n", "a: |+\n  x\nb:\n  - c\n");
     check("a: |+\n x\n ", "a: |+\n  x\n");
@@ -169,6 +221,7 @@ fn line_ends_byte_order_marks_and_document_starts_are_read() {
     check("a: |\r\n  x\r\n  y\r\nb: \"c\r\n  d\"\r\n", "a: |\n  x\n  y\nb: \"c\n  d\"\n");
     check("# c\n---   # d\n\n\nversion:  cellwall/v1\n", "# c\n---   # d\nversion: cellwall/v1\n");
     check("---\nversion:  cellwall/v1\n", "---\nversion: cellwall/v1\n");
+    check("---   # c\nversion:  cellwall/v1\n", "---   # c\nversion: cellwall/v1\n");
 }
 
 #[test]
@@ -183,6 +236,12 @@ fn what_has_no_form_here_is_left_as_it_is() {
         "a:  !!str b\n",
         "%YAML 1.2\n---\na:   b\n",
         "a:  {b: # c\n  d}\n",
+        "a:  {b: # c\n  [d], e: f}\n",
+        "a:  {b: # c\n  []}\n",
+        "a:  {b # c\n  : d}\n",
+        "a:  {? b : c}\n",
+        "a:  {[b]: c}\n",
+        "a:   b\n: c\n",
         "a:  |\n b\n\t\n",
         "a:  |\n \tb\n",
         "a:   b\n...\n",

@@ -22,7 +22,7 @@ const MAX_LEN: u32 = 8192;
 pub(super) fn build() -> anyhow::Result<PathBuf> {
     let target = cargo::target()?.join("fuzz");
     let mut build = Command::new("rustup");
-    build.args(["run", "nightly", "cargo", "fuzz", "build", "--sanitizer", "none"]);
+    build.args(["run", "nightly", "cargo", "fuzz", "build", "--release", "--sanitizer", "none"]);
     // The toolchain that runs us is not the one to build with.
     build.env_remove("CARGO").env_remove("RUSTC").env_remove("RUSTUP_TOOLCHAIN");
     cargo::run(build.current_dir(cargo::root()?).env("CARGO_TARGET_DIR", &target))?;
