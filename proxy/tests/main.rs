@@ -16,6 +16,7 @@ mod decisions;
 mod denials;
 mod drain;
 mod ending;
+mod ends;
 mod fates;
 mod flows;
 mod forwarding;

@@ -3,11 +3,15 @@
 use std::{convert::Infallible, pin::Pin, time::Duration};
 
 use http::{HeaderValue, header};
+use http_body::Body as _;
 use hyper::{Request, Response, body::Incoming, server::conn, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::body::Body;
+use super::{
+    body::Body,
+    lingering::{Lingering, Unread},
+};
 use crate::{
     CloseReason, Drain,
     authority::{Authority, ended, late},
@@ -61,8 +65,10 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let unread = Unread::default();
     let service = service_fn(|request: Request<Incoming>| {
         let last = version == Version::Http1 && request.headers().contains_key(header::UPGRADE);
+        unread.set(last || !request.body().is_end_stream());
         let response = answer(request);
         async move {
             let mut response = response.await;
@@ -81,7 +87,7 @@ where
                 .header_read_timeout(HEAD_DEADLINE)
                 .max_headers(MAX_HEADERS)
                 .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(io), service);
+                .serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service);
             let leave = conn::http1::Connection::graceful_shutdown;
             finish(connection, drain, authority, leave).await
         }
