@@ -55,6 +55,11 @@ impl<IO> Heard<IO> {
     pub(crate) const fn nothing(io: IO) -> Self {
         Self { first: io::Cursor::new(Vec::new()), io }
     }
+
+    /// The same over another view of the connection.
+    pub(crate) fn over<U>(self, view: impl FnOnce(IO) -> U) -> Heard<U> {
+        Heard { first: self.first, io: view(self.io) }
+    }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Heard<IO> {
