@@ -31,6 +31,7 @@ mod played;
 mod policy;
 mod pool;
 mod probes;
+mod protocols;
 mod raw_h2;
 mod readings;
 mod record;
