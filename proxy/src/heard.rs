@@ -56,9 +56,9 @@ impl<IO> Heard<IO> {
         Self { first: io::Cursor::new(Vec::new()), io }
     }
 
-    /// The same, of a connection made of this one.
-    pub(crate) fn map<T>(self, make: impl FnOnce(IO) -> T) -> Heard<T> {
-        Heard { first: self.first, io: make(self.io) }
+    /// The same over another view of the connection.
+    pub(crate) fn over<U>(self, view: impl FnOnce(IO) -> U) -> Heard<U> {
+        Heard { first: self.first, io: view(self.io) }
     }
 
     /// The same, with `heard` before what is left.

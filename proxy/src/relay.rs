@@ -46,6 +46,23 @@ impl Plain {
     pub(crate) fn new(tcp: TcpStream) -> Self {
         Self { tcp, heard_all: false, said_all: false }
     }
+
+    /// Of a connection over which HTTP/1 is answered: requests say themselves where they end, and
+    /// answers in HTTP/1.0 end with the connection.
+    pub(crate) const fn answering(tcp: TcpStream) -> Self {
+        Self { tcp, heard_all: true, said_all: false }
+    }
+
+    /// Of a connection whose protocol says of everything where it ends.
+    pub(crate) const fn framed(tcp: TcpStream) -> Self {
+        Self { tcp, heard_all: true, said_all: true }
+    }
+
+    /// The same connection, going on in bytes that do not say where they end.
+    pub(crate) fn streamed(mut self) -> Self {
+        (self.heard_all, self.said_all) = (false, false);
+        self
+    }
 }
 
 impl Drop for Plain {
@@ -78,6 +95,18 @@ impl AsyncWrite for Plain {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.tcp).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -188,6 +188,18 @@ async fn a_granted_upgrade_carries_bytes_both_ways_and_none_before_101() {
 }
 
 #[tokio::test]
+async fn what_the_app_says_after_the_workloads_last_word_arrives() {
+    let town = Town::new().await;
+    let (caller, _callee, workload) = pair(&town).await;
+    let (mut app, mut stream) = switched(&caller, &workload).await;
+    stream.shutdown().await.unwrap();
+    assert_eq!(rest(&mut app).await, (String::new(), None));
+    app.write_all(b"last words").await.unwrap();
+    app.shutdown().await.unwrap();
+    assert_eq!(rest(&mut stream).await, ("last words".to_owned(), None));
+}
+
+#[tokio::test]
 async fn what_is_upgraded_says_who_calls_as_the_policy_names_it_at_the_path_that_was_judged() {
     // HTTP-08, HTTP-16
     let town = Town::new().await;

@@ -15,6 +15,7 @@ mod headers;
 mod interim;
 mod introduction;
 mod kept;
+mod lingering;
 mod multiplexed;
 mod passing;
 mod patience;

@@ -4,13 +4,18 @@ use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use crossbeam_queue::ArrayQueue;
 use http::{HeaderValue, header};
+use http_body::Body as _;
 use hyper::{
     Request, Response, body::Incoming, server::conn, service::service_fn, upgrade::OnUpgrade,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
-use super::{body::Body, tunnel::Tunnel};
+use super::{
+    body::Body,
+    lingering::{LONGEST, Lingering, Unread},
+    tunnel::Tunnel,
+};
 use crate::{
     CloseReason, Drain,
     authority::{Authority, ended, late},
@@ -65,14 +70,17 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let after = Arc::new(ArrayQueue::new(1));
+    let unread = Unread::default();
     let service = service_fn(|request: Request<Incoming>| {
-        let after = after.clone();
+        let (after, unread) = (after.clone(), unread.clone());
         let upgrade = request.extensions().get::<OnUpgrade>().cloned();
         let last = version == Version::Http1 && request.headers().contains_key(header::UPGRADE);
+        unread.set(last || !request.body().is_end_stream());
         let response = answer(request);
         async move {
             let mut response = response.await;
             if let Some(tunnel) = response.body_mut().tunnel() {
+                unread.set(false); // what comes now is the other protocol's
                 let _ = after.push(After::Tunnel(tunnel)); // HTTP ends with the first
                 return Ok(response);
             }
@@ -94,13 +102,13 @@ where
                 .header_read_timeout(HEAD_DEADLINE)
                 .max_headers(MAX_HEADERS)
                 .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(io), service)
+                .serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service)
                 .with_upgrades();
             let leave = conn::http1::UpgradeableConnection::graceful_shutdown;
             let end = finish(connection, drain, authority, leave).await;
             // Here, so that it has its connection's place among the others, and is proved anew.
             match after.pop() {
-                Some(after) => Box::pin(after.ended(drain)).await,
+                Some(after) => Box::pin(after.ended(drain, authority)).await,
                 None => end,
             }
         }
@@ -132,20 +140,23 @@ enum After {
 }
 
 impl After {
-    async fn ended(self, drain: &Drain) -> CloseReason {
+    async fn ended(self, drain: &Drain, authority: Option<&Authority>) -> CloseReason {
         match self {
             Self::Tunnel(tunnel) => tunnel.run(drain).await,
-            Self::Nothing(upgrade) => {
-                let closed = async {
-                    if let Ok(io) = upgrade.await {
-                        let _ = TokioIo::new(io).shutdown().await; // it may be gone
-                    }
-                };
-                let _ = tokio::time::timeout(LAST_WORDS, closed).await;
-                CloseReason::Done
-            }
+            Self::Nothing(upgrade) => finish(closed(upgrade), drain, authority, |_| {}).await,
         }
     }
+}
+
+/// Says that no more comes, which hyper leaves to whoever goes on, and lets the caller hear it.
+async fn closed(upgrade: OnUpgrade) -> hyper::Result<()> {
+    let closed = async {
+        if let Ok(io) = upgrade.await {
+            let _ = TokioIo::new(io).shutdown().await; // it may be gone
+        }
+    };
+    let _ = tokio::time::timeout(LONGEST, closed).await;
+    Ok(())
 }
 
 async fn finish<C>(

@@ -6,7 +6,7 @@ use cellwall_policy::Protocol;
 use tokio::net::TcpStream;
 
 use super::serve::{HEAD_DEADLINE, Version};
-use crate::heard::Heard;
+use crate::{heard::Heard, relay::Plain};
 
 /// What an HTTP/2 client sends first (RFC 9113 §3.4), and nobody else: HTTP/1.1 has no such method.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -16,11 +16,15 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) async fn spoken(
     app: TcpStream,
     protocol: Protocol,
-) -> io::Result<(Version, Heard<TcpStream>)> {
+) -> io::Result<(Version, Heard<Plain>)> {
     if protocol == Protocol::Grpc {
-        return Ok((Version::Http2, Heard::nothing(app)));
+        return Ok((Version::Http2, Heard::nothing(Plain::framed(app))));
     }
     let told = tokio::time::timeout(HEAD_DEADLINE, Heard::begins_with(app, PREFACE));
     let (is_http2, app) = told.await.map_err(|_| io::ErrorKind::TimedOut)??;
-    Ok((if is_http2 { Version::Http2 } else { Version::Http1 }, app))
+    Ok(if is_http2 {
+        (Version::Http2, app.over(Plain::framed))
+    } else {
+        (Version::Http1, app.over(Plain::answering))
+    })
 }

@@ -5,7 +5,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::alone::HeldOpen;
+use super::{alone::HeldOpen, lingering::Lingering};
 use crate::{
     CloseReason, Drain,
     authority::Authority,
@@ -47,18 +47,26 @@ async fn relayed(flow: &Flow, caller: OnUpgrade, callee: OnUpgrade) -> Result<()
     let (caller, callee) = tokio::try_join!(caller, callee).map_err(|_| CloseReason::Cancelled)?;
     match flow.record.direction {
         Direction::Inbound => {
-            let (mut peer, mut workload) = (TokioIo::new(caller), plain(callee)?);
+            let (mut peer, mut workload) = (TokioIo::new(caller), called(callee)?);
             relay::both_ways(&mut peer, &mut workload, &flow.progress).await
         }
         Direction::Outbound => {
-            let (mut workload, mut peer) = (plain(caller)?, TokioIo::new(callee));
+            let (mut workload, mut peer) = (calling(caller)?, TokioIo::new(callee));
             relay::both_ways(&mut workload, &mut peer, &flow.progress).await
         }
     }
 }
 
-/// The socket of our own workload, with what was read of it already.
-fn plain(upgraded: Upgraded) -> Result<Heard<Plain>, CloseReason> {
+/// The socket of our own workload that was called, with what was read of it already.
+fn called(upgraded: Upgraded) -> Result<Heard<Plain>, CloseReason> {
     let parts = upgraded.downcast::<TokioIo<Heard<TcpStream>>>().map_err(|_| CloseReason::Io)?;
-    Ok(parts.io.into_inner().map(Plain::new).after(&parts.read_buf))
+    Ok(parts.io.into_inner().over(Plain::new).after(&parts.read_buf))
+}
+
+/// The same of our own workload that calls.
+fn calling(upgraded: Upgraded) -> Result<Heard<Plain>, CloseReason> {
+    let parts =
+        upgraded.downcast::<TokioIo<Lingering<Heard<Plain>>>>().map_err(|_| CloseReason::Io)?;
+    let io = parts.io.into_inner().into_inner();
+    Ok(io.over(Plain::streamed).after(&parts.read_buf))
 }

@@ -229,6 +229,11 @@ impl Process {
         Ok(input.flush().await?)
     }
 
+    /// Closes its input: it reads an end.
+    pub fn hang_up(&mut self) {
+        self.input = None;
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors

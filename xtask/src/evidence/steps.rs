@@ -77,16 +77,42 @@ pub(super) fn figures_with(
     serde_json::from_str(figures).context("reading the figures")
 }
 
+/// The figures of a role of the proxy's tests that needs several foreign programs, and has to pass.
+pub(super) fn role_figures(
+    name: &str,
+    peers: &str,
+    effort: Effort,
+) -> anyhow::Result<Map<String, Value>> {
+    let mut command = cargo::cargo()?;
+    command.args(["test", "-q", "-p", "cellwall-proxy", "--test", "main"]);
+    command.args(["--", "--exact", name, "--ignored", "--nocapture"]);
+    command
+        .env("RUST_BACKTRACE", "0")
+        .env("CELLWALL_PEERS", peers)
+        .env("CELLWALL_EVIDENCE_SECONDS", seconds(effort));
+    let output = command.output().with_context(|| format!("running {name}"))?;
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    ensure!(output.status.success(), "{name} failed:\n{text}");
+    let figures = text.lines().find_map(|line| line.split_once(MARK).map(|(_, json)| json));
+    let figures = figures.with_context(|| format!("{name} printed no figures:\n{text}"))?;
+    serde_json::from_str(figures).context("reading the figures")
+}
+
+/// What the tests take from the variable of their one setting.
+const fn seconds(effort: Effort) -> &'static str {
+    match effort {
+        Effort::Quick => "5",
+        Effort::Full => "60",
+    }
+}
+
 /// Runs one test, which has to pass, and returns what it printed.
 pub(super) fn test_output(
     (package, binary, name): (&str, &str, &str),
     folder: &Path,
     effort: Effort,
 ) -> anyhow::Result<String> {
-    let seconds = match effort {
-        Effort::Quick => "5",
-        Effort::Full => "60",
-    };
     let mut command = cargo::cargo()?;
     command.args(["test", "-q", "-p", package]);
     match binary {
@@ -96,7 +122,7 @@ pub(super) fn test_output(
     let output = command
         .args(["--", "--exact", name, "--nocapture"])
         .env("CELLWALL_BIN_DIR", folder)
-        .env("CELLWALL_EVIDENCE_SECONDS", seconds)
+        .env("CELLWALL_EVIDENCE_SECONDS", seconds(effort))
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("running {package} {name}"))?;

@@ -98,6 +98,82 @@ pub(crate) fn debian(
     Ok(script)
 }
 
+/// The programs of the modules that `grpc/go.mod` names: grpc-go's own client and server for tests
+/// of interoperability, and grpcurl.
+pub(crate) fn grpc(programs: &Path) -> anyhow::Result<[(&'static str, PathBuf); 3]> {
+    installed("go", "version")?;
+    let folder = programs.parent().context("a target folder")?.join("interop/grpc");
+    fs::create_dir_all(&folder)?;
+    let mut build = Command::new("go");
+    build.current_dir(cargo::root()?.join("xtask/src/interop/grpc"));
+    build.args(["build", "-mod=readonly", "-trimpath", "-o"]).arg(&folder);
+    let interop = "google.golang.org/grpc/interop";
+    build.args([format!("{interop}/client"), format!("{interop}/server")]);
+    cargo::run(build.arg("github.com/fullstorydev/grpcurl/cmd/grpcurl"))?;
+    let names = [("grpc-client", "client"), ("grpc-server", "server"), ("grpcurl", "grpcurl")];
+    Ok(names.map(|(name, file)| (name, folder.join(file))))
+}
+
+/// The modules that `npm/package-lock.json` names.
+pub(crate) fn node_modules(programs: &Path) -> anyhow::Result<PathBuf> {
+    installed("npm", "--version")?;
+    let folder = programs.parent().context("a target folder")?.join("interop/npm");
+    fs::create_dir_all(&folder)?;
+    let (modules, lock) = (folder.join("node_modules"), "package-lock.json");
+    let source = cargo::root()?.join("xtask/src/interop/npm");
+    let is_current = fs::read(folder.join(lock)).ok() == Some(fs::read(source.join(lock))?);
+    // npm writes this one last.
+    if !is_current || !modules.join(".package-lock.json").is_file() {
+        fs::copy(source.join("package.json"), folder.join("package.json"))?;
+        let mut install = Command::new("npm");
+        install.current_dir(&folder).args(["ci", "--silent", "--ignore-scripts"]);
+        fs::copy(source.join(lock), folder.join(lock))?;
+        cargo::run(&mut install)?;
+    }
+    Ok(modules)
+}
+
+/// A mail server for tests, pinned.
+const AIOSMTPD: &str = "aiosmtpd==1.4.6";
+
+/// A Python that has aiosmtpd.
+pub(crate) fn aiosmtpd(programs: &Path) -> anyhow::Result<PathBuf> {
+    let venv = programs.parent().context("a target folder")?.join("interop/aiosmtpd");
+    let python = venv.join("bin/python");
+    if !python.is_file() {
+        cargo::run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    if !Command::new(&python).args(["-c", "import aiosmtpd"]).output()?.status.success() {
+        let mut pip = Command::new(&python);
+        cargo::run(pip.args(["-m", "pip", "install", "-q", AIOSMTPD]))?;
+    }
+    Ok(python)
+}
+
+/// A program of PostgreSQL: Debian has them outside the path. Where they are not installed, they come
+/// from its packages.
+pub(crate) fn postgresql(programs: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<_> = versions.map(|version| version.path().join("bin").join(name)).collect();
+    found.retain(|path| path.is_file());
+    found.sort();
+    if let Some(newest) = found.pop() {
+        return Ok(newest);
+    }
+    let packages = ["postgresql-15", "postgresql-client-15", "libpq5"];
+    debian(programs, (&packages, &format!("usr/lib/postgresql/15/bin/{name}")))
+}
+
+/// A program of the machine.
+pub(crate) fn on_path(name: &str) -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name));
+    found
+        .into_iter()
+        .find(|file| file.is_file())
+        .with_context(|| format!("{name} is not installed"))
+}
+
 /// Envoy's program, out of its wheel.
 pub(crate) fn envoy(programs: &Path) -> anyhow::Result<PathBuf> {
     let venv = programs.parent().context("a target folder")?.join("interop/envoy");

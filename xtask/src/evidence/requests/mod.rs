@@ -1,6 +1,7 @@
 //! One reading of every request: what the issue asks to show.
 
 mod confusion;
+mod protocols;
 
 use std::{collections::BTreeSet, fs};
 
@@ -18,6 +19,7 @@ pub(super) const ITEMS: &[Item] = &[
     Item { title: "h2spec at both doors; ten thousand handshakes", run: standards },
     Item { title: "raw requests, paths and spoofs, beside other proxies", run: confusion::corpus },
     Item { title: "resets at every byte of a payment", run: resets },
+    Item { title: "every protocol with its own clients and servers", run: protocols::all },
     Item { title: "fuzzers: heads, HTTP/1, the frames of HTTP/2", run: fuzzed },
     Item { title: "mutants of what reads and forwards requests", run: changed },
     Item { title: "the origin witness in every end-to-end test", run: witnessed },
