@@ -109,7 +109,7 @@ fn a_caller_is_added_to_a_list_and_to_a_name() {
 fn a_rule_is_added_before_the_first_wherever_its_name_stands() {
     let first = "rules:\n  - allow:\n    - {http: \"GET /v1/{x}\"}\n    from: rpc\n\n# odd\n    \
                  to:\n      - web\n    name: r\n    why: w\n";
-    let text = crate::sample::bent("rules:\n", first).replace("mode: audit", "mode: enforce");
+    let text = sample::bent("rules:\n", first).replace("mode: audit", "mode: enforce");
     let sources = Sources::single(text.clone());
     let set = load(&sources).unwrap();
     let fix = suggestion(&set, &sources, "p/rpc -> p/web POST /v2").unwrap();
