@@ -87,7 +87,7 @@ fn a_suggestion_says_where_it_goes_and_shows_with_the_reasons() {
 #[test]
 fn a_caller_is_added_to_a_list_and_to_a_name() {
     for from in ["fraud", "[fraud]", "[fraud, payments]"] {
-        let base = crate::sample::BASE;
+        let base = sample::BASE;
         let names = from.replace("fraud", "web").replace("payments", "db");
         let text = base
             .replace("    from: web\n", &format!("    from: {names}\n"))
