@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::{
     CloseReason, Proxy,
     flow::{Direction, Kind},
-    http::{self as web, Body, Repeat, Reply, SendError, Sent},
+    http::{self as web, Body, Canonical, Repeat, Reply, SendError, Sent, Told},
     metrics,
     relay::{self, Plain},
     route::{Destination, Route},
@@ -126,37 +126,52 @@ impl Proxy {
         flow.decided();
         flow.leaves();
         let sent = Instant::now();
-        let response = match (route, web::to_peer(request, &canonical)) {
+        let told = match (route, web::to_peer(request, &canonical)) {
             (Ok(route), Ok(request)) => {
                 let request = flow.stamp(request);
                 let progress = flow.progress.clone();
                 let twice =
                     kept.and_then(|kept| Repeat::of(kept, &request, progress, &destination.budget));
-                let first = self.peers.send(&destination, &route, request).await;
+                let first = Sent(self.peers.send(&destination, &route, request).await);
                 match twice {
-                    None => first,
+                    None => first.alone(),
                     Some(twice) => {
-                        Box::pin(self.repeated(&destination, twice, Sent(first))).await.0
+                        let to = (&*destination, &route, &canonical);
+                        Box::pin(self.repeated(to, twice, first)).await
                     }
                 }
             }
-            (Err(reason), _) => Err(SendError::not_done(reason)),
-            (_, Err(refused)) => Err(refused),
+            (Err(reason), _) => Sent(Err(SendError::not_done(reason))).alone(),
+            (_, Err(refused)) => Sent(Err(refused)).alone(),
         };
         flow.record.upstream = Some(sent.elapsed());
-        match response {
+        let mut response = match told.sent.0 {
             Ok(response) => web::delivered(flow, started, response, asking),
             Err(error) => web::unanswered(flow, protocol, error),
+        };
+        if told.is_of_one {
+            web::of_second_attempt(response.headers_mut());
         }
+        response
     }
 
     /// The one place in the mesh that makes a call twice of which bytes have left (decision 20): what
     /// the policy declares, where the first attempt came to nothing.
-    async fn repeated(&self, destination: &Destination, twice: Repeat, first: Sent) -> Sent {
+    async fn repeated(
+        &self,
+        (destination, before, canonical): (&Destination, &Route, &Canonical),
+        twice: Repeat,
+        first: Sent,
+    ) -> Told {
         let Destination { name, budget, .. } = destination;
-        let Some(again) = twice.after(&first, budget, name).await else { return first };
-        // Not by what was in force before.
-        let Ok(route) = self.route(destination) else { return first };
+        let Some(twice) = twice.after(&first).await else { return first.alone() };
+        // Not by what was in force before: to the same callee, of which the same is still declared.
+        let declared = |route: &Route| route.idempotent(|| canonical.call(route.protocol));
+        let route = match self.route(destination) {
+            Ok(route) if route.is_to(before) && declared(&route) == Some(twice.by()) => route,
+            Ok(_) | Err(_) => return first.alone(),
+        };
+        let Some(again) = twice.again(budget, name) else { return first.alone() };
         let second = again.by(|request| self.peers.send(destination, &route, request)).await;
         first.and(second, name)
     }

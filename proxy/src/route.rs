@@ -133,6 +133,11 @@ impl Destination {
 }
 
 impl Route {
+    /// Whether it leads to the callee of `other`, in the same protocol.
+    pub(crate) fn is_to(&self, other: &Self) -> bool {
+        self.expected == other.expected && self.protocol == other.protocol
+    }
+
     /// By what a call may be made twice there, if the policy declares it.
     pub(crate) fn idempotent<'c>(
         &self,

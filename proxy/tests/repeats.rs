@@ -124,8 +124,8 @@ fn chunked(headers: &str, body: &str, trailers: &str) -> String {
     )
 }
 
-/// Status and `cellwall-outcome` of the next answer on a connection of the app.
-async fn told(tcp: &mut TcpStream) -> (u16, Option<String>) {
+/// The head of the next answer on a connection of the app.
+async fn head(tcp: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let head = async {
         while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -133,10 +133,18 @@ async fn told(tcp: &mut TcpStream) -> (u16, Option<String>) {
         }
     };
     tokio::time::timeout(DEADLINE, head).await.unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    let outcome = answer.lines().find_map(|line| line.strip_prefix("cellwall-outcome: "));
-    (status, outcome.map(str::to_owned))
+    String::from_utf8(answer).unwrap()
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// Status and `cellwall-outcome` of the next answer.
+async fn told(tcp: &mut TcpStream) -> (u16, Option<String>) {
+    let head = head(tcp).await;
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, field(&head, "cellwall-outcome").map(str::to_owned))
 }
 
 /// The same of a request over a connection of its own.
@@ -193,10 +201,17 @@ async fn a_call_that_does_not_show_that_it_is_declared_is_made_once() {
         ("POST /v1/payments", "idempotency-key:\r\n"),
         ("POST /v1/payments", "idempotency-key: \t \r\n"),
         ("POST /v1/payments", "idempotency-key: a, b\r\n"),
+        ("POST /v1/payments", "idempotency-key: \"\"\r\n"),
+        ("POST /v1/payments", "idempotency-key: \" \"\r\n"),
         // What is named here does not go further, and the callee would look up nothing.
         ("POST /v1/payments", "idempotency-key: a\r\nconnection: idempotency-key\r\n"),
         ("POST /v1/plain", KEY),
         ("GET /v1/next", KEY),
+        // By what it did itself the second one would be told no.
+        ("GET /v1/payments/7", "if-match: \"a\"\r\n"),
+        ("GET /v1/payments/7", "if-none-match: *\r\n"),
+        ("GET /v1/payments/7", "if-modified-since: Sun, 22 Nov 2026 16:00:00 GMT\r\n"),
+        ("GET /v1/payments/7", "if-unmodified-since: Sun, 22 Nov 2026 16:00:00 GMT\r\n"),
     ] {
         street.bank.next(&[Does::Dies]);
         let told = pay(street.door(), &text(line, headers, "money")).await;
@@ -225,14 +240,37 @@ async fn what_is_longer_than_64_kib_or_has_trailers_is_made_once() {
         assert_eq!(came.len(), times);
         assert!(came.iter().all(|it| it.body == came[0].body && !it.body.is_empty()));
     }
-    assert_eq!(street.retries("not_kept").await.to_string(), "3");
+    // What is known to be too long is not even begun to be kept.
+    assert_eq!(street.retries("not_kept").await.to_string(), "2");
 }
 
-/// Sends half of a payment, waits until the callee's sidecar shows `sign` of it, and sends the rest:
-/// the bodies of what came whole then.
-async fn uploaded(street: &Street, sign: (&str, (&str, &str)), broken: impl FnOnce()) -> Vec<Came> {
-    let whole = text("POST /v1/payments", KEY, "abcdefgh");
-    let (begin, rest) = whole.split_at(whole.len() - 4);
+#[tokio::test]
+async fn what_cannot_be_sent_again_is_not_taken_from_the_budget() {
+    let street = street().await;
+    let (calls, more) = (15, "m".repeat(64 * 1024 + 1));
+    let trailer = format!("{KEY}trailer: x-a\r\n");
+    street.bank.next(&[Does::Dies; 31]);
+    for _ in 0..calls {
+        let told = pay(street.door(), &chunked(&trailer, "a", "x-a: 1\r\n")).await;
+        assert_eq!(is(&told), UNKNOWN);
+        // Nor is it a call of which a fifth may be made twice.
+        let told = pay(street.door(), &text("POST /v1/payments", KEY, &more)).await;
+        assert_eq!(is(&told), UNKNOWN);
+    }
+    let told = pay(street.door(), &text("POST /v1/payments", KEY, "money")).await;
+    assert_eq!(is(&told), PAID);
+    assert_eq!(street.retries("not_kept").await.to_string(), calls.to_string());
+}
+
+/// Sends a payment but for its `left` last bytes, waits until the callee's sidecar shows `sign` of it,
+/// and sends the rest: the bodies of what came whole then.
+async fn uploaded(
+    street: &Street,
+    (whole, left): (&str, usize),
+    sign: (&str, (&str, &str)),
+    broken: impl FnOnce(),
+) -> Vec<Came> {
+    let (begin, rest) = whole.split_at(whole.len() - left);
     let mut app = TcpStream::connect(street.door()).await.unwrap();
     app.write_all(begin.as_bytes()).await.unwrap();
     let (metric, label) = sign;
@@ -247,8 +285,19 @@ async fn uploaded(street: &Street, sign: (&str, (&str, &str)), broken: impl FnOn
 async fn an_upload_that_is_cut_in_the_middle_begins_anew_and_goes_on() {
     let street = street().await;
     let sign = ("cellwall_calls_open", ("direction", "inbound"));
-    let came = uploaded(&street, sign, || street.wire.cut()).await;
+    let whole = text("POST /v1/payments", KEY, "abcdefgh");
+    let came = uploaded(&street, (&whole, 4), sign, || street.wire.cut()).await;
     assert_eq!(came.iter().map(|it| &*it.body).collect::<Vec<_>>(), [b"abcdefgh"]);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_early_goes_on_beyond_what_is_kept() {
+    let street = street().await;
+    let sign = ("cellwall_calls_open", ("direction", "inbound"));
+    let body = "m".repeat(100 * 1024);
+    let whole = chunked(KEY, &body, "");
+    let came = uploaded(&street, (&whole, 90 * 1024), sign, || street.wire.cut()).await;
+    assert_eq!(came.iter().map(|it| &*it.body).collect::<Vec<_>>(), [body.as_bytes()]);
 }
 
 #[tokio::test]
@@ -256,7 +305,8 @@ async fn an_upload_that_is_answered_before_its_end_begins_anew_and_goes_on() {
     let street = street().await;
     street.bank.next(&[Does::DiesAtOnce]);
     let sign = ("cellwall_upstream_failures_total", ("dst", "payments"));
-    let came = uploaded(&street, sign, || {}).await;
+    let whole = text("POST /v1/payments", KEY, "abcdefgh");
+    let came = uploaded(&street, (&whole, 4), sign, || {}).await;
     assert_eq!(came.iter().map(|it| &*it.body).collect::<Vec<_>>(), [b"abcdefgh"]);
 }
 
@@ -351,6 +401,10 @@ async fn leaving(town: &Town) -> (Leaver, Sidecar) {
 const ANSWERED: Leaves =
     Leaves::Says(|stream| frame(HEADERS, END_STREAM | END_HEADERS, stream, &[STATUS_200]));
 
+const MISSING: Leaves = Leaves::Says(|stream| {
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &literal(b":status", b"404"))
+});
+
 const DENIED: Leaves = Leaves::Says(|stream| {
     let fields = [literal(b":status", b"403"), literal(b"cellwall-outcome", b"not-done")].concat();
     frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields)
@@ -375,20 +429,30 @@ async fn of_two_attempts_the_one_that_nobody_knows_about_is_told() {
     let town = Town::new().await;
     let (callee, caller) = leaving(&town).await;
     let (refused, lost) = (Leaves::Reset(REFUSED_STREAM), Leaves::Reset(CANCEL));
-    for (first, second, expected) in [
-        (refused, refused, NOT_DONE),
-        (refused, lost, UNKNOWN),
-        (lost, refused, UNKNOWN),
-        (lost, lost, UNKNOWN),
-        (lost, DENIED, UNKNOWN),
-        (refused, DENIED, (403, Some("not-done"))),
-        (DENIED, DENIED, (403, Some("not-done"))),
+    for (first, second, expected, attempts) in [
+        (refused, refused, NOT_DONE, None),
+        (refused, lost, UNKNOWN, None),
+        (refused, ANSWERED, PAID, None),
+        (refused, MISSING, (404, None), None),
+        (lost, refused, UNKNOWN, Some("2")),
+        (lost, lost, UNKNOWN, Some("2")),
+        (lost, ANSWERED, PAID, Some("2")),
+        // The first one may have been done, and this one be about what it left.
+        (lost, MISSING, (404, None), Some("2")),
+        (lost, DENIED, UNKNOWN, Some("2")),
+        (refused, DENIED, (403, Some("not-done")), None),
+        (DENIED, DENIED, (403, Some("not-done")), None),
     ] {
         for way in [first, second] {
             callee.next(way).await;
         }
-        let told = pay(caller.outbound["payments"], &text("POST /v1/payments", KEY, "")).await;
-        assert_eq!(is(&told), expected, "{first:?} {second:?}");
+        let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
+        app.write_all(text("POST /v1/payments", KEY, "").as_bytes()).await.unwrap();
+        let head = head(&mut app).await;
+        let (status, outcome) = expected;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{first:?} {second:?} {head}");
+        assert_eq!(field(&head, "cellwall-outcome"), outcome, "{first:?} {second:?}");
+        assert_eq!(field(&head, "cellwall-attempts"), attempts, "{first:?} {second:?}");
     }
     // The last one was refused at once, and never again: its second way is still there.
     let told = pay(caller.outbound["payments"], &text("POST /v1/payments", "", "")).await;
@@ -457,6 +521,52 @@ async fn what_the_policy_does_not_know_any_more_is_not_made_again() {
 }
 
 #[tokio::test]
+async fn what_the_policy_says_otherwise_of_by_now_is_not_made_again() {
+    let changes: [fn(&mut DestinationDocument); 6] = [
+        |payments| payments.idempotent.clear(),
+        |payments| payments.idempotent.retain(|it| it.by != Some(IdempotentBy::Method)),
+        |payments| {
+            let call = http("GET", "/v1/payments/{id}");
+            payments.idempotent.push(IdempotentDocument { call, by: None });
+        },
+        |payments| {
+            let call = http("GET", "/v1/payments/{id}");
+            payments.idempotent.push(declared(call, IdempotentBy::Key));
+        },
+        |payments| payments.id = kit::id("wallet"),
+        |payments| {
+            payments.protocol = Protocol::Tcp;
+            payments.idempotent.clear();
+        },
+    ];
+    let mut street = street().await;
+    for (number, change) in changes.into_iter().enumerate() {
+        let knows = async |payments| {
+            let (_, policy) = checkout(&["payments"], vec![payments]);
+            let version = street.town.publish(policy);
+            let it = kit::id("checkout");
+            street.town.control.acknowledged(&it, version, DEADLINE).await.unwrap();
+        };
+        knows(payments()).await;
+        street.bank.next(&[Does::Waits]);
+        let mut app = TcpStream::connect(street.door()).await.unwrap();
+        app.write_all(text("GET /v1/payments/7", KEY, "").as_bytes()).await.unwrap();
+        street.bank.has_come().await;
+        let mut changed = payments();
+        change(&mut changed);
+        knows(changed).await;
+        street.wire.cut();
+        assert_eq!(is(&told(&mut app).await), UNKNOWN, "{number}");
+        assert_eq!(street.bank.came().len(), 1, "{number}");
+        let port = app.local_addr().unwrap().port();
+        let its = |line: &serde_json::Value| line["network.peer.port"] == port;
+        let line = street.caller.logged(its).await;
+        assert_eq!(line["cellwall.attempts"], serde_json::Value::Null, "{number} {line}");
+    }
+    assert!(street.caller.metrics().await.values("cellwall_retries_total", "result").is_empty());
+}
+
+#[tokio::test]
 async fn a_call_whose_app_has_left_is_not_made_again() {
     let mut street = street().await;
     street.bank.next(&[Does::Waits]);
@@ -506,12 +616,18 @@ async fn a_declared_grpc_call_is_made_once_more_and_no_other() {
     let caller = calling_ledger(&town, callee.inbound).await;
     let door = caller.outbound["ledger"];
     let call = async |fields| client::grpc_with(door, "ledger.v1/Post", metadata(fields)).await;
-    for way in [Leaves::Reset(CANCEL), Leaves::Reset(REFUSED_STREAM), Leaves::Silently] {
+    for (way, attempts) in [
+        (Leaves::Reset(CANCEL), Some("2")),
+        (Leaves::Reset(REFUSED_STREAM), None),
+        (Leaves::Silently, Some("2")),
+    ] {
         workload.next(way).await;
         workload.next(OK).await;
         let answer = call(&[("idempotency-key", "k-1")]).await.unwrap();
         assert_eq!(answer.status, Some(0), "{way:?} {answer:?}");
         assert!(!answer.headers.contains_key("cellwall-outcome"), "{way:?} {answer:?}");
+        let said = answer.headers.get("cellwall-attempts").map(|it| it.to_str().unwrap());
+        assert_eq!(said, attempts, "{way:?} {answer:?}");
     }
     workload.next(Leaves::Reset(CANCEL)).await;
     workload.next(OK).await;

@@ -14,7 +14,7 @@ type Templates<'a> = BTreeMap<(&'a str, Option<IdempotentBy>), BTreeSet<&'a str>
 impl PolicySet {
     /// The calls of a callee that may be made twice, and those others that own some of their requests:
     /// nothing of a callee that declares none.
-    pub(super) fn idempotent(
+    pub(crate) fn idempotent(
         &self,
         callee: WorkloadNumber,
         protocol: Protocol,

@@ -22,7 +22,8 @@ pub struct Governed {
     pub guards: Statements,
     /// `never`.
     pub never: Statements,
-    /// Calls that are declared idempotent, as `CALLEE CALL`.
+    /// Calls that are declared idempotent, and those that take some of their requests from them, as
+    /// `CALLEE CALL` and `CALLEE CALL (once)`.
     pub idempotent: Statements,
     /// Keys of the root file that say something else: `approvals`, `operators`, `limits`.
     pub governance: Vec<&'static str>,

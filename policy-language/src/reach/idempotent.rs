@@ -2,22 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use cellwall_policy::{CallDocument, IdempotentBy};
+use cellwall_policy::{CallDocument, IdempotentBy, IdempotentDocument};
 
-use crate::{PolicySet, syntax::CallItem};
+use crate::{PolicySet, model::WorkloadNumber};
 
-/// By what, by `CALLEE CALL`.
+/// By what, by `CALLEE CALL`: as callers' sidecars are told. What is made once although a wider
+/// template is declared is listed, too: without it that template would own its requests.
 pub(super) fn declared(set: &PolicySet) -> BTreeMap<String, String> {
-    let rules = set.rules.iter().chain(set.grants.iter().map(|grant| &grant.rule));
     let mut declared = BTreeMap::new();
-    for rule in rules {
-        for CallItem { call, idempotent, .. } in &rule.calls {
-            let Some(by) = idempotent else { continue };
-            let callees = rule.to.iter().filter_map(|callee| set.workload(*callee));
-            for callee in callees {
-                let named = names(call).into_iter().map(|call| format!("{} {call}", callee.name));
-                declared.extend(named.map(|name| (name, text(*by).to_owned())));
-            }
+    for (number, callee) in set.workloads.iter().enumerate() {
+        let calls = callee.listens.iter().map(|listener| listener.protocol);
+        let calls = calls.flat_map(|protocol| set.idempotent(WorkloadNumber(number), protocol));
+        for IdempotentDocument { call, by } in calls {
+            let (by, once) = text(by);
+            let named = names(&call).into_iter();
+            let named = named.map(|call| format!("{} {call}{once}", callee.name));
+            declared.extend(named.map(|name| (name, by.to_owned())));
         }
     }
     declared
@@ -38,9 +38,11 @@ fn names(call: &CallDocument) -> Vec<String> {
     }
 }
 
-fn text(by: IdempotentBy) -> &'static str {
+/// By what, and what is said behind the name: one that is gone must not read as a declaration that is.
+fn text(by: Option<IdempotentBy>) -> (&'static str, &'static str) {
     match by {
-        IdempotentBy::Method => "method",
-        IdempotentBy::Key => "key",
+        Some(IdempotentBy::Method) => ("method", ""),
+        Some(IdempotentBy::Key) => ("key", ""),
+        None => ("once", " (once)"),
     }
 }

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use super::{
     cut::Cut,
     headers,
-    kept::{Keeper, Kept, Source},
+    kept::{Kept, Source},
     multiplexed::Place,
     passing::{Passing, Towards},
     tunnel::Tunnel,
@@ -106,15 +106,10 @@ impl Body {
     }
 
     /// The same of a call that may be made twice.
-    pub(crate) fn kept((keeper, version): (&Keeper, Version), progress: Arc<Progress>) -> Self {
-        let role = Role::Request(Some((progress, Attempt::First)));
-        Self::passing(Source::Kept(keeper.first()), version, (role, None))
-    }
-
-    /// The same when it is made for the second time.
-    pub(super) fn again((kept, version): (Kept, Version), progress: Arc<Progress>) -> Self {
-        progress.request(Attempt::Second); // it counts from now on
-        let role = Role::Request(Some((progress, Attempt::Second)));
+    pub(super) fn kept(kept: Kept, progress: Arc<Progress>) -> Self {
+        let (version, attempt) = (kept.version(), kept.attempt());
+        progress.request(attempt); // it counts from now on
+        let role = Role::Request(Some((progress, attempt)));
         Self::passing(Source::Kept(kept), version, (role, None))
     }
 

@@ -15,7 +15,7 @@ use super::{
     fate::SendError,
     headers,
     introduction::Introduced,
-    kept::Keeper,
+    kept::{Keeper, is_too_long},
     repeat::{Repeatable, is_shown},
     reply::Reply,
     serve::MAX_LIST,
@@ -89,19 +89,20 @@ pub(crate) fn to_peer(
 }
 
 /// Sets a request of our workload on its way. That of a call that the policy declares idempotent is
-/// kept, if it shows by what.
+/// kept, if it shows by what and is not known to be too long for that.
 pub(crate) fn outgoing(
     request: Request<Incoming>,
     flow: &Flow,
     by: Option<IdempotentBy>,
 ) -> (Request<Body>, Option<Repeatable>) {
     let (version, progress) = (request.version(), flow.progress.clone());
-    let Some(by) = by.filter(|by| is_shown(*by, request.headers())) else {
+    let is_repeatable = |by: &_| is_shown(*by, request.headers()) && !is_too_long(request.body());
+    let Some(by) = by.filter(is_repeatable) else {
         return (carried(request, progress, None), None);
     };
     let (head, body) = request.into_parts();
     let keeper = Keeper::of(body, version);
-    let request = Request::from_parts(head, Body::kept((&keeper, version), progress));
+    let request = Request::from_parts(head, Body::kept(keeper.first(), progress));
     (request, Some(Repeatable { body: keeper, by }))
 }
 

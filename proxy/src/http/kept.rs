@@ -39,16 +39,20 @@ pub(crate) enum Lost {
 /// The body of one attempt.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    keeper: Keeper,
+    shared: Shared,
     attempt: Attempt,
-    /// How much of what is kept has passed in this attempt.
-    passed: usize,
+    /// What has passed in an earlier attempt, and not yet in this one.
+    before: Bytes,
 }
 
-/// Holds a body from its first attempt to its last. The lock is never waited for but in the moment in
-/// which a second attempt begins.
+/// Keeps a body while it may be sent a second time: nothing is kept any more when this is gone.
+#[derive(Debug)]
+pub(crate) struct Keeper(Shared);
+
+/// A body from its first attempt to its last. The lock is never waited for but in the moment in which
+/// a second attempt begins.
 #[derive(Clone, Debug)]
-pub(crate) struct Keeper(Arc<Mutex<State>>);
+struct Shared(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -68,38 +72,56 @@ enum End {
     Open,
     /// What is kept is all of it.
     Whole,
-    /// It cannot be sent twice: it is too long, has trailers, or broke off.
+    /// It is not kept: it is too long, has trailers or broke off, or nobody will send it again.
     Lost,
+}
+
+/// Whether a body says of itself that it is longer than what is kept.
+pub(super) fn is_too_long(incoming: &Incoming) -> bool {
+    incoming.size_hint().lower() > MOST as u64
 }
 
 impl Keeper {
     pub(super) fn of(incoming: Incoming, version: Version) -> Self {
-        let too_long = incoming.size_hint().lower() > MOST as u64;
-        let end = if too_long { End::Lost } else { End::Open };
-        let (bytes, attempt, reader) = (Vec::new(), Attempt::First, None);
-        Self(Arc::new(Mutex::new(State { incoming, version, bytes, end, attempt, reader })))
+        let (bytes, end, attempt) = (Vec::new(), End::Open, Attempt::First);
+        let state = State { incoming, version, bytes, end, attempt, reader: None };
+        Self(Shared(Arc::new(Mutex::new(state))))
     }
 
     pub(super) fn first(&self) -> Kept {
-        Kept { keeper: self.clone(), attempt: Attempt::First, passed: 0 }
+        Kept { shared: self.0.clone(), attempt: Attempt::First, before: Bytes::new() }
+    }
+
+    /// Whether not all of it is there any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.0.state().end == End::Lost
     }
 
     /// The same body from its beginning; the first attempt has no more of it. `None` when not all of
     /// it is there any more.
-    pub(super) fn again(&self) -> Option<Kept> {
-        let mut state = self.state();
+    pub(super) fn again(self) -> Option<Kept> {
+        let mut state = self.0.state();
         if state.end == End::Lost {
             return None;
         }
         state.attempt = Attempt::Second;
+        let before = state.release();
         let reader = state.reader.take();
         drop(state);
         if let Some(reader) = reader {
             reader.wake();
         }
-        Some(Kept { keeper: self.clone(), attempt: Attempt::Second, passed: 0 })
+        Some(Kept { shared: self.0.clone(), attempt: Attempt::Second, before })
     }
+}
 
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.state().release();
+    }
+}
+
+impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,8 +174,25 @@ impl State {
         self.bytes = Vec::new();
     }
 
-    fn rest(&self, passed: usize) -> u64 {
-        self.bytes.len().saturating_sub(passed) as u64
+    /// What was kept. Nothing is from now on.
+    fn release(&mut self) -> Bytes {
+        let bytes = std::mem::take(&mut self.bytes);
+        if self.end == End::Open {
+            self.end = End::Lost;
+        }
+        bytes.into()
+    }
+}
+
+impl Kept {
+    /// In which the app sent it, whatever it goes on in.
+    pub(super) fn version(&self) -> Version {
+        self.shared.state().version
+    }
+
+    /// Which time it is sent.
+    pub(super) fn attempt(&self) -> Attempt {
+        self.attempt
     }
 }
 
@@ -162,29 +201,31 @@ impl Body for Kept {
     type Error = Lost;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let Self { keeper, attempt, passed } = self.get_mut();
-        let mut state = keeper.state();
+        let Self { shared, attempt, before } = self.get_mut();
+        let mut state = shared.state();
         if state.attempt != *attempt {
             return Poll::Ready(Some(Err(Lost::TakenOver)));
         }
-        if let Some(rest) = state.bytes.get(*passed..).filter(|rest| !rest.is_empty()) {
-            let rest = Bytes::copy_from_slice(rest);
-            *passed += rest.len();
-            return Poll::Ready(Some(Ok(Frame::data(rest))));
+        if !before.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(before)))));
         }
-        let frame = state.poll(cx);
-        *passed = state.bytes.len();
-        frame
+        state.poll(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        let state = self.keeper.state();
-        state.rest(self.passed) == 0 && (state.end == End::Whole || state.incoming.is_end_stream())
+        let state = self.shared.state();
+        // What another attempt has now is not whole here, however it ends there.
+        state.attempt == self.attempt
+            && self.before.is_empty()
+            && (state.end == End::Whole || state.incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let state = self.keeper.state();
-        let (rest, coming) = (state.rest(self.passed), state.incoming.size_hint());
+        let state = self.shared.state();
+        if state.attempt != self.attempt {
+            return SizeHint::default();
+        }
+        let (rest, coming) = (self.before.len() as u64, state.incoming.size_hint());
         let mut hint = SizeHint::new();
         if let Some(upper) = coming.upper() {
             hint.set_upper(rest.saturating_add(upper));
@@ -219,5 +260,70 @@ impl Body for Source {
             Self::Passing(incoming) => incoming.size_hint(),
             Self::Kept(kept) => kept.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response, Version};
+    use http_body::Body as _;
+    use http_body_util::BodyExt as _;
+    use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+    use hyper_util::rt::TokioIo;
+    use tokio::{io::AsyncWriteExt as _, sync::mpsc, task::JoinSet};
+
+    use super::{End, Keeper, Kept, Lost};
+
+    /// The bodies of requests with the letters `money`; the connection lasts as long as the second.
+    async fn bodies() -> (mpsc::Receiver<Incoming>, JoinSet<()>) {
+        let (mut app, near) = tokio::io::duplex(4096);
+        let (say, bodies) = mpsc::channel(1);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let say = say.clone();
+            async move {
+                say.send(request.into_body()).await.unwrap();
+                std::future::pending::<Result<Response<String>, hyper::Error>>().await
+            }
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let request = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nmoney";
+            app.write_all(request.as_bytes()).await.unwrap();
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(near), service).await;
+        });
+        (bodies, tasks)
+    }
+
+    fn kept(body: &Kept) -> (usize, End) {
+        let state = body.shared.state();
+        (state.bytes.len(), state.end)
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_what_nobody_will_send_again() {
+        let (mut bodies, _tasks) = bodies().await;
+        let keeper = Keeper::of(bodies.recv().await.unwrap(), Version::HTTP_11);
+        let mut first = keeper.first();
+        assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "money");
+        assert_eq!(kept(&first), (5, End::Open));
+        drop(keeper);
+        assert_eq!(kept(&first), (0, End::Lost));
+        assert!(first.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_another_attempt_has_now_is_not_whole_in_the_first() {
+        let (mut bodies, _tasks) = bodies().await;
+        let keeper = Keeper::of(bodies.recv().await.unwrap(), Version::HTTP_11);
+        let mut first = keeper.first();
+        assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "money");
+        assert_eq!((first.is_end_stream(), first.size_hint().exact()), (true, Some(0)));
+        let mut second = keeper.again().unwrap();
+        assert_eq!((first.is_end_stream(), first.size_hint().exact()), (false, None));
+        assert!(matches!(first.frame().await, Some(Err(Lost::TakenOver))));
+        assert_eq!((second.is_end_stream(), second.size_hint().exact()), (false, Some(5)));
+        assert_eq!(second.frame().await.unwrap().unwrap().into_data().unwrap(), "money");
+        assert_eq!((second.is_end_stream(), second.size_hint().exact()), (true, Some(0)));
+        assert!(second.frame().await.is_none());
     }
 }

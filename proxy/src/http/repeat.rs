@@ -7,7 +7,7 @@ use std::{
 };
 
 use cellwall_policy::IdempotentBy;
-use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, Version, header};
 use hyper::body::Incoming;
 
 use super::{
@@ -29,8 +29,23 @@ use crate::{
 /// The key of a request that its callee looks up before it acts.
 const KEY: &str = "idempotency-key";
 
+/// Whoever asks by one of these is told no by what it did itself the first time.
+const CONDITIONS: [HeaderName; 4] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
 /// What came of one attempt: an answer, with the authority of its connection, or none.
 pub(crate) struct Sent(pub(crate) Result<(Response<Incoming>, Authority), SendError>);
+
+/// What came of a call, in as many attempts as it took.
+pub(crate) struct Told {
+    pub(crate) sent: Sent,
+    /// Nobody knows what became of the first of two, so what is said of one is not true of both.
+    pub(crate) is_of_one: bool,
+}
 
 /// The body of a call that may be made twice, and by what.
 #[derive(Debug)]
@@ -42,6 +57,7 @@ pub(crate) struct Repeatable {
 /// A call on its way that may be made twice.
 #[derive(Debug)]
 pub(crate) struct Repeat {
+    by: IdempotentBy,
     method: Method,
     uri: Uri,
     version: Version,
@@ -61,11 +77,11 @@ pub(crate) struct Again {
 /// Whether a request shows that it is what the policy declares.
 pub(crate) fn is_shown(by: IdempotentBy, headers: &HeaderMap) -> bool {
     match by {
-        IdempotentBy::Method => true,
+        IdempotentBy::Method => CONDITIONS.iter().all(|name| !headers.contains_key(name)),
         IdempotentBy::Key => {
             let mut keys = headers.get_all(KEY).iter().map(|key| key.as_bytes().trim_ascii());
             // RFC 9110 §5.3: two lines may have been joined by a comma on their way to us.
-            let is_one = |key: &[u8]| !key.is_empty() && !key.contains(&b',');
+            let is_one = |key: &[u8]| !unquoted(key).is_empty() && !key.contains(&b',');
             keys.next().is_some_and(is_one) && keys.next().is_none()
         }
     }
@@ -84,6 +100,7 @@ impl Repeat {
         }
         budget.call();
         Some(Self {
+            by,
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
@@ -94,23 +111,39 @@ impl Repeat {
         })
     }
 
-    /// The same request once more, after a moment; `None` where the first attempt stands.
-    pub(crate) async fn after(self, first: &Sent, budget: &Budget, to: &Arc<str>) -> Option<Again> {
+    /// By what the policy declared the call when it was made.
+    pub(crate) fn by(&self) -> IdempotentBy {
+        self.by
+    }
+
+    /// Itself, after a moment, where a second attempt may do better than the first.
+    pub(crate) async fn after(self, first: &Sent) -> Option<Self> {
         if !first.is_worth_another() {
             return None;
         }
         // Whoever shared the connection that broke comes back as well.
         tokio::time::sleep(Pauses::default().next()).await;
+        Some(self)
+    }
+
+    /// The same request once more; `None` where the first attempt stands. From here on it counts.
+    pub(crate) fn again(self, budget: &Budget, to: &Arc<str>) -> Option<Again> {
         let left = left(&self.headers, self.started.elapsed())?;
+        let not_kept = || metrics::retry(to, Retry::NotKept);
+        if self.body.is_lost() {
+            not_kept();
+            return None;
+        }
         if !budget.take() {
             metrics::retry(to, Retry::OverBudget);
             return None;
         }
+        // The first attempt may still be reading.
         let Some(body) = self.body.again() else {
-            metrics::retry(to, Retry::NotKept);
+            not_kept();
             return None;
         };
-        let mut request = Request::new(Body::again((body, self.version), self.progress));
+        let mut request = Request::new(Body::kept(body, self.progress));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
@@ -132,13 +165,19 @@ impl Again {
 }
 
 impl Sent {
-    /// What is true of both attempts together, and counts it: an answer is an answer, but one that
+    /// What is told of a call that was made once.
+    pub(crate) fn alone(self) -> Told {
+        Told { sent: self, is_of_one: false }
+    }
+
+    /// What is told of both attempts together, and counts it: an answer is an answer, but one that
     /// was not done does not undo one of which nobody knows.
-    pub(crate) fn and(self, second: Self, to: &Arc<str>) -> Self {
+    pub(crate) fn and(self, second: Self, to: &Arc<str>) -> Told {
         let fate = second.fate();
         metrics::retry(to, if fate.is_none() { Retry::Answered } else { Retry::Failed });
-        let hides = self.fate() == Some(Fate::Unknown) && fate == Some(Fate::NotDone);
-        if hides { self } else { second }
+        let is_of_one = self.fate() == Some(Fate::Unknown);
+        let hides = is_of_one && fate == Some(Fate::NotDone);
+        Told { sent: if hides { self } else { second }, is_of_one }
     }
 
     /// What became of it; `None`: the callee answered.
@@ -168,6 +207,12 @@ impl Sent {
             ),
         }
     }
+}
+
+/// A key without the quotes of a string (RFC 8941 §3.3.3).
+fn unquoted(key: &[u8]) -> &[u8] {
+    let inner = key.strip_prefix(b"\"").and_then(|key| key.strip_suffix(b"\""));
+    inner.unwrap_or(key).trim_ascii()
 }
 
 /// What is left of the time that a caller has for the head of its answer; `None` when it is over.

@@ -232,6 +232,27 @@ fn a_call_that_may_be_made_twice_is_a_change_that_its_segment_approves() {
 }
 
 #[test]
+fn a_call_that_is_made_once_beside_a_declared_one_is_not_made_twice_unseen() {
+    let approvals =
+        "approvals:\n  default: {from: [p], count: 1}\n  segment/back: {from: [s], count: 2}\n";
+    let with = |declared: &str, next: &str| {
+        let calls = format!("rest...}}\"{declared}}}{next}");
+        set(&format!("{}{approvals}", bent(&[("rest...}\"}", &calls)])))
+    };
+    let (method, next) = (", idempotent: method", ", {http: GET /v1/next}");
+    // The same rule allows it with it and without it.
+    let difference = with(method, "").difference(&with(method, next)).unwrap();
+    let hold = vec!["api GET /v1/{rest...}".to_owned()];
+    let removed = vec!["api GET /v1/next (once)".to_owned()];
+    let expected = Statements { hold, removed, ..Statements::default() };
+    assert_eq!((difference.changes, difference.statements.idempotent), (Vec::new(), expected));
+    let needed = difference.approvals.into_iter().map(|it| (it.by, it.count));
+    assert_eq!(needed.collect::<Vec<_>>(), [("segment/back".to_owned(), 2)]);
+    // Where nothing wider is declared nobody is told of it.
+    assert!(with("", "").difference(&with("", next)).unwrap().is_empty());
+}
+
+#[test]
 fn a_recorded_request_is_of_no_kind_that_has_another_method() {
     let audit = bent(&[("members: [api], mode: enforce", "members: [api], mode: audit")]);
     let guard = "guards:\n  - {name: g, deny: any -> api, calls: [{http: POST /x}], why: w}\n";

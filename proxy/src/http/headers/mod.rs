@@ -9,6 +9,9 @@ use crate::flow::Outcome;
 /// What became of the call, in every answer of a sidecar: without it an answer is the callee's.
 pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("cellwall-outcome");
 
+/// How often a call was made, in an answer that is about its last attempt alone.
+const ATTEMPTS: HeaderName = HeaderName::from_static("cellwall-attempts");
+
 /// Headers of one hop (RFC 9110 §7.6.1), and what an h2c upgrade would use (HTTP-13).
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -55,6 +58,11 @@ pub(crate) fn from_workload(headers: &mut HeaderMap) {
 /// Makes the answer of the other sidecar fit for our workload, with what that sidecar says.
 pub(crate) fn from_peer(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+}
+
+/// Says in an answer that it is that of a second attempt, and that nobody knows about the first.
+pub(crate) fn of_second_attempt(headers: &mut HeaderMap) {
+    headers.insert(ATTEMPTS, HeaderValue::from_static("2"));
 }
 
 /// Identity, framing and words of ours have no place after a body, either way (HTTP-16, HTTP-19).
