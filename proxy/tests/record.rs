@@ -292,16 +292,30 @@ async fn an_upload_that_outlives_its_answer_is_one_record_when_it_ends() {
     }
 }
 
+/// A connection of the caller's over HTTP/2, for as long as its task.
+async fn over_h2<B>(
+    callee: &Sidecar,
+    town: &Town,
+) -> (client::conn::http2::SendRequest<B>, JoinSet<()>)
+where
+    B: http_body::Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let io = TokioIo::new(callee.dial(&town.svid("checkout"), &["h2"]).await);
+    let (sender, connection) =
+        client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async { drop(connection.await) });
+    (sender, tasks)
+}
+
 #[tokio::test]
 async fn who_sent_as_much_as_announced_is_done_before_the_stream_ends() {
     // Over HTTP/2 the end may come in a frame of its own, which an HTTP/1.1 workload has no need of.
     let town = Town::new().await;
     let (mut callee, workload) = played(&town).await;
-    let io = TokioIo::new(callee.dial(&town.svid("checkout"), &["h2"]).await);
-    let (mut sender, connection) =
-        client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async { drop(connection.await) });
+    let (mut sender, _tasks) = over_h2(&callee, &town).await;
     let (upload, body) = mpsc::channel::<Result<Frame<Bytes>, std::io::Error>>(1);
     let request = Request::post("http://payments/v1/payments").header("content-length", "5");
     let request = request.header("traceparent", traceparent(1));
@@ -324,11 +338,7 @@ async fn who_sent_as_much_as_announced_is_done_before_the_stream_ends() {
 async fn an_answer_with_trailers_ends_with_them() {
     let town = Town::new().await;
     let (mut callee, workload) = played(&town).await;
-    let io = TokioIo::new(callee.dial(&town.svid("checkout"), &["h2"]).await);
-    let (mut sender, connection) =
-        client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async { drop(connection.await) });
+    let (mut sender, _tasks) = over_h2(&callee, &town).await;
     let request = Request::get("http://payments/v1/payments/p_1");
     let request = request.header("traceparent", traceparent(1));
     let called = sender.send_request(request.body(Full::<Bytes>::default()).unwrap());

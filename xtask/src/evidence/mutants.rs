@@ -20,7 +20,7 @@ use crate::cargo;
 const VERSION: &str = "27.1.0";
 
 /// How many shards the whole is cut into: one takes minutes, a short one seconds.
-const SHARDS: u32 = 100;
+const SHARDS: u32 = 200;
 const SHORT_SHARDS: u32 = 400;
 
 /// The committed result.

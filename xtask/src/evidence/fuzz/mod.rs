@@ -130,10 +130,11 @@ pub(crate) fn long(minutes: u32, wanted: &[String]) -> anyhow::Result<ExitCode> 
     let mut ledger: Ledger = read(&root)?;
     let mut all = true;
     for (target, ran) in results {
-        let Ran { held, executions, seconds, end } = ran?;
+        let Ran { held, executions, took, seconds, end } = ran?;
         println!("{target}: {executions} executions, {}", if held { "no finding" } else { &end });
         let findings = if held { Vec::new() } else { vec![end] };
-        let (minutes, cpu_minutes) = (f64::from(minutes), Some(tenths(seconds / 60.0)));
+        let minutes = tenths(took.as_secs_f64() / 60.0);
+        let cpu_minutes = Some(tenths(seconds / 60.0));
         let commit = commit.clone();
         let run = Run { target, commit, minutes, cpu_minutes, executions, findings };
         ledger.runs.push(run);

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
@@ -35,9 +36,11 @@ pub(super) fn build() -> anyhow::Result<PathBuf> {
 pub(super) struct Ran {
     pub(super) held: bool,
     pub(super) executions: u64,
+    /// How long it ran.
+    pub(super) took: Duration,
     /// Of a processor.
     pub(super) seconds: f64,
-    /// The last lines that it printed.
+    /// What it found, or the last lines that it printed.
     pub(super) end: String,
 }
 
@@ -61,9 +64,10 @@ pub(super) fn run(program: &Path, target: &str, seconds: u32) -> anyhow::Result<
     command.args(["-timeout=10", "-print_final_stats=1"]);
     command.arg(&fresh).arg(fuzz.join("corpus").join(target));
     command.stdout(Stdio::null()).stderr(File::create(&said)?);
+    let started = Instant::now();
     let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
     let seconds = ended(child.id())?;
-    let status = child.wait()?;
+    let (status, took) = (child.wait()?, started.elapsed());
     let text = String::from_utf8_lossy(&fs::read(&said)?).into_owned();
     let executions = text
         .lines()
@@ -71,8 +75,13 @@ pub(super) fn run(program: &Path, target: &str, seconds: u32) -> anyhow::Result<
         .and_then(|number| number.trim().parse().ok())
         .unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
-    let end = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n");
-    Ok(Ran { held: status.success(), executions, seconds, end })
+    let panicked = lines.iter().position(|line| line.contains("panicked at"));
+    let end = match panicked {
+        Some(at) => lines.get(at..at + 2),
+        None => lines.get(lines.len().saturating_sub(8)..),
+    };
+    let end = end.unwrap_or_default().join("\n");
+    Ok(Ran { held: status.success(), executions, took, seconds, end })
 }
 
 /// Waits for the end of a process of ours, and says how long it took of a processor (proc(5)).
