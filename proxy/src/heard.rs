@@ -77,6 +77,9 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Heard<IO> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.first).poll_read(cx, buffer);
+        if self.first.position() >= self.first.get_ref().len() as u64 {
+            self.first = io::Cursor::default(); // the connection may live for long
+        }
         if buffer.filled().len() > before {
             return polled;
         }
@@ -147,6 +150,14 @@ mod tests {
                 assert!(!check(other, b"PRI *", pipe).await, "{other:?} {pipe}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_heard_is_not_kept_once_it_is_read() {
+        let (_far, near) = duplex(64);
+        let mut heard = Heard::nothing(near).after(&[0; 4096]);
+        heard.read_exact(&mut [0; 4096]).await.unwrap();
+        assert_eq!(heard.first.get_ref().capacity(), 0);
     }
 
     #[tokio::test]
