@@ -53,6 +53,12 @@ impl Plain {
         Self { tcp, heard_all: true, said_all: false }
     }
 
+    /// Of a connection over which one request asks to go on in another protocol. Until HTTP closes it,
+    /// the workload may be in that protocol already, and have heard nothing of what it was to hear.
+    pub(crate) const fn asking(tcp: TcpStream) -> Self {
+        Self { tcp, heard_all: true, said_all: false }
+    }
+
     /// Of a connection whose protocol says of everything where it ends.
     pub(crate) const fn framed(tcp: TcpStream) -> Self {
         Self { tcp, heard_all: true, said_all: true }

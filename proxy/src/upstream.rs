@@ -20,7 +20,8 @@ use crate::{
     flow::Direction,
     heard::Heard,
     http::{
-        Body, Conn, Multiplexed, Recycled, SendError, Upgrade, alone, handshake_h1, handshake_h2,
+        Body, Conn, Multiplexed, Recycled, SendError, Upgrade, alone, alone_at_workload,
+        handshake_h1, handshake_h2,
     },
     identity::{Identities, Identity},
     listener::prepare,
@@ -83,7 +84,7 @@ impl Workload {
         frame(&mut request);
         if Upgrade::of(request.headers()).is_some() {
             let tcp = tcp(self.address).await.map_err(SendError::not_done)?;
-            return Box::pin(alone(Heard::nothing(tcp), (&self.drain, None), request)).await;
+            return Box::pin(alone_at_workload(tcp, &self.drain, request)).await;
         }
         let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
         self.http1.send(request, open).await

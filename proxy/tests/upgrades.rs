@@ -64,15 +64,26 @@ async fn connected(sidecar: &Sidecar) -> TcpStream {
     TcpStream::connect(sidecar.outbound["payments"]).await.unwrap()
 }
 
-/// A connection that goes on in WebSocket: the app's end, and the workload's.
-async fn switched(caller: &Sidecar, workload: &TcpListener) -> (TcpStream, TcpStream) {
+/// A connection on which WebSocket was asked for: the app's end, and the workload's.
+async fn asked(caller: &Sidecar, workload: &TcpListener) -> (TcpStream, TcpStream) {
     let mut app = connected(caller).await;
     app.write_all(ASKS.as_bytes()).await.unwrap();
     let (mut stream, _) = within(workload.accept()).await.unwrap();
     read_until(&mut stream, "\r\n\r\n").await;
+    (app, stream)
+}
+
+/// Goes on in it.
+async fn switch(app: &mut TcpStream, stream: &mut TcpStream) {
     stream.write_all(SWITCHES.as_bytes()).await.unwrap();
-    let head = read_until(&mut app, "\r\n\r\n").await;
+    let head = read_until(app, "\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+}
+
+/// A connection that goes on in WebSocket: the app's end, and the workload's.
+async fn switched(caller: &Sidecar, workload: &TcpListener) -> (TcpStream, TcpStream) {
+    let (mut app, mut stream) = asked(caller, workload).await;
+    switch(&mut app, &mut stream).await;
     (app, stream)
 }
 
@@ -418,6 +429,43 @@ async fn an_authority_that_ends_ends_it_and_one_that_is_renewed_does_not() {
     assert!(opened.elapsed() >= short - Duration::from_secs(1), "{:?}", opened.elapsed());
     assert_eq!(rest(&mut stream).await.1, Some(ErrorKind::ConnectionReset));
     assert_eq!(called(&mut caller).await["cellwall.reason"], "svid_expired");
+}
+
+/// Which side's sidecar loses what it stands on.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Direction {
+    Inbound,
+    Outbound,
+}
+
+/// Both ends are cut within the five seconds of a withdrawal, though 101 came three after it.
+async fn is_cut_with_the_connection(of: Direction) {
+    let town = Town::new().await;
+    let (mut caller, mut callee, workload) = pair(&town).await;
+    let (mut app, mut stream) = asked(&caller, &workload).await;
+    let withdrawing = if of == Direction::Inbound { &mut callee } else { &mut caller };
+    withdrawing.identity.redact();
+    let withdrawn = Instant::now();
+    let early = tokio::time::timeout(Duration::from_secs(3), stream.read(&mut [0])).await;
+    assert!(early.is_err(), "the call has its grace: {early:?}");
+    switch(&mut app, &mut stream).await;
+    assert!(is_alive(&mut app, &mut stream).await);
+    are_cut(app, stream, PROMPTLY).await;
+    let took = withdrawn.elapsed();
+    assert!((4..7).contains(&took.as_secs()), "one grace, over 101: {took:?}");
+    assert_eq!(called(withdrawing).await["cellwall.reason"], "svid_withdrawn");
+}
+
+#[tokio::test]
+async fn a_grace_that_began_before_101_is_not_begun_anew_by_the_callees_sidecar() {
+    // HTTP-15, ROT-05
+    is_cut_with_the_connection(Direction::Inbound).await;
+}
+
+#[tokio::test]
+async fn a_grace_that_began_before_101_is_not_begun_anew_by_the_callers_sidecar() {
+    // HTTP-15, ROT-05
+    is_cut_with_the_connection(Direction::Outbound).await;
 }
 
 #[tokio::test]

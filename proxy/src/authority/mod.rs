@@ -4,17 +4,20 @@
 //! function judges a TCP connection, an HTTP connection, a call in progress and a pooled
 //! connection alike, after each change of identity or policy and at the earliest end (ROT-05).
 
+mod needs;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use cellwall_mtls::{Peer, Refusal};
-use cellwall_policy::{Call, Tls, Verdict};
+use cellwall_policy::Tls;
 use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 
-use crate::{Authz, CloseReason, Identities, Identity, http::Canonical, listener::Declared};
+pub(crate) use self::needs::Needs;
+use crate::{Authz, CloseReason, Identities, Identity};
 
 /// The longest sleep before a look at the clock: it may have been set meanwhile (ROT-08).
 const LOOK: Duration = Duration::from_secs(30);
@@ -52,6 +55,9 @@ struct Proved {
     peer: Peer,
     /// When the certificate that we showed ends, or one above it.
     own_end: UnixTime,
+    /// Since when it is in its grace, for all that stands on it: a call or a tunnel that looks for the
+    /// first time gets what is left of it. By the clock that nobody sets (ROT-08).
+    lost: Option<Instant>,
 }
 
 /// Why a connection does not go by a newer proof.
@@ -63,17 +69,6 @@ pub(crate) enum NotRenewed {
     NotAllowed(CloseReason),
 }
 
-/// What the policy has to go on saying for as long as a connection or a call takes.
-#[derive(Clone, Debug)]
-pub(crate) enum Needs {
-    /// That our listener is what it was: for an HTTP connection, on which each request is asked of.
-    Listener(Declared),
-    /// The same, and that the caller may connect to it.
-    Tcp(Declared),
-    /// The same, and that the caller may make this request.
-    Request(Declared, Arc<Canonical>),
-}
-
 impl Authority {
     /// The authority of a connection between us, as `identity` said in the handshake, and `peer`,
     /// which `tls` protects.
@@ -83,7 +78,7 @@ impl Authority {
         peer: &Peer,
         tls: Tls,
     ) -> Self {
-        let proved = Proved { peer: peer.clone(), own_end: identity.material.authority_end() };
+        let proved = Proved::by(peer.clone(), identity.material.authority_end());
         let now = SystemTime::now();
         let left = proved.ends_at().duration_since(now).unwrap_or_default();
         Self {
@@ -157,7 +152,7 @@ impl Authority {
         own_end: UnixTime,
         now: SystemTime,
     ) -> Result<(), NotRenewed> {
-        let next = Proved { peer, own_end };
+        let next = Proved::by(peer, own_end);
         if self.peer().id() != next.peer.id() {
             return Err(NotRenewed::OtherIdentity);
         }
@@ -175,19 +170,16 @@ impl Authority {
         let mut identity = self.identities.watch();
         let mut policy = self.policy.as_ref().map(|(authz, _)| authz.watch());
         let mut proved = self.proved.subscribe();
-        // By the clock that nobody sets: a grace is not longer for it (ROT-08).
-        let mut lost: Option<Instant> = None;
         loop {
             let now = SystemTime::now();
             let latest = proved.borrow_and_update().clone();
             let wait = match self.judge(&latest, now) {
                 Ok(end) => {
-                    lost = None;
+                    self.found();
                     end.duration_since(now).unwrap_or_default().min(LOOK)
                 }
                 Err(reason) => {
-                    let since = lost.get_or_insert_with(Instant::now);
-                    let left = grace(reason).saturating_sub(since.elapsed());
+                    let left = self.left(grace(reason));
                     if left.is_zero() {
                         return reason;
                     }
@@ -206,6 +198,29 @@ impl Authority {
                 _ = proved.changed() => {} // never an error: we hold the other half
                 () = tokio::time::sleep(wait) => {}
             }
+        }
+    }
+
+    /// What is left of a grace that runs from the first look at the loss, whoever looked.
+    fn left(&self, grace: Duration) -> Duration {
+        if grace.is_zero() {
+            return grace;
+        }
+        let mut since = Instant::now();
+        self.proved.send_if_modified(|proved| {
+            since = *proved.lost.get_or_insert(since);
+            false // nobody judges otherwise for it
+        });
+        grace.saturating_sub(since.elapsed())
+    }
+
+    /// What was lost is there again: the next loss has a grace of its own.
+    fn found(&self) {
+        if self.proved.borrow().lost.is_some() {
+            self.proved.send_if_modified(|proved| {
+                proved.lost = None;
+                false
+            });
         }
     }
 
@@ -229,29 +244,12 @@ impl Authority {
 }
 
 impl Proved {
+    const fn by(peer: Peer, own_end: UnixTime) -> Self {
+        Self { peer, own_end, lost: None }
+    }
+
     fn ends_at(&self) -> SystemTime {
         ends_at(self.own_end.min(self.peer.authority_end()))
-    }
-}
-
-impl Needs {
-    /// Whether the policy of this moment says so, and until when if it ends by itself.
-    fn asked_of(
-        &self,
-        authz: &Authz,
-        peer: &Peer,
-        tls: &Tls,
-    ) -> Result<Option<SystemTime>, CloseReason> {
-        let (at, call) = match self {
-            Self::Listener(at) => return authz.declaring(*at).map(|_| None),
-            Self::Tcp(at) => (*at, Some(Call::Tcp { port: at.port() })),
-            Self::Request(at, canonical) => (*at, canonical.call(at.protocol())),
-        };
-        let decision = authz.ask(at, peer, tls, &call.ok_or(CloseReason::PolicyRevoked)?)?;
-        match decision.verdict {
-            Verdict::Allow | Verdict::Audit => Ok(decision.until),
-            Verdict::Deny => Err(CloseReason::PolicyRevoked),
-        }
     }
 }
 
@@ -296,4 +294,4 @@ pub(crate) fn ends_at(not_after: UnixTime) -> SystemTime {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -115,11 +115,20 @@ impl World {
         identities.hold(self.trusting.clone());
         let mut first = Authority::of_connection(&identities, &self.trusting, peer, Tls::default());
         let own_end = peer.not_after();
-        first.proved = Arc::new(watch::Sender::new(Proved { peer: peer.clone(), own_end }));
+        first.proved = Arc::new(watch::Sender::new(Proved::by(peer.clone(), own_end)));
         let at = |authz: &Authz| authz.declared(None).unwrap();
         let authority = call.map(|authz| first.needing(authz, Needs::Tcp(at(authz))));
         (authority.unwrap_or(first), identities)
     }
+}
+
+/// What a call stands on, and the policy that it may lose.
+pub(crate) async fn standing() -> (Authority, Arc<Live<Snapshot>>) {
+    let world = World::new().await;
+    let policy = Arc::new(Live::default());
+    policy.publish(world.allowing.clone());
+    let authz = Authz::new(policy.clone());
+    (world.side(&world.clients[0], Some(&authz)).0, policy)
 }
 
 /// A peer as a handshake proves it.

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::SystemTime};
 
 use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -13,7 +16,7 @@ use super::{
     fate::SendError,
     recycled::exchange,
 };
-use crate::{CloseReason, Drain, reproof::Renewal};
+use crate::{CloseReason, Drain, heard::Heard, relay::Plain, reproof::Renewal};
 
 /// Keeps a connection open beyond the certificates that it was opened with, until the last of these
 /// is dropped. Goes with the answer, as one of its extensions.
@@ -34,6 +37,16 @@ impl HeldOpen {
         });
         Self { _guard: guard }
     }
+}
+
+/// Sends `request` to our own workload, on a connection of its own. Once that has said 101, whoever
+/// drops what came of it resets the connection.
+pub(crate) async fn alone_at_workload(
+    tcp: TcpStream,
+    drain: &Drain,
+    request: Request<Body>,
+) -> Result<Response<Incoming>, SendError> {
+    alone(Heard::nothing(Plain::asking(tcp)), (drain, None), request).await
 }
 
 /// Sends `request` on `io`, which carries no other call before or after it, whatever the answer. A
@@ -65,4 +78,59 @@ pub(crate) async fn alone(
         response.extensions_mut().insert(kept);
     }
     Ok(response)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{io::ErrorKind, time::Duration};
+
+    use hyper::Request;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{Body, alone_at_workload};
+    use crate::Drain;
+
+    /// The head of a request, as the workload reads it.
+    pub(in crate::http) async fn head(workload: &mut TcpStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert_ne!(workload.read_buf(&mut head).await.unwrap(), 0);
+        }
+    }
+
+    /// How a connection to the workload ends, on which nothing more is said.
+    pub(in crate::http) async fn end(mut workload: TcpStream) -> Option<ErrorKind> {
+        let mut rest = Vec::new();
+        let end = workload.read_to_end(&mut rest);
+        let end = tokio::time::timeout(Duration::from_secs(8), end).await.unwrap();
+        assert_eq!(rest, b"");
+        end.err().map(|error| error.kind())
+    }
+
+    /// The same, of one that `says` this to somebody who does not want its answer any more.
+    async fn end_of(says: &str) -> Option<ErrorKind> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut workload, _) = listener.accept().await.unwrap();
+        let request = Request::get("/").header("host", "a").header("upgrade", "chat");
+        let request = request.header("connection", "upgrade").body(Body::ours("")).unwrap();
+        let drain = Drain::default();
+        let answer = async {
+            head(&mut workload).await;
+            workload.write_all(says.as_bytes()).await.unwrap();
+        };
+        drop(tokio::join!(alone_at_workload(tcp, &drain, request), answer));
+        end(workload).await
+    }
+
+    #[tokio::test]
+    async fn a_workload_that_goes_on_alone_is_reset() {
+        let head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: ";
+        assert_eq!(end_of(&format!("{head}chat\r\n\r\n")).await, Some(ErrorKind::ConnectionReset));
+        assert_eq!(end_of(&format!("{head}h2c\r\n\r\n")).await, Some(ErrorKind::ConnectionReset));
+        assert_eq!(end_of("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await, None);
+    }
 }

@@ -26,7 +26,7 @@ mod serve;
 mod spoken;
 mod tunnel;
 
-pub(crate) use alone::alone;
+pub(crate) use alone::{alone, alone_at_workload};
 pub(crate) use body::Body;
 pub(crate) use budget::Budget;
 pub(crate) use canonical::{Canonical, Upgrade};

@@ -1,15 +1,17 @@
 //! Serving HTTP on one connection: limits, deadlines, and a drain that lets answers finish.
 
-use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
-use crossbeam_queue::ArrayQueue;
 use http::{HeaderValue, header};
 use http_body::Body as _;
 use hyper::{
     Request, Response, body::Incoming, server::conn, service::service_fn, upgrade::OnUpgrade,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    sync::mpsc,
+};
 
 use super::{
     body::Body,
@@ -64,12 +66,11 @@ pub(crate) async fn serve<IO, F>(
     version: Version,
     (drain, authority): (&Drain, Option<&Authority>),
     answer: impl Fn(Request<Incoming>) -> F,
-) -> CloseReason
-where
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let after = Arc::new(ArrayQueue::new(1));
+    let (after, queue) = mpsc::channel(1); // HTTP ends with the first
     let unread = Unread::default();
     let service = service_fn(|request: Request<Incoming>| {
         let (after, unread) = (after.clone(), unread.clone());
@@ -81,11 +82,11 @@ where
             let mut response = response.await;
             if let Some(tunnel) = response.body_mut().tunnel() {
                 unread.set(false); // what comes now is the other protocol's
-                let _ = after.push(After::Tunnel(tunnel)); // HTTP ends with the first
+                let _ = after.try_send(After::Tunnel(tunnel));
                 return Ok(response);
             }
             if let Some(upgrade) = upgrade {
-                let _ = after.push(After::Nothing(upgrade));
+                let _ = after.try_send(After::Nothing(upgrade));
             }
             if last {
                 // HTTP-12: not granted, and who asked may go on in the other protocol all the same.
@@ -105,11 +106,11 @@ where
                 .serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service)
                 .with_upgrades();
             let leave = conn::http1::UpgradeableConnection::graceful_shutdown;
-            let end = finish(connection, drain, authority, leave).await;
+            let mut next = Next { queue, after: None };
+            let end = finish(connection, (drain, authority), leave, next.ended()).await;
             // Here, so that it has its connection's place among the others, and is proved anew.
-            match after.pop() {
-                Some(after) => Box::pin(after.ended(drain, authority)).await,
-                None => end,
+            if let Some(after) = next.taken() {
+                Box::pin(after.run(end, drain, authority)).await;
             }
         }
         Version::Http2 => {
@@ -126,7 +127,7 @@ where
                 .keep_alive_timeout(PONG)
                 .serve_connection(TokioIo::new(io), service);
             let leave = conn::http2::Connection::graceful_shutdown;
-            finish(connection, drain, authority, leave).await
+            let _ = finish(connection, (drain, authority), leave, pending()).await;
         }
     }
 }
@@ -140,11 +141,42 @@ enum After {
 }
 
 impl After {
-    async fn ended(self, drain: &Drain, authority: Option<&Authority>) -> CloseReason {
-        match self {
-            Self::Tunnel(tunnel) => tunnel.run(drain).await,
-            Self::Nothing(upgrade) => finish(closed(upgrade), drain, authority, |_| {}).await,
+    /// Once `http` has ended: of itself, or because it was cut.
+    async fn run(
+        self,
+        http: Result<(), CloseReason>,
+        drain: &Drain,
+        authority: Option<&Authority>,
+    ) {
+        match (self, http) {
+            (Self::Tunnel(tunnel), Ok(())) => tunnel.run(drain).await,
+            (Self::Tunnel(tunnel), Err(reason)) => tunnel.cut(reason),
+            (Self::Nothing(upgrade), _) => {
+                let _ = finish(closed(upgrade), (drain, authority), |_| {}, pending()).await;
+            }
         }
+    }
+}
+
+/// What comes after HTTP on one connection, as soon as that is known.
+struct Next {
+    queue: mpsc::Receiver<After>,
+    after: Option<After>,
+}
+
+impl Next {
+    /// Resolves when a tunnel has ended before it began: a caller that does not read its 101 keeps
+    /// nothing open by that (AZ-10).
+    async fn ended(&mut self) -> CloseReason {
+        self.after = self.queue.recv().await;
+        match &self.after {
+            Some(After::Tunnel(tunnel)) => tunnel.authority.ended().await,
+            Some(After::Nothing(_)) | None => pending().await,
+        }
+    }
+
+    fn taken(mut self) -> Option<After> {
+        self.after.or_else(|| self.queue.try_recv().ok())
     }
 }
 
@@ -159,18 +191,21 @@ async fn closed(upgrade: OnUpgrade) -> hyper::Result<()> {
     Ok(())
 }
 
+/// Runs `connection` until it ends of itself, or is cut: by its own end, or by that of what comes
+/// `next` on it.
 async fn finish<C>(
     connection: C,
-    drain: &Drain,
-    authority: Option<&Authority>,
+    (drain, authority): (&Drain, Option<&Authority>),
     leave: impl Fn(Pin<&mut C>),
-) -> CloseReason
+    next: impl Future<Output = CloseReason>,
+) -> Result<(), CloseReason>
 where
     C: Future<Output = hyper::Result<()>>,
 {
     let watch = drain.watch();
     let mut connection = std::pin::pin!(connection);
     let mut ended = std::pin::pin!(ended(authority));
+    let mut next = std::pin::pin!(next);
     let mut stop = std::pin::pin!(async {
         tokio::select! {
             () = watch.stopping() => {}
@@ -180,9 +215,7 @@ where
     let mut stopping = false;
     loop {
         tokio::select! {
-            end = connection.as_mut() => {
-                return if end.is_ok() { CloseReason::Done } else { CloseReason::Io };
-            }
+            _ = connection.as_mut() => return Ok(()),
             () = stop.as_mut(), if !stopping => {
                 stopping = true;
                 leave(connection.as_mut());
@@ -191,9 +224,10 @@ where
                 // GOAWAY, and a moment for the calls in progress to say that they are cut.
                 leave(connection.as_mut());
                 let _ = tokio::time::timeout(LAST_WORDS, connection).await;
-                return reason;
+                return Err(reason);
             }
-            () = watch.cut() => return CloseReason::Drained,
+            reason = next.as_mut() => return Err(reason),
+            () = watch.cut() => return Err(CloseReason::Drained),
         }
     }
 }
