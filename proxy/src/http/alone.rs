@@ -86,7 +86,7 @@ pub(super) mod tests {
 
     use hyper::Request;
     use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
         net::{TcpListener, TcpStream},
     };
 
@@ -94,7 +94,7 @@ pub(super) mod tests {
     use crate::Drain;
 
     /// The head of a request, as the workload reads it.
-    pub(in crate::http) async fn head(workload: &mut TcpStream) {
+    pub(in crate::http) async fn head(workload: &mut (impl AsyncRead + Unpin)) {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             assert_ne!(workload.read_buf(&mut head).await.unwrap(), 0);

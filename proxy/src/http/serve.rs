@@ -1,6 +1,12 @@
 //! Serving HTTP on one connection: limits, deadlines, and a drain that lets answers finish.
 
-use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
+use std::{
+    convert::Infallible,
+    future::pending,
+    pin::Pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use http::{HeaderValue, header};
 use http_body::Body as _;
@@ -36,10 +42,10 @@ pub(crate) enum Version {
 pub(super) const HEAD_DEADLINE: Duration = Duration::from_secs(75);
 
 /// The largest head of a request (RES-04).
-const MAX_HEAD: usize = 64 * 1024;
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 
 /// Headers of a request.
-const MAX_HEADERS: usize = 128;
+pub(super) const MAX_HEADERS: usize = 128;
 
 /// The same over HTTP/2, where each field counts 32 bytes more (RFC 9113 §6.5.2): what came over
 /// HTTP/1.1 is not too long for the next sidecar.
@@ -71,11 +77,12 @@ pub(crate) async fn serve<IO, F>(
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let (after, queue) = mpsc::channel(1); // HTTP ends with the first
-    let unread = Unread::default();
+    let (unread, asked) = (Unread::default(), AtomicBool::new(false));
     let service = service_fn(|request: Request<Incoming>| {
         let (after, unread) = (after.clone(), unread.clone());
         let upgrade = request.extensions().get::<OnUpgrade>().cloned();
         let last = version == Version::Http1 && request.headers().contains_key(header::UPGRADE);
+        asked.fetch_or(last, Ordering::Relaxed);
         unread.set(last || !request.body().is_end_stream());
         let response = answer(request);
         async move {
@@ -105,7 +112,13 @@ pub(crate) async fn serve<IO, F>(
                 .max_buf_size(MAX_HEAD)
                 .serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service)
                 .with_upgrades();
-            let leave = conn::http1::UpgradeableConnection::graceful_shutdown;
+            // What asks for an upgrade is the last request anyway, and hyper would drop what is left to
+            // write of its 101, and go on in the other protocol behind half of it.
+            let leave = |connection: Pin<&mut conn::http1::UpgradeableConnection<_, _>>| {
+                if !asked.load(Ordering::Relaxed) {
+                    connection.graceful_shutdown();
+                }
+            };
             let mut next = Next { queue, after: None };
             let end = finish(connection, (drain, authority), leave, next.ended()).await;
             // Here, so that it has its connection's place among the others, and is proved anew.
@@ -114,22 +127,28 @@ pub(crate) async fn serve<IO, F>(
             }
         }
         Version::Http2 => {
-            let connection = conn::http2::Builder::new(drain.clone())
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(MAX_STREAMS)
-                .max_header_list_size(u32::try_from(MAX_LIST).unwrap_or(u32::MAX))
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .max_send_buf_size(128 * 1024)
-                .max_pending_accept_reset_streams(Some(50))
-                .max_local_error_reset_streams(Some(100))
-                .keep_alive_interval(PING)
-                .keep_alive_timeout(PONG)
-                .serve_connection(TokioIo::new(io), service);
+            let connection = http2(drain).serve_connection(TokioIo::new(io), service);
             let leave = conn::http2::Connection::graceful_shutdown;
             let _ = finish(connection, (drain, authority), leave, pending()).await;
         }
     }
+}
+
+/// HTTP/2 within our limits.
+fn http2(drain: &Drain) -> conn::http2::Builder<Drain> {
+    let mut http2 = conn::http2::Builder::new(drain.clone());
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(MAX_LIST).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(128 * 1024)
+        .max_pending_accept_reset_streams(Some(50))
+        .max_local_error_reset_streams(Some(100))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
+    http2
 }
 
 /// What becomes of a connection whose caller asked to go on in another protocol.

@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_drain_that_begins_meanwhile_leaves_the_caller_all_of_its_101() {
+        let OnItsWay { mut caller, workload, policy: _policy, drain, .. } = OnItsWay::new().await;
+        drop(workload); // what is read is the 101, and then the end
+        let read = async {
+            drain.watch().stopping().await;
+            for _ in 0..16 {
+                tokio::task::yield_now().await; // whoever serves has heard of it, too
+            }
+            head(&mut caller).await;
+            drop(caller);
+        };
+        tokio::join!(drain.drain(Duration::from_secs(8)), read);
+    }
+
+    #[tokio::test]
     async fn a_drain_that_cuts_before_that_is_no_end_either() {
         let OnItsWay { caller: _caller, workload, policy: _policy, drain, .. } =
             OnItsWay::new().await;
