@@ -15,6 +15,7 @@ use super::{
     client::{Unsent, drive},
     fate::SendError,
     recycled::exchange,
+    serve::MAX_HEADERS,
 };
 use crate::{CloseReason, Drain, heard::Heard, relay::Plain, reproof::Renewal};
 
@@ -57,8 +58,12 @@ pub(crate) async fn alone(
     request: Request<Body>,
 ) -> Result<Response<Incoming>, SendError> {
     const FAILED: SendError = SendError::not_done(CloseReason::ConnectFailed);
+    let mut speaking = http1::Builder::new();
+    if renewal.is_some() {
+        speaking.max_headers(MAX_HEADERS); // of a workload's hundred, hyper's own limit, and a sidecar's
+    }
     let (mut sender, connection) =
-        http1::Builder::new().handshake(TokioIo::new(io)).await.map_err(|_| FAILED)?;
+        speaking.handshake(TokioIo::new(io)).await.map_err(|_| FAILED)?;
     let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
     let kept = renewal.map(|renewal| HeldOpen::by(renewal, drain));
     let guard = kept.clone();

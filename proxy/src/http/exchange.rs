@@ -18,7 +18,7 @@ use super::{
     kept::{Keeper, is_too_long},
     repeat::{Repeatable, is_shown},
     reply::Reply,
-    serve::MAX_LIST,
+    serve::{MAX_HEAD, MAX_HEADERS, MAX_LIST},
     tunnel::Tunnel,
 };
 use crate::{
@@ -83,9 +83,13 @@ pub(crate) fn to_peer(
     let version = canonical.upgrade().map_or(Version::HTTP_2, |_| Version::HTTP_11);
     headers::to_peer(request.headers_mut());
     canonical.apply(&mut request, version).map_err(|_| AMBIGUOUS)?;
-    // The next sidecar's h2 would say 431 of it, without a word of what became of the call. HTTP/1.1
+    // The next sidecar's hyper would say 431 of it, without a word of what became of the call. HTTP/1.1
     // may bring one: its limit is that of a buffer, which the last read may overrun.
-    if list_size(&request) >= MAX_LIST { Err(TOO_LONG) } else { Ok(request) }
+    let is_taken = match canonical.upgrade() {
+        None => list_size(&request) < MAX_LIST,
+        Some(_) => request.headers().len() < MAX_HEADERS && wire_size(&request) + STAMP <= MAX_HEAD,
+    };
+    if is_taken { Ok(request) } else { Err(TOO_LONG) }
 }
 
 /// Sets a request of our workload on its way. That of a call that the policy declares idempotent is
@@ -104,6 +108,19 @@ pub(crate) fn outgoing(
     let keeper = Keeper::of(body, version);
     let request = Request::from_parts(head, Body::kept(keeper.first(), progress));
     (request, Some(Repeatable { body: keeper, by }))
+}
+
+/// What a span adds to a head over HTTP/1.1: one field.
+const STAMP: usize =
+    "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n".len();
+
+/// The size of a head over HTTP/1.1 (RFC 9112 §2.1).
+fn wire_size(request: &Request<Body>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len();
+    let field = |name: usize, value: usize| name + value + ": \r\n".len();
+    let fields = request.headers().iter();
+    line + fields.map(|(name, value)| field(name.as_str().len(), value.len())).sum::<usize>()
 }
 
 /// The size of a head over HTTP/2 (RFC 9113 §6.5.2).
@@ -181,13 +198,23 @@ mod tests {
     use http::Request;
 
     use super::{Body, Canonical, TOO_LONG, to_peer};
-    use crate::http::serve::MAX_LIST;
+    use crate::http::serve::{MAX_HEAD, MAX_HEADERS, MAX_LIST};
 
     /// Of a request with one field, with as many octets in its value.
     fn check(octets: usize) -> bool {
         let request = Request::post("http://payments/v1/payments").header("x", "a".repeat(octets));
-        let mut request = request.body(Body::ours("")).unwrap();
-        request.headers_mut().insert("host", "payments".parse().unwrap());
+        sent(request.header("host", "payments").body(Body::ours("")).unwrap())
+    }
+
+    /// Of a request for an upgrade with as many octets in its target, and so many other fields.
+    fn check_upgrade(octets: usize, fields: usize) -> bool {
+        let request = Request::get(format!("/{}", "a".repeat(octets))).header("host", "payments");
+        let request = request.header("connection", "upgrade").header("upgrade", "chat");
+        let add = |request: http::request::Builder, _| request.header("x", "");
+        sent((0..fields).fold(request, add).body(Body::ours("")).unwrap())
+    }
+
+    fn sent(request: Request<Body>) -> bool {
         let canonical = Canonical::read(&request, Tolerated::Nothing).unwrap();
         match to_peer(request, &canonical) {
             Ok(_) => true,
@@ -204,5 +231,17 @@ mod tests {
         let rest = ":methodPOST:schemehttp:authoritypayments:path/v1/paymentsx".len() + 5 * 32;
         assert!(check(MAX_LIST - rest - 1));
         assert!(!check(MAX_LIST - rest));
+    }
+
+    #[test]
+    fn nor_one_of_an_upgrade_that_is_as_long_over_http_1_1_with_its_span() {
+        let head =
+            "GET / HTTP/1.1\r\nhost: payments\r\nconnection: upgrade\r\nupgrade: chat\r\n\r\n";
+        let span = "traceparent: 00-00000000000000000000000000000000-0000000000000000-00\r\n";
+        let rest = head.len() + span.len();
+        assert!(check_upgrade(MAX_HEAD - rest, 0));
+        assert!(!check_upgrade(MAX_HEAD - rest + 1, 0));
+        assert!(check_upgrade(0, MAX_HEADERS - 4));
+        assert!(!check_upgrade(0, MAX_HEADERS - 3));
     }
 }
