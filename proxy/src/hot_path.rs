@@ -183,6 +183,7 @@ impl Proxy {
         // HTTP-12: where nothing grants what it asks to go on in, it is an ordinary request.
         let grants = |call: &Call<'_>| self.authz.grants(declared, &caller.peer, tls, call);
         let canonical = Arc::new(canonical.granted(grants));
+        flow.record.upgrade = canonical.upgrade().cloned();
         let Some(call) = canonical.call(protocol) else {
             let reason = CloseReason::RequestAmbiguous;
             return web::refused(flow, Reply(protocol).ambiguous(reason), reason);

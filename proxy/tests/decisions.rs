@@ -19,7 +19,7 @@ async fn ask(sidecar: &Sidecar, path: &str) -> (u16, Value) {
 }
 
 /// The newest decision, once there are so many.
-async fn newest(sidecar: &Sidecar, count: usize) -> Value {
+pub(crate) async fn newest(sidecar: &Sidecar, count: usize) -> Value {
     let kept = async || ask(sidecar, "/decisions?limit=1000").await.1["decisions"].clone();
     eventually("decisions", async || kept().await.as_array().unwrap().len() == count).await;
     kept().await[0].clone()

@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    decisions::newest,
     forwarding::{is_closed, read_until},
     kit::{DEADLINE, Plan, Sidecar, Town, eventually, http, id, policy},
     played::accepting,
@@ -335,7 +336,21 @@ async fn a_workload_may_answer_as_if_it_were_not_asked() {
         let line = called(sidecar).await;
         assert_eq!(line["cellwall.reason"], "done", "{line}");
         assert_eq!(line["cellwall.fate"], "done", "{line}");
+        assert_eq!(line["http.response.status_code"], 200, "{line}");
     }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_ends_before_101_is_recorded_as_it_was_judged() {
+    let town = Town::new().await;
+    let (caller, mut callee, workload) = pair(&town).await;
+    let (_app, _stream) = asked(&caller, &workload).await;
+    town.publish(granting(&[http("GET", "/v1/feed")]));
+    let line = called(&mut callee).await;
+    assert_eq!(line["cellwall.reason"], "policy_revoked", "{line}");
+    assert_eq!(line["cellwall.upgrade"], "websocket", "{line}");
+    let decision = newest(&callee, 1).await;
+    assert_eq!(decision["method"], "GET+websocket", "{decision}");
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ pub struct FlowRecord {
     pub decision_id: Option<DecisionId>,
     /// The HTTP method.
     pub method: Option<http::Method>,
-    /// The protocol that the call went on in.
+    /// The protocol that the call was granted to go on in, or went on in: with status 101 it did.
     pub(crate) upgrade: Option<Upgrade>,
     /// The gRPC method, `package.Service/Method`.
     pub rpc: Option<Box<str>>,
@@ -143,7 +143,7 @@ impl FlowRecord {
         }
     }
 
-    /// The method, as the policy was asked: `GET+websocket` for a call that went on in that.
+    /// The method, as the policy was asked: `GET+websocket` for a call that may go on in that.
     pub(crate) fn asked(&self) -> Option<&str> {
         let method = self.method.as_ref().map(http::Method::as_str);
         self.upgrade.as_ref().map(Upgrade::method).or(method)
