@@ -11,15 +11,20 @@ const MAX_PROTOCOL_BYTES: usize = 32;
 /// What stands between a method and the protocol.
 const MARK: char = '+';
 
-/// Whether a request may ask for this protocol, in lower case. What the proxy itself reads is none:
-/// behind an upgrade to HTTP or TLS there would be calls that nobody judges (HTTP-13, HTTP-15).
+/// How the names of protocols begin that carry calls or connections of their own: behind one of
+/// these would be calls that nobody judges (HTTP-13, HTTP-15), or by `connect-udp` (RFC 9298 §3.2) and its
+/// kin a proxy to anywhere, which CONNECT is refused for (HTTP-14).
+const READ: [&str; 9] = ["http", "h2", "h3", "spdy", "quic", "tls", "ssl", "dtls", "connect"];
+
+/// Whether a request may ask for this protocol, in lower case. One that carries calls
+/// or connections of its own is none.
 pub fn is_upgrade(protocol: &str) -> bool {
     let legal =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     protocol.len() <= MAX_PROTOCOL_BYTES
         && protocol.starts_with(|first: char| first.is_ascii_lowercase())
         && protocol.bytes().all(legal)
-        && !["http", "h2", "h3", "tls", "ssl"].iter().any(|own| protocol.starts_with(own))
+        && !READ.iter().any(|own| protocol.starts_with(own))
 }
 
 /// How a call names a request that asks to go on in `protocol`.
@@ -50,7 +55,7 @@ mod tests {
 
     #[test]
     fn nothing_that_the_proxy_would_have_to_judge_is_an_upgrade() {
-        for protocol in ["websocket", "x-feed.v2", "spdy_3"] {
+        for protocol in ["websocket", "x-feed.v2", "chat_3"] {
             assert!(is_upgrade(protocol), "{protocol}");
         }
         let long = "a".repeat(33);
@@ -66,6 +71,12 @@ mod tests {
             "tls",
             "TLS/1.3",
             "ssl",
+            "spdy_3",
+            "quic",
+            "dtls",
+            "connect-udp",
+            "connect-ip",
+            "connect-tcp",
             "WebSocket",
             "a b",
             "a,b",

@@ -188,8 +188,9 @@ segments:
         text: "`upgrade` says what the requests of a call may ask to go on in: `websocket`, or a \
                list. Only a GET can ask, over HTTP/1.1, so the call needs `http` with GET, and \
                its callee a listener `http`. From 101 on nobody reads what is said, so a \
-               protocol that would hide calls from the policy cannot be named: no HTTP (`h2c`) \
-               and no TLS. A guard has no `upgrade`: it denies the request.",
+               protocol that would hide calls or connections from the policy cannot be named: no \
+               HTTP (`h2c`, `spdy`), no TLS (`dtls`, `quic`), nothing that begins with `connect` \
+               (`connect-udp`). A guard has no `upgrade`: it denies the request.",
         example: "rules:
   - name: checkout-listens
     from: checkout
