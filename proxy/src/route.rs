@@ -111,6 +111,13 @@ impl Destination {
         endpoint.shunned_until.store(until, Ordering::Relaxed);
     }
 
+    /// The same of the endpoint at `address`.
+    pub(crate) fn shun_at(&self, address: SocketAddr) {
+        if let Some(endpoint) = self.endpoints.load().get(&address) {
+            self.shun(endpoint);
+        }
+    }
+
     /// The endpoints of exactly these addresses; connections to others end with their last call.
     fn known(&self, addresses: &[SocketAddr]) -> Arc<BTreeMap<SocketAddr, Arc<Endpoint>>> {
         let known = self.endpoints.load_full();

@@ -194,8 +194,13 @@ impl Peers {
     ) -> Result<(Response<Incoming>, Authority), SendError> {
         let opened = self.connect(destination, route, Alpn::Http11).await;
         let (stream, renewal) = opened.map_err(SendError::not_done)?;
-        let authority = renewal.authority.clone();
-        Ok((alone(stream, (&self.drain, Some(renewal)), request).await?, authority))
+        let (authority, address) = (renewal.authority.clone(), renewal.address);
+        let answer = alone(stream, (&self.drain, Some(renewal)), request).await;
+        // Nothing was heard of it before: it may not have let us in, and the next call goes elsewhere.
+        if answer.as_ref().is_err_and(|error| error.reason == CloseReason::UpstreamFailed) {
+            destination.shun_at(address);
+        }
+        Ok((answer?, authority))
     }
 
     /// Connects to `destination` for one TCP connection, or one call. It comes with what keeps it
