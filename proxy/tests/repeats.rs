@@ -99,6 +99,13 @@ impl Street {
         self.caller.outbound["payments"]
     }
 
+    /// Cuts the wire under the first attempt, and waits for the second: whatever the app sends from
+    /// here on, the first one has not read it.
+    async fn cut(&self) {
+        self.wire.cut();
+        eventually("a second attempt", async || self.wire.opened() == 2).await;
+    }
+
     async fn retries(&self, result: &str) -> f64 {
         retries(&self.caller, result).await
     }
@@ -262,20 +269,20 @@ async fn what_cannot_be_sent_again_is_not_taken_from_the_budget() {
     assert_eq!(street.retries("not_kept").await.to_string(), calls.to_string());
 }
 
-/// Sends a payment but for its `left` last bytes, waits until the callee's sidecar shows `sign` of it,
-/// and sends the rest: the bodies of what came whole then.
+/// Sends a payment but for its `left` last bytes, waits until the callee's sidecar shows `sign` of it
+/// and it is `broken`, and sends the rest: the bodies of what came whole then.
 async fn uploaded(
     street: &Street,
     (whole, left): (&str, usize),
     sign: (&str, (&str, &str)),
-    broken: impl FnOnce(),
+    broken: impl AsyncFnOnce(),
 ) -> Vec<Came> {
     let (begin, rest) = whole.split_at(whole.len() - left);
     let mut app = TcpStream::connect(street.door()).await.unwrap();
     app.write_all(begin.as_bytes()).await.unwrap();
     let (metric, label) = sign;
     eventually(metric, async || street.callee.metrics().await.sum(metric, &[label]) > 0.0).await;
-    broken();
+    broken().await;
     app.write_all(rest.as_bytes()).await.unwrap();
     assert_eq!(is(&told(&mut app).await), PAID);
     street.bank.came()
@@ -286,7 +293,7 @@ async fn an_upload_that_is_cut_in_the_middle_begins_anew_and_goes_on() {
     let street = street().await;
     let sign = ("cellwall_calls_open", ("direction", "inbound"));
     let whole = text("POST /v1/payments", KEY, "abcdefgh");
-    let came = uploaded(&street, (&whole, 4), sign, || street.wire.cut()).await;
+    let came = uploaded(&street, (&whole, 4), sign, || street.cut()).await;
     assert_eq!(came.iter().map(|it| &*it.body).collect::<Vec<_>>(), [b"abcdefgh"]);
 }
 
@@ -296,7 +303,7 @@ async fn an_upload_that_is_cut_early_goes_on_beyond_what_is_kept() {
     let sign = ("cellwall_calls_open", ("direction", "inbound"));
     let body = "m".repeat(100 * 1024);
     let whole = chunked(KEY, &body, "");
-    let came = uploaded(&street, (&whole, 90 * 1024), sign, || street.wire.cut()).await;
+    let came = uploaded(&street, (&whole, 90 * 1024), sign, || street.cut()).await;
     assert_eq!(came.iter().map(|it| &*it.body).collect::<Vec<_>>(), [body.as_bytes()]);
 }
 
@@ -306,7 +313,7 @@ async fn an_upload_that_is_answered_before_its_end_begins_anew_and_goes_on() {
     street.bank.next(&[Does::DiesAtOnce]);
     let sign = ("cellwall_upstream_failures_total", ("dst", "payments"));
     let whole = text("POST /v1/payments", KEY, "abcdefgh");
-    let came = uploaded(&street, (&whole, 4), sign, || {}).await;
+    let came = uploaded(&street, (&whole, 4), sign, async || {}).await;
     assert_eq!(came.iter().map(|it| &*it.body).collect::<Vec<_>>(), [b"abcdefgh"]);
 }
 
