@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -124,15 +127,17 @@ impl Does {
 pub(crate) struct Wire {
     pub(crate) address: SocketAddr,
     cut: Arc<Notify>,
+    opened: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
 impl Wire {
     pub(crate) async fn to(target: SocketAddr) -> Self {
-        let cut = Arc::new(Notify::new());
-        let heard = cut.clone();
+        let (cut, opened) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+        let (heard, counted) = (cut.clone(), opened.clone());
         let (address, tasks) = accepting(move |mut near| {
             let heard = heard.clone();
+            counted.fetch_add(1, Ordering::Relaxed);
             async move {
                 let Ok(mut far) = TcpStream::connect(target).await else { return };
                 tokio::select! {
@@ -142,7 +147,12 @@ impl Wire {
             }
         })
         .await;
-        Self { address, cut, _tasks: tasks }
+        Self { address, cut, opened, _tasks: tasks }
+    }
+
+    /// How many connections there have been.
+    pub(crate) fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// Ends all connections that there are. Those that come later pass.

@@ -1,11 +1,21 @@
 //! The headers in which a workload reads who calls (HTTP-16): those that its policy names, once each
 //! and whole, whatever a caller sends and whichever way it comes.
 
-use cellwall_policy::{Digest, IdentityHeader, Protocol, SnapshotDocument};
-use cellwall_testkit::{ca::Svid, strict::lines_any_app_could_read};
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use cellwall_policy::{CallDocument, Digest, IdentityHeader, Protocol, SnapshotDocument};
+use cellwall_testkit::{ca::Svid, client, strict::lines_any_app_could_read};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::Empty;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::mpsc;
 
 use crate::{
-    kit::{Sidecar, Town, eventually, id, payments},
+    forwarding::ledger_beside,
+    kit::{DEADLINE, Sidecar, Town, eventually, id, payments, policy},
+    played::accepting,
     spoofs::{Caller, Fields, PLACES, SPELLINGS, Tally, Way, Workload, fields, h1, scene, sorted},
 };
 
@@ -86,4 +96,47 @@ async fn what_a_workload_is_told_follows_the_policy_on_a_connection_that_is_kept
         let read = workload.seen.recv().await.unwrap();
         assert_eq!(sorted(lines_any_app_could_read(&read)), told, "{headers:?}");
     }
+}
+
+#[tokio::test]
+async fn a_grpc_workload_reads_the_same() {
+    let town = Town::new().await;
+    let (say, mut seen) = mpsc::channel(1);
+    let (address, _tasks) = accepting(move |tcp| {
+        let say = say.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let say = say.clone();
+            async move {
+                say.send(request.into_parts().0.headers).await.unwrap();
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+        async move {
+            let server = http2::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(tcp), service).await;
+        }
+    })
+    .await;
+    let _callee = ledger_beside(&town, address).await;
+    let caller = town.caller_of("ledger", Protocol::Grpc).await;
+    let call = CallDocument::Grpc { service: "ledger.v1".to_owned(), method: "Post".to_owned() };
+    let identity_headers = IdentityHeader::ALL.to_vec();
+    let policy = policy("ledger", Protocol::Grpc, &[call]);
+    let version = town.publish(SnapshotDocument { identity_headers, ..policy });
+    town.control.acknowledged(&id("ledger"), version, DEADLINE).await.unwrap();
+    let spoof = HeaderValue::from_static("By=spiffe://a/b;URI=spiffe://a/c");
+    let forged = ["x-forwarded-client-cert", "x-spiffe-id", "x_spiffe_id"];
+    let forged: HeaderMap =
+        forged.map(|name| (HeaderName::from_static(name), spoof.clone())).into_iter().collect();
+    client::grpc_with(caller.outbound["ledger"], "ledger.v1/Post", forged).await.unwrap();
+    let read = seen.recv().await.unwrap();
+    let its = |name: &str| {
+        let values = read.get_all(name).into_iter();
+        values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let hash = Digest::of(&shown(&caller, &town.svid("ledger")).await);
+    let element = format!("By={};Hash={hash};URI={}", id("ledger"), id("checkout"));
+    assert_eq!(its("x-forwarded-client-cert"), [element]);
+    assert_eq!(its("x-spiffe-id"), [id("checkout")]);
+    assert!(!read.values().any(|value| *value == spoof), "{read:?}");
 }

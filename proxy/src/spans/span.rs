@@ -78,6 +78,8 @@ fn attributes(record: &FlowRecord) -> Vec<KeyValue> {
     attributes.extend(failure(record).map(|failure| text("error.type", failure)));
     attributes.extend(record.decision_id.map(|id| text("cellwall.decision", id.to_string())));
     attributes.extend(record.status.map(|it| number("http.response.status_code", it.into())));
+    let again = u64::from(record.attempts.saturating_sub(1));
+    attributes.extend((again > 0).then(|| number("http.request.resend_count", again)));
     attributes.extend(record.grpc_status.map(|it| text("rpc.status_code", it.to_string())));
     attributes
 }
@@ -143,7 +145,7 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 
 #[cfg(test)]
 mod tests {
-    use super::failure;
+    use super::{attributes, failure, number};
     use crate::{
         CloseReason, Kind,
         flow::{Direction, FlowRecord},
@@ -173,5 +175,18 @@ mod tests {
             (record.close, record.status, record.grpc_status) = (close, status, grpc);
             assert_eq!(failure(&record).as_deref(), expected, "{record:?}");
         }
+    }
+
+    #[test]
+    fn a_call_that_was_made_twice_says_so() {
+        let remote = "127.0.0.1:9".parse().unwrap();
+        let mut record = FlowRecord::begun(Kind::Call, Direction::Outbound, remote);
+        let again = |record: &FlowRecord| -> Vec<_> {
+            let its = attributes(record).into_iter();
+            its.filter(|it| it.key == "http.request.resend_count").collect()
+        };
+        assert_eq!(again(&record), []);
+        record.attempts = 2;
+        assert_eq!(again(&record), vec![number("http.request.resend_count", 1)]);
     }
 }
