@@ -89,9 +89,7 @@ impl Workload {
         let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
         self.http1.send(request, open).await
     }
-}
 
-impl Workload {
     /// Asks for a health check in our own words.
     pub(crate) async fn probe(
         &self,
@@ -170,9 +168,8 @@ impl Peers {
             let open = || self.open(&identity, (destination, endpoint), &key);
             match endpoint.pool.try_send(request, &key, open).await {
                 Ok((response, conn)) => {
-                    let authority = conn.authority.clone();
                     let gone = SendError::unknown(CloseReason::SvidWithdrawn);
-                    let authority = authority.ok_or(gone)?;
+                    let authority = conn.authority.clone().ok_or(gone)?;
                     return Ok((response, authority));
                 }
                 Err((error, Some(back))) => {
