@@ -194,7 +194,7 @@ impl Peers {
         let (authority, address) = (renewal.authority.clone(), renewal.address);
         let answer = alone(stream, (&self.drain, Some(renewal)), request).await;
         // Nothing was heard of it before: it may not have let us in, and the next call goes elsewhere.
-        if answer.as_ref().is_err_and(|error| error.reason == CloseReason::UpstreamFailed) {
+        if answer.as_ref().is_err_and(|error| error.is_of_connection()) {
             destination.shun_at(address);
         }
         Ok((answer?, authority))

@@ -4,21 +4,23 @@
 use std::{
     future::pending,
     io::ErrorKind,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use cellwall_policy::{CallDocument, IdentityHeader, Mode, Protocol, SnapshotDocument};
-use cellwall_testkit::{client, workload_api::X509State, x509::Validity};
+use cellwall_testkit::{client, tls::DangerousParty, workload_api::X509State, x509::Validity};
 use nix::sys::signal::Signal;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 
 use crate::{
     decisions::newest,
     forwarding::{is_closed, read_until},
-    kit::{DEADLINE, Plan, Sidecar, Town, eventually, http, id, policy},
+    kit::{DEADLINE, Plan, Sidecar, Town, destination, eventually, http, id, policy},
     played::accepting,
     told::{envoys, ours},
 };
@@ -509,6 +511,51 @@ async fn a_drain_lets_it_go_on_until_its_deadline() {
     assert!(started.elapsed() >= Duration::from_secs(4), "the grace period is four seconds");
     assert_eq!(callee.process.ended(DEADLINE).await.unwrap().code(), Some(0));
     assert_eq!(called(&mut callee).await["cellwall.reason"], "drained");
+}
+
+/// An instance of payments that lets nobody in once TLS is done, or that answers `OK`.
+async fn instance(town: &Town, is_open: bool) -> (String, JoinSet<()>) {
+    let party = Arc::new(DangerousParty::presenting(&town.svid("payments")).alpn(&["http/1.1"]));
+    let (address, task) = accepting(move |tcp| {
+        let party = party.clone();
+        async move {
+            let Ok(mut tls) = party.accept(tcp).await else { return };
+            if is_open {
+                read_until(&mut tls, "\r\n\r\n").await;
+                let _ = tls.write_all(OK.as_bytes()).await;
+                let _ = tls.shutdown().await;
+            }
+        }
+    })
+    .await;
+    (address.to_string(), task)
+}
+
+#[tokio::test]
+async fn an_instance_that_fails_an_upgrade_is_left_to_itself_for_a_while() {
+    let town = Town::new().await;
+    let (shut, _shut) = instance(&town, false).await;
+    let (open, _open) = instance(&town, true).await;
+    let plan = Plan { name: "checkout", speaks: Protocol::Http, outbound: &["payments"] };
+    let destinations = vec![destination("payments", Protocol::Http)];
+    let policy = policy("checkout", Protocol::Http, &[]);
+    let caller = town.sidecar(plan, SnapshotDocument { destinations, ..policy }).await;
+    town.control.set_endpoints("payments", &[shut, open]);
+    caller.knows("payments").await;
+    let is_answered = async || {
+        let mut app = connected(&caller).await;
+        app.write_all(ASKS.as_bytes()).await.unwrap();
+        rest(&mut app).await.0.starts_with("HTTP/1.1 200 ")
+    };
+    eventually("two in a row after one that failed", async || {
+        while is_answered().await {}
+        let failed = Instant::now();
+        let both = (is_answered().await, is_answered().await);
+        let is_early = failed.elapsed() < Duration::from_millis(900); // of a second
+        assert!(both == (true, true) || !is_early, "{both:?}");
+        is_early
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -66,6 +66,11 @@ impl SendError {
         Self { reason, fate: Fate::Unknown }
     }
 
+    /// Whether the connection failed, before the call was on it or with it.
+    pub(crate) const fn is_of_connection(&self) -> bool {
+        matches!(self.reason, CloseReason::ConnectFailed | CloseReason::UpstreamFailed)
+    }
+
     /// The same, where the connection's authority may have ended as well: that is why it failed, but
     /// not why an answer was late, or had two readings.
     pub(super) fn on_a_connection(self, ended: Option<CloseReason>) -> Self {
