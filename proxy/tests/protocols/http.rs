@@ -12,8 +12,8 @@ use tokio::{
 };
 
 use super::{
-    Ended, LONG, Scene, free_port, is_quick, listening, local, prints, program, runs, says, script,
-    serves,
+    Ended, LONG, Scene, free_port, is_quick, listening, local, prints, program, runs, said, says,
+    script, serves,
 };
 use crate::kit;
 
@@ -60,11 +60,6 @@ http {{
 /// The origin of this folder, and its version.
 async fn origin(folder: &Path) -> (Process, std::net::SocketAddr, String) {
     listening(Spawn::new("origin", &program("node"), folder).arg(script("origin.cjs"))).await
-}
-
-/// The next line of the origin that fits.
-async fn did(origin: &mut Process, fits: impl Fn(&Value) -> bool) -> Value {
-    origin.printed(LONG, fits).await.unwrap()
 }
 
 #[tokio::test]
@@ -147,7 +142,7 @@ async fn a_body_of_a_gibibyte_and_one_without_an_end() {
     scene.turn().await;
     let rest = reads(&mut curl_, usize::MAX, &mut digest).await;
     assert!(curl_.wait().await.unwrap().success());
-    let sent = did(&mut origin, |line| line["path"] == path.as_str()).await;
+    let sent = said(&mut origin, |line| line["path"] == path.as_str()).await;
     let received = hex(digest);
     assert_eq!((sent["sent"].as_u64(), &sent["sha256"]), (Some(size as u64), &json!(received)));
     assert_eq!(half + rest, size);
@@ -160,7 +155,7 @@ async fn a_body_of_a_gibibyte_and_one_without_an_end() {
         scene.turn().await;
         taken.push(first + reads(&mut curl_, 8 * MEBIBYTE, &mut Context::new(&SHA256)).await);
         curl_.kill().await.unwrap();
-        let cut = did(&mut origin, |line| line["path"] == "/endless").await;
+        let cut = said(&mut origin, |line| line["path"] == "/endless").await;
         assert_eq!(cut["cut"], true, "{cut}");
     }
     let ended = withdrawn(&scene, &endless).await;
@@ -212,12 +207,12 @@ async fn uploads_that_wait_for_100_continue() {
     }
     drop(input);
     let output = curl_.wait_with_output().await.unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    let before = said.lines().position(|line| line.starts_with("< HTTP/1.1 100"));
-    let after = said.lines().position(|line| line.starts_with("< HTTP/1.1 200"));
-    assert!(before.is_some() && before < after, "{said}");
-    let got = did(&mut origin, |line| line["bytes"].is_u64()).await;
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words}");
+    let before = words.lines().position(|line| line.starts_with("< HTTP/1.1 100"));
+    let after = words.lines().position(|line| line.starts_with("< HTTP/1.1 200"));
+    assert!(before.is_some() && before < after, "{words}");
+    let got = said(&mut origin, |line| line["bytes"].is_u64()).await;
     let sent = hex(digest);
     assert_eq!((&got["sha256"], &got["cut"]), (&json!(sent), &Value::Null), "{got}");
     // One that is refused.
@@ -239,9 +234,9 @@ async fn uploads_that_wait_for_100_continue() {
         .start()
         .unwrap();
     client.say("more").await.unwrap();
-    did(&mut origin, |line| line["path"] == "/upload/b" && line["begun"] == true).await;
+    said(&mut origin, |line| line["path"] == "/upload/b" && line["begun"] == true).await;
     let ended = scene.ended(&mut client).await;
-    let cut = did(&mut origin, |line| line["cut"] == true).await;
+    let cut = said(&mut origin, |line| line["cut"] == true).await;
     let exchanged = json!({
         "bytes": got["bytes"], "sha256": sent, "sha256_at_the_origin": got["sha256"],
         "answers": "100, then 200; 403 to one that is refused",

@@ -7,6 +7,7 @@ mod grpc;
 mod http;
 mod sockets;
 mod streams;
+mod websocket;
 
 use std::{
     net::SocketAddr,
@@ -151,10 +152,15 @@ fn script(name: &str) -> String {
     format!("{}/tests/protocols/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The next line of JSON that fits.
+async fn said(process: &mut Process, fits: impl Fn(&Value) -> bool) -> Value {
+    process.printed(LONG, fits).await.unwrap()
+}
+
 /// Starts a script that says where it listens, and what it is.
 async fn listening(spawn: Spawn) -> (Process, SocketAddr, String) {
     let mut process = spawn.start().unwrap();
-    let line = process.printed(LONG, |line| line["listening"].is_u64()).await.unwrap();
+    let line = said(&mut process, |line| line["listening"].is_u64()).await;
     let port = u16::try_from(line["listening"].as_u64().unwrap()).unwrap();
     (process, local(port), line["version"].as_str().unwrap().to_owned())
 }

@@ -1,17 +1,12 @@
 //! Declared TCP: a server that speaks first, TLS of their own in the stream, and half-closes.
 
 use cellwall_policy::{CallDocument, Protocol};
-use cellwall_testkit::process::{Process, Spawn};
+use cellwall_testkit::process::Spawn;
 use serde_json::{Value, json};
 
-use super::{LONG, Scene, certificate, listening, prints, program, script};
+use super::{Scene, certificate, listening, prints, program, said, script};
 
 const TCP: CallDocument = CallDocument::Tcp { port: 8443 };
-
-/// The next line of JSON that fits.
-async fn said(process: &mut Process, fits: impl Fn(&Value) -> bool) -> Value {
-    process.printed(LONG, fits).await.unwrap()
-}
 
 #[tokio::test]
 #[ignore = "a role: `cargo evidence requests 4` gets the programs and runs it"]

@@ -4,7 +4,7 @@ use cellwall_policy::Protocol;
 use cellwall_testkit::process::{Process, Spawn};
 use serde_json::{Value, json};
 
-use super::{Scene, all, listening, prints, program, script};
+use super::{Scene, all, listening, prints, program, said, script};
 use crate::kit;
 
 /// A script with the modules of npm.
@@ -45,7 +45,7 @@ async fn server_sent_events() {
     assert_eq!(opened, 1, "{lines:#?}");
     // It came again, as the standard has it, and was refused.
     assert!(lines.last().unwrap().contains(r#""code":403"#), "{lines:#?}");
-    let last = origin.printed(super::LONG, |line| line["last"].is_u64()).await.unwrap();
+    let last = said(&mut origin, |line| line["last"].is_u64()).await;
     let about: Value = serde_json::from_str(&lines[0]).unwrap();
     let exchanged = json!({"events": came.len(), "opened": opened, "origin_wrote": last["last"]});
     scene.shows([about["client"].as_str().unwrap(), &server], exchanged, Some(ended));

@@ -21,7 +21,7 @@ struct Leg {
 }
 
 /// In the order of the issue.
-const LEGS: [Leg; 12] = [
+const LEGS: [Leg; 13] = [
     leg("HTTP/1.0 and 1.1", "http::pages_over_http_1", &["curl", "nginx"]),
     leg(
         "a large body and an endless one",
@@ -39,6 +39,11 @@ const LEGS: [Leg; 12] = [
         "gRPC, all four kinds of call",
         "grpc::all_four_kinds_of_call_and_a_deadline",
         &["go", "grpc-client", "grpc-server", "grpcurl"],
+    ),
+    leg(
+        "WebSocket",
+        "websocket::a_granted_websocket_and_one_that_is_not",
+        &["node", "node_modules"],
     ),
     leg("server-sent events", "streams::server_sent_events", &["node", "node_modules"]),
     leg("SMTP with STARTTLS", "sockets::mail_over_smtp_with_starttls", &["openssl", "python"]),
