@@ -11,7 +11,7 @@ use std::{
 
 use cellwall_policy::{CallDocument, Callers, Mode, RuleDocument, SnapshotDocument};
 use cellwall_testkit::{
-    witness::{Fit, fit},
+    witness::{Fit, fit, takes},
     workload::{Record, Saw},
 };
 use serde_json::json;
@@ -101,13 +101,18 @@ fn allows(snapshot: &SnapshotDocument, record: &Record) -> bool {
         rule.calls.iter().filter_map(|call| closeness(call, &record.saw)).max()
     };
     let nearest = rules.iter().filter_map(|rule| closest(rule)).max();
-    let let_in = nearest.is_some()
-        && rules
-            .iter()
-            .any(|rule| closest(rule) == nearest && is_in(&rule.from, !rule.across.is_empty()));
+    // And lets nobody in who comes with an encoded slash where it takes none.
+    let is_taken = |rule: &RuleDocument| {
+        let of_call = |call: &CallDocument| {
+            closeness(call, &record.saw) == nearest && is_read(call, &record.saw)
+        };
+        nearest.is_some() && rule.calls.iter().any(of_call)
+    };
+    let let_in =
+        rules.iter().any(|rule| is_taken(rule) && is_in(&rule.from, !rule.across.is_empty()));
     // Audit opens no encoded slash that no template takes.
-    let is_undeclared =
-        nearest.is_none() && matches!(&record.saw, Saw::Http { path, .. } if path.contains("%2F"));
+    let is_encoded = matches!(&record.saw, Saw::Http { path, .. } if path.contains("%2F"));
+    let is_undeclared = is_encoded && !rules.iter().any(|rule| is_taken(rule));
     !kept_out && (let_in || (snapshot.mode == Mode::Audit && !is_undeclared))
 }
 
@@ -154,6 +159,16 @@ fn closeness(call: &CallDocument, saw: &Saw) -> Option<Vec<Fit>> {
         }
         (CallDocument::Tcp { .. }, Saw::Tcp { .. }) => Some(Vec::new()),
         _ => None,
+    }
+}
+
+/// Whether a call of a rule takes the encoded slashes of what was seen.
+fn is_read(call: &CallDocument, saw: &Saw) -> bool {
+    match (call, saw) {
+        (CallDocument::Http { path: template, .. }, Saw::Http { path, .. }) => {
+            takes(template, path)
+        }
+        _ => true,
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Kind {
     pub(crate) example: Example,
     /// The templates that match calls of this kind, the most specific first.
     pub(crate) templates: Vec<String>,
+    /// Those that match them, too, but do not take an encoded slash that their paths have.
+    pub(crate) refusing: Vec<String>,
     /// Those of guards that match them but for a slash at the end of the path, or by the other reading
     /// of a `%2F` in it.
     pub(crate) but_for_slash: Vec<String>,
@@ -142,10 +144,10 @@ impl Declared {
         more
     }
 
-    /// The templates that match a request, and those that do but for a slash: how a test finds its
-    /// kind.
+    /// The templates that match a request, those that do and do not take it, and those that do but for
+    /// a slash: how a test finds its kind.
     #[cfg(test)]
-    pub(super) fn matching(&self, method: &str, path: &str) -> [Vec<String>; 2] {
+    pub(super) fn matching(&self, method: &str, path: &str) -> [Vec<String>; 3] {
         let templates = self.sorted();
         let walk = Walk { templates: &templates, other: "" };
         let matching =
@@ -167,6 +169,7 @@ impl Declared {
             kinds.extend(self.ports.iter().map(|port| Kind {
                 example: Example::Tcp { port: *port },
                 templates: vec![format!("tcp:{port}")],
+                refusing: Vec::new(),
                 but_for_slash: Vec::new(),
                 protocol: Protocol::Tcp,
             }));
@@ -177,8 +180,9 @@ impl Declared {
     fn grpc(&self, kinds: &mut Vec<Kind>) {
         let mut push = |service: &str, method: &str, templates: Vec<String>| {
             let example = Example::Grpc { service: service.to_owned(), method: method.to_owned() };
-            let (but_for_slash, protocol) = (Vec::new(), Protocol::Grpc);
-            kinds.push(Kind { example, templates, but_for_slash, protocol });
+            let (refusing, but_for_slash) = (Vec::new(), Vec::new());
+            let protocol = Protocol::Grpc;
+            kinds.push(Kind { example, templates, refusing, but_for_slash, protocol });
         };
         for (service, methods) in &self.services {
             let all = methods.contains("*").then(|| format!("{service}/*"));
@@ -224,10 +228,11 @@ impl Declared {
             let Ok(path) = RequestPath::tolerating(&path, Tolerated::EncodedSlash) else {
                 continue;
             };
-            let [written, but_for_slash] = texts(&templates, &ends);
+            let [written, refusing, but_for_slash] = texts(&templates, &ends);
             kinds.push(Kind {
                 example: Example::Http { method, path: path.into_owned() },
                 templates: written,
+                refusing,
                 but_for_slash,
                 protocol: Protocol::Http,
             });
@@ -242,6 +247,11 @@ fn carrying<'t>(templates: &[(&String, &'t Template)], ends: &Ends) -> BTreeMap<
     for (at, template) in ends.written.iter().filter_map(find) {
         for method in &template.methods {
             by_method.entry(method).or_default().written.push(at);
+        }
+    }
+    for (at, template) in ends.refusing.iter().filter_map(find) {
+        for method in &template.methods {
+            by_method.entry(method).or_default().refusing.push(at);
         }
     }
     for (at, template) in ends.but_for_slash.iter().filter_map(find) {
@@ -261,15 +271,17 @@ fn carrying<'t>(templates: &[(&String, &'t Template)], ends: &Ends) -> BTreeMap<
     by_method
 }
 
-fn texts(templates: &[(&String, &Template)], ends: &Ends) -> [Vec<String>; 2] {
+fn texts(templates: &[(&String, &Template)], ends: &Ends) -> [Vec<String>; 3] {
     let text = |at: &usize| Some((*templates.get(*at)?.0).clone());
-    [&ends.written, &ends.but_for_slash].map(|ends| ends.iter().filter_map(text).collect())
+    [&ends.written, &ends.refusing, &ends.but_for_slash]
+        .map(|ends| ends.iter().filter_map(text).collect())
 }
 
 impl Kind {
     /// Whether a guard that names this template is about calls of this kind.
     pub(super) fn is_guarded_by(&self, template: &str) -> bool {
-        self.templates.iter().chain(&self.but_for_slash).any(|it| it == template)
+        let mut all = self.templates.iter().chain(&self.refusing).chain(&self.but_for_slash);
+        all.any(|it| it == template)
     }
 
     /// Whether no template matches such calls in any way.

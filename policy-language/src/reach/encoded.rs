@@ -1,7 +1,8 @@
 //! Paths with an encoded slash, walked in both of their readings at once.
 //!
-//! Rules go by the path as it is sent, and of their templates only those that take a `%2F` match. To a
-//! guard it is a part of a segment and a slash, whatever its template says.
+//! Rules go by the path as it is sent: a template that matches it owns it or keeps it from a wider one,
+//! whether or not it takes the `%2F`. To a guard that is a part of a segment and a slash, whatever its
+//! template says.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +16,10 @@ use super::{
 /// How far templates have come in each reading.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Readings {
-    /// Those that take what they say.
-    rules: Progress,
-    /// As it is sent, to guards.
+    /// As it is sent.
     sent: Progress,
+    /// The templates that do not take an encoded slash that was in their way.
+    refusing: BTreeSet<usize>,
     /// With a slash for each `%2F`, to guards.
     split: Progress,
     place: Place,
@@ -50,8 +51,12 @@ impl Walk<'_> {
             return;
         }
         let root = self.root();
-        let start =
-            Readings { rules: root.clone(), sent: root.clone(), split: root, place: Place::Plain };
+        let start = Readings {
+            sent: root.clone(),
+            refusing: BTreeSet::new(),
+            split: root,
+            place: Place::Plain,
+        };
         let mut seen = BTreeSet::from([start.clone()]);
         let mut waiting = vec![(start, String::new())];
         while let Some((readings, path)) = waiting.pop() {
@@ -62,7 +67,7 @@ impl Walk<'_> {
                 }
             }
             for (next, more) in self.onwards(&readings) {
-                if !next.rules.is_empty() && seen.insert(next.clone()) {
+                if next.is_taken() && seen.insert(next.clone()) {
                     waiting.push((next, format!("{path}{more}")));
                 }
             }
@@ -75,19 +80,19 @@ impl Walk<'_> {
         let (segments, slash) = parts(path);
         let root = self.root();
         let start = Readings {
-            rules: root.clone(),
             sent: root.clone(),
+            refusing: BTreeSet::new(),
             split: root,
             place: Place::Encoded,
         };
         let readings = segments.fold(start, |readings, segment| {
             let split = |split: Progress, part: &str| self.after(&split, part);
+            let mut refusing = readings.refusing;
+            if segment.contains("%2F") {
+                refusing.extend(self.refusing(&readings.sent));
+            }
             Readings {
-                rules: if segment.contains("%2F") {
-                    self.after_encoded(&readings.rules)
-                } else {
-                    self.after(&readings.rules, segment)
-                },
+                refusing,
                 sent: self.after(&readings.sent, segment),
                 split: segment.split("%2F").fold(readings.split, split),
                 place: Place::Encoded,
@@ -98,15 +103,15 @@ impl Walk<'_> {
 
     /// Every next step, with what it adds to the path.
     fn onwards(&self, readings: &Readings) -> Vec<(Readings, String)> {
-        let Readings { rules, sent, split, place } = readings;
+        let Readings { sent, refusing, split, place } = readings;
         let mut steps = Vec::new();
         let mut texts = self.literals(split);
         texts.insert(self.other);
         if *place == Place::Within {
             for text in texts {
                 let split = self.after(split, text);
-                let (rules, sent) = (rules.clone(), sent.clone());
-                let ended = Readings { rules, sent, split, place: Place::Encoded };
+                let (sent, refusing) = (sent.clone(), refusing.clone());
+                let ended = Readings { sent, refusing, split, place: Place::Encoded };
                 steps.push((
                     Readings { place: Place::Within, ..ended.clone() },
                     format!("{text}%2F"),
@@ -117,7 +122,7 @@ impl Walk<'_> {
         }
         for text in &texts {
             let within = Readings {
-                rules: self.after_encoded(rules),
+                refusing: refusing | &self.refusing(sent),
                 // No template has such a literal.
                 sent: self.after(sent, &format!("{text}%2F")),
                 split: self.after(split, text),
@@ -125,24 +130,35 @@ impl Walk<'_> {
             };
             steps.push((within, format!("/{text}%2F")));
         }
-        texts.extend(self.literals(rules));
         texts.extend(self.literals(sent));
         for text in texts {
-            let (rules, sent) = (self.after(rules, text), self.after(sent, text));
-            let plain = Readings { rules, sent, split: self.after(split, text), place: *place };
+            let (sent, split) = (self.after(sent, text), self.after(split, text));
+            let plain = Readings { sent, refusing: refusing.clone(), split, place: *place };
             steps.push((plain, format!("/{text}")));
         }
         steps
     }
 
     fn both_ends(&self, readings: &Readings, slash: bool) -> Ends {
-        let rules = self.ends(&readings.rules, slash);
         let [sent, split] = [&readings.sent, &readings.split].map(|it| self.ends(it, slash));
-        let guards = [rules.but_for_slash, sent.written, sent.but_for_slash]
-            .into_iter()
-            .chain([split.written, split.but_for_slash])
-            .flatten();
-        let guards: BTreeSet<usize> = guards.filter(|at| !rules.written.contains(at)).collect();
-        Ends { written: rules.written, but_for_slash: guards.into_iter().collect(), encoded: true }
+        let is_refusing = |at: &usize| readings.refusing.contains(at);
+        let (mut refusing, written): (Vec<_>, Vec<_>) =
+            sent.written.iter().copied().partition(is_refusing);
+        // One keeps a path only from those that it is more specific than.
+        let ranks = |at: &usize| self.templates.get(*at).map(|(_, template)| template.ranks());
+        let last = written.last().and_then(ranks);
+        refusing.retain(|at| ranks(at) < last);
+        let guards = sent.written.iter().copied().chain(sent.but_for_slash);
+        let guards = guards.chain(split.written).chain(split.but_for_slash);
+        let guards: BTreeSet<usize> =
+            guards.filter(|at| !written.contains(at) && !refusing.contains(at)).collect();
+        Ends { written, refusing, but_for_slash: guards.into_iter().collect(), encoded: true }
+    }
+}
+
+impl Readings {
+    /// Whether some template still takes the path, so that a rule can own it.
+    fn is_taken(&self) -> bool {
+        self.sent.iter().any(|(at, _)| !self.refusing.contains(at))
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Template {
 pub(super) struct Ends {
     /// As it is.
     pub(super) written: Vec<usize>,
+    /// As it is, though they do not take an encoded slash that it has: no wider one owns it then.
+    pub(super) refusing: Vec<usize>,
     /// Those of guards that match it but for the slash at its end, or where a `%2F` of it is a slash,
     /// or a part of a segment, though the template does not say so.
     pub(super) but_for_slash: Vec<usize>,
@@ -113,15 +115,14 @@ impl Walk<'_> {
         self.templates.iter().any(|(_, template)| !template.encoded.is_empty())
     }
 
-    /// After a segment with an encoded slash, which only those take that say so.
-    pub(super) fn after_encoded(&self, progress: &Progress) -> Progress {
-        let step = |(at, matched): &(usize, usize)| {
+    /// The templates that do not take an encoded slash in the next segment.
+    pub(super) fn refusing(&self, progress: &Progress) -> BTreeSet<usize> {
+        let refuses = |(at, matched): &(usize, usize)| {
             let (_, template) = self.templates.get(*at)?;
             let place = (*matched).min(template.segments.len());
-            let next = if place < template.segments.len() { matched + 1 } else { usize::MAX };
-            template.encoded.contains(&place).then_some((*at, next))
+            (!template.encoded.contains(&place)).then_some(*at)
         };
-        progress.iter().filter_map(step).collect()
+        progress.iter().filter_map(refuses).collect()
     }
 
     pub(super) fn after(&self, progress: &Progress, segment: &str) -> Progress {

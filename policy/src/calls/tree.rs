@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{RequestPath, path::ENCODED_SLASH};
+use crate::RequestPath;
 
 /// Templates, compiled: what each path and method comes to.
 #[derive(Debug)]
@@ -16,21 +16,10 @@ pub(super) struct Node<T> {
     pub(super) literals: HashMap<Box<str>, usize>,
     /// Where every other segment leads.
     pub(super) others: Option<usize>,
-    /// Where a segment with an encoded slash leads: to templates that take it.
-    pub(super) encoded: Option<usize>,
     /// What a path that ends here comes to, by method.
     pub(super) end: HashMap<Box<str>, T>,
     /// What a path that ends here in a slash comes to, by method.
     pub(super) end_slash: HashMap<Box<str>, T>,
-}
-
-/// How a segment of a path is taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Taken {
-    /// By a literal, or by any parameter.
-    Plain,
-    /// By parameters that declare an encoded slash.
-    Encoded,
 }
 
 impl<T> Default for HttpIndex<T> {
@@ -44,7 +33,6 @@ impl<T> Default for Node<T> {
         Self {
             literals: HashMap::new(),
             others: None,
-            encoded: None,
             end: HashMap::new(),
             end_slash: HashMap::new(),
         }
@@ -52,24 +40,19 @@ impl<T> Default for Node<T> {
 }
 
 impl<T> HttpIndex<T> {
-    /// What the templates that match `path` and carry `method` come to. Of what it tolerates each
-    /// template takes what it declares.
+    /// What the templates that match `path` and carry `method` come to. A parameter takes every
+    /// segment here, also one with an encoded slash: which template is the most specific does not
+    /// depend on that.
     pub(crate) fn find(&self, method: &str, path: &RequestPath<'_>) -> Option<&T> {
-        match path.split() {
-            None => self.walk(method, path.as_str(), |_| Taken::Plain),
-            Some(_) => self.walk(method, path.as_str(), |segment| {
-                if segment.contains(ENCODED_SLASH) { Taken::Encoded } else { Taken::Plain }
-            }),
-        }
+        self.walk(method, path.as_str())
     }
 
-    /// The same for both readings of a path, in each of which every template takes every segment.
+    /// The same for both readings of a path.
     pub(crate) fn find_both(&self, method: &str, path: &RequestPath<'_>) -> [Option<&T>; 2] {
-        let read = |text| self.walk(method, text, |_| Taken::Plain);
-        [read(path.as_str()), path.split().and_then(read)]
+        [self.find(method, path), path.split().and_then(|split| self.walk(method, split))]
     }
 
-    fn walk(&self, method: &str, path: &str, taken: impl Fn(&str) -> Taken) -> Option<&T> {
+    fn walk(&self, method: &str, path: &str) -> Option<&T> {
         let inner = path.strip_prefix('/')?;
         let (inner, slash) = match inner.strip_suffix('/') {
             Some(inner) => (inner, true),
@@ -78,10 +61,7 @@ impl<T> HttpIndex<T> {
         let mut node = self.nodes.first()?;
         if !inner.is_empty() {
             for segment in inner.split('/') {
-                let next = match taken(segment) {
-                    Taken::Plain => node.literals.get(segment).copied().or(node.others)?,
-                    Taken::Encoded => node.encoded?,
-                };
+                let next = node.literals.get(segment).copied().or(node.others)?;
                 node = self.nodes.get(next)?;
             }
         }

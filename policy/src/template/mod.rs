@@ -157,6 +157,26 @@ impl PathTemplate {
         self.text.clone()
     }
 
+    /// What some parameter takes.
+    pub(crate) fn tolerates(&self) -> Tolerated {
+        let own = self.segments.iter().map(|segment| match segment {
+            Segment::Literal(_) => Tolerated::Nothing,
+            Segment::Any(tolerated) => *tolerated,
+        });
+        own.fold(self.tail_tolerates, Tolerated::max)
+    }
+
+    /// Whether, of a path that it matches, it takes every segment with an encoded slash.
+    pub(crate) fn takes(&self, path: &RequestPath<'_>) -> bool {
+        let segments = path.as_str().split('/').skip(1).enumerate();
+        let mut encoded = segments.filter(|(_, segment)| segment.contains(ENCODED_SLASH));
+        encoded.all(|(at, _)| match self.segments.get(at) {
+            Some(Segment::Literal(_)) => false,
+            Some(Segment::Any(tolerated)) => *tolerated == Tolerated::EncodedSlash,
+            None => self.tail_tolerates == Tolerated::EncodedSlash,
+        })
+    }
+
     /// Why the two may not both be declared for one method of one callee; `None` if they may. The
     /// same template twice is one template.
     pub fn conflict(&self, other: &Self) -> Option<Conflict> {

@@ -48,6 +48,26 @@ fn only_the_template_that_says_so_takes_an_encoded_slash() {
 }
 
 #[test]
+fn an_encoded_slash_takes_no_request_from_the_template_that_owns_it() {
+    let mut document = objects();
+    document.rules.push(rule("browses", named("checkout"), &[http("GET", "/v4/{rest%2F...}")]));
+    let own = [http("GET", "/v4/{id}/variables"), http("GET", "/v4/{id}/files/{file}")];
+    document.rules.push(rule("administers", named("payments"), &own));
+    let audited = SnapshotDocument { mode: Mode::Audit, ..document.clone() };
+    for (path, answer, in_audit) in [
+        ("/v4/7/variables", "deny by default", "audit by default"),
+        ("/v4/acme%2Fpay/variables", "deny by default", "deny by default"),
+        ("/v4/acme%2Fpay/files/x", "deny by default", "deny by default"),
+        ("/v4/acme/files/x%2Fy", "deny by default", "deny by default"),
+        ("/v4/acme%2Fpay/others", "allow by browses", "allow by browses"),
+        ("/v4/acme%2Fpay", "allow by browses", "allow by browses"),
+    ] {
+        assert_eq!(asked(&document, path), answer, "{path}");
+        assert_eq!(asked(&audited, path), in_audit, "{path} in audit");
+    }
+}
+
+#[test]
 fn a_guard_is_about_both_readings_of_an_encoded_slash() {
     for (call, path, is_denied) in [
         // As it is sent: one segment.

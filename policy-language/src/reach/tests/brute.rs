@@ -153,7 +153,7 @@ fn kind_of(
             of(&|kind| match &kind.example {
                 Example::Http { path, .. } if path.split().is_some() != is_encoded => false,
                 Example::Http { method, .. } => {
-                    [&kind.templates, &kind.but_for_slash] == [&matching[0], &matching[1]]
+                    [&kind.templates, &kind.refusing, &kind.but_for_slash] == matching.each_ref()
                         && (kind.is_other() || method == wanted)
                 }
                 Example::Grpc { .. } | Example::Tcp { .. } => false,

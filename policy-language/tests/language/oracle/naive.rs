@@ -320,6 +320,8 @@ impl Document {
         candidates
             .into_iter()
             .filter(|candidate| Some(&candidate.ranks) == best.as_ref())
+            // Whoever owns a request and does not take it keeps it from all others.
+            .filter(|candidate| takes(candidate.call, &request.plain()))
             .filter(|candidate| request.asks().is_none_or(|it| grants(candidate.call, it)))
             .map(|candidate| candidate.rule)
             .filter(|rule| statements.iter().any(|it| std::ptr::eq(it, *rule)))
@@ -468,9 +470,16 @@ impl Request {
     }
 }
 
-/// Whether a parameter takes a segment: one with an encoded slash only where it says so.
-fn takes(parameter: &str, segment: &str) -> bool {
-    parameter.contains("%2F") || !segment.contains("%2F")
+/// Whether a template that matches a request takes the encoded slashes in it: for each the parameter at
+/// its place says so.
+fn takes(call: &BTreeMap<String, Written>, request: &Request) -> bool {
+    let (Some(Written::Text(text)), Request::Http(_, path)) = (call.get("http"), request) else {
+        return true;
+    };
+    let (_, template) = text.split_once(' ').unwrap();
+    let parameters: Vec<_> = template.split('/').collect();
+    let mut encoded = path.split('/').enumerate().filter(|(_, segment)| segment.contains("%2F"));
+    encoded.all(|(at, _)| parameters[at.min(parameters.len() - 1)].contains("%2F"))
 }
 
 /// Literal 0, `{name}` 1, `{name...}` 2 for each segment it takes.
@@ -478,11 +487,10 @@ fn segments(template: &[&str], path: &[&str]) -> Option<Vec<u8>> {
     match (template, path) {
         ([], []) => Some(Vec::new()),
         ([tail], [_, ..]) if tail.ends_with("...}") => {
-            let fits = |segment: &&str| takes(tail, segment);
-            (!path.contains(&"") && path.iter().all(fits)).then(|| vec![2; path.len()])
+            (!path.contains(&"")).then(|| vec![2; path.len()])
         }
         ([first, template @ ..], [segment, path @ ..]) => {
-            let rank = if first.starts_with('{') && !segment.is_empty() && takes(first, segment) {
+            let rank = if first.starts_with('{') && !segment.is_empty() {
                 1
             } else if first == segment {
                 0
