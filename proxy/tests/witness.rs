@@ -172,11 +172,15 @@ fn is_read(call: &CallDocument, saw: &Saw) -> bool {
     }
 }
 
-/// The same for a guard, which is about a path with and without a slash at its end, and with an encoded
-/// slash in it taken for any letter and for a slash.
+/// The same for a guard, which is about a path with and without a slash at its end, and with each
+/// encoded slash in it taken for any letter or for a slash.
 fn is_about(call: &CallDocument, saw: &Saw) -> bool {
     let Saw::Http { method, path } = saw else { return closeness(call, saw).is_some() };
-    let read = [path.replace("%2F", "~"), path.replace("%2F", "/")];
+    let mut read = vec![path.clone()];
+    while read.iter().any(|path| path.contains("%2F")) {
+        let both = |path: &String| ["~", "/"].map(|it| path.replacen("%2F", it, 1));
+        read = read.iter().flat_map(both).collect();
+    }
     read.iter().flat_map(|path| [path.as_str(), path.strip_suffix('/').unwrap_or(path)]).any(
         |path| {
             let saw = Saw::Http { method: method.clone(), path: path.to_owned() };

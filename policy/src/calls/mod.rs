@@ -106,6 +106,16 @@ impl CallIndex {
         }
     }
 
+    /// The most specific routes of a call in all readings of its path, where it has several.
+    pub(crate) fn readings(&self, call: &Call<'_>) -> Vec<RouteIndex> {
+        match call {
+            Call::Http { method, path } => {
+                self.http.find_readings(method, path).into_iter().copied().collect()
+            }
+            Call::Grpc { .. } | Call::Tcp { .. } => Vec::new(),
+        }
+    }
+
     /// Whether the template of a route owns the request as it is on the wire. An upgrade is granted
     /// by the owner of the request, and by no wider template that names it, too.
     fn owns(&self, route: RouteIndex, method: &str, path: &RequestPath<'_>) -> bool {

@@ -1,8 +1,11 @@
 //! The tree of templates that a request walks: one lookup per segment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::RequestPath;
+use crate::{RequestPath, path::ENCODED_SLASH};
+
+/// Where every path begins.
+const ROOT: usize = 0;
 
 /// Templates, compiled: what each path and method comes to.
 #[derive(Debug)]
@@ -47,25 +50,63 @@ impl<T> HttpIndex<T> {
         self.walk(method, path.as_str())
     }
 
-    /// The same for both readings of a path.
-    pub(crate) fn find_both(&self, method: &str, path: &RequestPath<'_>) -> [Option<&T>; 2] {
-        [self.find(method, path), path.split().and_then(|split| self.walk(method, split))]
+    /// What the same comes to in any reading of a path: each of its encoded slashes is a part of a
+    /// segment, or a slash, whatever the others are. Nothing where it has none.
+    ///
+    /// All readings are walked at once: by the nodes where the next segment begins in some of them. A
+    /// path has at most [`MAX_ENCODED_SLASHES`](crate::MAX_ENCODED_SLASHES), so these are few.
+    pub(crate) fn find_readings(&self, method: &str, path: &RequestPath<'_>) -> Vec<&T> {
+        if path.split().is_none() {
+            return Vec::new();
+        }
+        let Some((inner, slash)) = inner(path.as_str()) else { return Vec::new() };
+        let segments = inner.split('/');
+        let ends = segments.fold(BTreeSet::from([ROOT]), |at, segment| self.through(at, segment));
+        ends.into_iter().filter_map(|at| self.nodes.get(at)?.end(method, slash)).collect()
+    }
+
+    /// Where a segment leads that begins at any of these nodes, in each of its readings.
+    fn through(&self, mut begun: BTreeSet<usize>, segment: &str) -> BTreeSet<usize> {
+        // The nodes before a segment that goes on behind an encoded slash. No literal has one.
+        let mut within: BTreeSet<usize> = BTreeSet::new();
+        for piece in segment.split(ENCODED_SLASH) {
+            let whole = begun.iter().filter_map(|at| self.nodes.get(*at)?.after(piece));
+            let ended = within.iter().filter_map(|at| self.nodes.get(*at)?.others);
+            let ends = whole.chain(ended).collect();
+            within.append(&mut begun);
+            begun = ends;
+        }
+        begun
     }
 
     fn walk(&self, method: &str, path: &str) -> Option<&T> {
-        let inner = path.strip_prefix('/')?;
-        let (inner, slash) = match inner.strip_suffix('/') {
-            Some(inner) => (inner, true),
-            None => (inner, inner.is_empty()),
-        };
-        let mut node = self.nodes.first()?;
+        let (inner, slash) = inner(path)?;
+        let mut node = self.nodes.get(ROOT)?;
         if !inner.is_empty() {
             for segment in inner.split('/') {
-                let next = node.literals.get(segment).copied().or(node.others)?;
-                node = self.nodes.get(next)?;
+                node = self.nodes.get(node.after(segment)?)?;
             }
         }
-        let end = if slash { &node.end_slash } else { &node.end };
-        end.get(method)
+        node.end(method, slash)
     }
+}
+
+impl<T> Node<T> {
+    /// Where a segment leads.
+    fn after(&self, segment: &str) -> Option<usize> {
+        self.literals.get(segment).copied().or(self.others)
+    }
+
+    fn end(&self, method: &str, slash: bool) -> Option<&T> {
+        if slash { self.end_slash.get(method) } else { self.end.get(method) }
+    }
+}
+
+/// What is between the slashes at the begin and the end of a path, and whether there is one at its end.
+fn inner(path: &str) -> Option<(&str, bool)> {
+    let inner = path.strip_prefix('/')?;
+    Some(match inner.strip_suffix('/') {
+        Some(inner) => (inner, true),
+        None => (inner, inner.is_empty()),
+    })
 }

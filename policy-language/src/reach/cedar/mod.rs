@@ -104,7 +104,7 @@ impl PolicySet {
                 let decision = snapshot.decide(snapshot.callee(), &Tls::default(), &call, now);
                 decision.route.as_deref().map(str::to_owned)
             };
-            let kinds = Declared::of(&versions.sets, &workload.name).kinds().into_iter();
+            let kinds = Declared::of(&versions.sets, &workload.name).kinds()?.into_iter();
             let kinds = kinds.map(|kind| Owned { owner: owner(&kind), kind }).collect();
             callees.insert(number, Callee { name: &workload.name, kinds });
         }

@@ -82,6 +82,7 @@ fn requests() -> Vec<Example> {
     for one in segments {
         encoded.extend([format!("/{one}%2Fb"), format!("/{one}%2Fb/"), format!("/b/{one}%2Fb/a")]);
         encoded.extend(segments.map(|two| format!("/{one}/{two}%2Fa")));
+        encoded.extend(segments.map(|two| format!("/{one}%2Fb/{two}%2Fa")));
     }
     for path in &encoded {
         for method in ["GET", "GET+v"] {

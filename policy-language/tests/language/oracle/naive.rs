@@ -422,26 +422,34 @@ fn outermost<'a>(text: &'a str, sign: &str) -> Vec<&'a str> {
 }
 
 /// Whether a call of a guard matches a request, or the same with a slash more or less at the end of
-/// its path, or with its encoded slashes read in one way or the other: a workload may take one for the
-/// other.
+/// its path, or with each of its encoded slashes read in one way or the other: a workload may take one
+/// for the other.
 fn is_about(guard: &Guard, request: &Request) -> bool {
     let mut readings = vec![request.clone()];
     if let Request::Http(method, path) = request {
-        readings.clear();
-        // An encoded slash is any letter of a segment, and a slash.
-        for path in [path.replace("%2F", "~"), path.replace("%2F", "/")] {
-            let other = match path.strip_suffix('/') {
-                Some(less) => less.to_owned(),
-                None => format!("{path}/"),
-            };
-            readings.extend([path, other].map(|path| Request::Http(method.clone(), path)));
-        }
+        let other = match path.strip_suffix('/') {
+            Some(less) => less.to_owned(),
+            None => format!("{path}/"),
+        };
+        let paths = [path.clone(), other].into_iter().flat_map(|path| read(&path));
+        readings = paths.map(|path| Request::Http(method.clone(), path)).collect();
     }
     let calls = || guard.calls.iter().flatten();
     let is_called = |request: &Request| {
         calls().any(|(protocol, written)| matches(protocol, written, request).is_some())
     };
     readings.iter().any(is_called)
+}
+
+/// A path with the first of its encoded slashes as any letter of a segment, and as a slash; and the
+/// same for the others.
+fn read(path: &str) -> Vec<String> {
+    match path.split_once("%2F") {
+        None => vec![path.to_owned()],
+        Some((before, behind)) => {
+            ["~", "/"].iter().flat_map(|sign| read(&format!("{before}{sign}{behind}"))).collect()
+        }
+    }
 }
 
 fn matches(protocol: &str, written: &Written, request: &Request) -> Option<Vec<u8>> {
