@@ -44,7 +44,7 @@ pub use model::{Entry, PolicySet, Summary};
 pub use reach::{
     Ask, Callers, Cedar, CedarAction, Change, Difference, Edge, Edges, Governed, Judge, ModeChange,
     Needed, Outcome, Passage, Places, Recorded, Review, Reviewed, Statements, TooManyEnvironments,
-    Turn,
+    TooManyKinds, Turn,
 };
 pub use render::Paint;
 pub use schema::schema;

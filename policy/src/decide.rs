@@ -132,8 +132,9 @@ pub struct Decision {
 
 impl Snapshot {
     /// Decides on a call: a guard denies, else a crossed boundary denies, else a rule allows, else
-    /// a grant does, else the default denies. Total, allocates nothing, and costs the same however
-    /// many rules and callers there are: it looks only at statements about this caller and call.
+    /// a grant does, else the default denies. Total, allocates nothing but for a path with encoded
+    /// slashes, and costs the same however many rules and callers there are: it looks only at
+    /// statements about this caller and call.
     pub fn decide(
         &self,
         caller: &SpiffeId,

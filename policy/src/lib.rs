@@ -35,7 +35,7 @@ pub use identity::{
 pub use introduction::{IdentityHeader, Introduction};
 pub use listens::{HttpVersion, ListensDocument};
 pub use names::{MAX_NAME_BYTES, is_destination, is_grant_name, is_name};
-pub use path::{AmbiguousPath, RequestPath, Tolerated};
+pub use path::{AmbiguousPath, MAX_ENCODED_SLASHES, RequestPath, Tolerated};
 pub use publication::{Digest, NotADigest, NotNewer, Publication};
 pub use signed::{
     KeyError, MAX_PAYLOAD_BYTES, OpenError, PolicyKey, PolicySigner, SignError, SignedSnapshot,

@@ -16,7 +16,7 @@ use crate::{
 type Expected = (u16, Option<&'static str>);
 
 /// What is asked, by POST, and what becomes of it.
-const PATHS: [(&str, Expected); 31] = [
+const PATHS: [(&str, Expected); 34] = [
     ("/v1/objects/a", (200, Some("/v1/objects/a"))),
     ("/v1/objects/a%2Fb", (200, Some("/v1/objects/a%2Fb"))),
     ("/v1/objects/a%2fb", (200, Some("/v1/objects/a%2Fb"))),
@@ -32,7 +32,10 @@ const PATHS: [(&str, Expected); 31] = [
     ("/v1%2Fobjects/a", (403, None)),
     ("/v1/objects%2Fa", (403, None)),
     ("/v1/objects/a%2Fb/", (403, None)),
-    // A guard is about both readings.
+    // The template that owns it takes none, and no wider one gets it.
+    ("/v1/tree/a%2Fb/own", (403, None)),
+    // A guard is about every reading.
+    ("/v1/tree/a%2Fb%2Fy", (403, None)),
     ("/v1/objects/secret%2Fb", (403, None)),
     ("/v1/objects/secret%2fb%2Fc", (403, None)),
     ("/v1/objects/%73ecret%2Fb/acl", (403, None)),
@@ -52,6 +55,8 @@ const PATHS: [(&str, Expected); 31] = [
     ("/v1/objects/a%2Fb;c", (400, None)),
     ("/v1/objects/a%2Fb%5Cc", (400, None)),
     ("/v1/objects/a%2F%00", (400, None)),
+    // More than a path may have.
+    ("/v1/tree/a%2Fa%2Fa%2fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fa%2Fb", (400, None)),
 ];
 
 /// Payments, whose objects have slashes in their names; some of them nobody may read.
@@ -61,6 +66,7 @@ fn loosened() -> SnapshotDocument {
         http("POST", "/v1/objects/{name%2F}"),
         http("POST", "/v1/objects/{name%2F}/acl"),
         http("POST", "/v1/tree/{rest%2F...}"),
+        http("POST", "/v1/tree/{one}/own"),
     ];
     let mut policy = policy("payments", Protocol::Http, &calls);
     policy.guards.push(closed(&["/v1/objects/secret/{rest...}", "/v1/tree/{one}/y"]));

@@ -11,7 +11,7 @@ use std::{
 
 use cellwall_policy::{CallDocument, Callers, Mode, RuleDocument, SnapshotDocument};
 use cellwall_testkit::{
-    witness::{Fit, fit},
+    witness::{Fit, fit, takes},
     workload::{Record, Saw},
 };
 use serde_json::json;
@@ -101,13 +101,18 @@ fn allows(snapshot: &SnapshotDocument, record: &Record) -> bool {
         rule.calls.iter().filter_map(|call| closeness(call, &record.saw)).max()
     };
     let nearest = rules.iter().filter_map(|rule| closest(rule)).max();
-    let let_in = nearest.is_some()
-        && rules
-            .iter()
-            .any(|rule| closest(rule) == nearest && is_in(&rule.from, !rule.across.is_empty()));
+    // And lets nobody in who comes with an encoded slash where it takes none.
+    let is_taken = |rule: &RuleDocument| {
+        let of_call = |call: &CallDocument| {
+            closeness(call, &record.saw) == nearest && is_read(call, &record.saw)
+        };
+        nearest.is_some() && rule.calls.iter().any(of_call)
+    };
+    let let_in =
+        rules.iter().any(|rule| is_taken(rule) && is_in(&rule.from, !rule.across.is_empty()));
     // Audit opens no encoded slash that no template takes.
-    let is_undeclared =
-        nearest.is_none() && matches!(&record.saw, Saw::Http { path, .. } if path.contains("%2F"));
+    let is_encoded = matches!(&record.saw, Saw::Http { path, .. } if path.contains("%2F"));
+    let is_undeclared = is_encoded && !rules.iter().any(|rule| is_taken(rule));
     !kept_out && (let_in || (snapshot.mode == Mode::Audit && !is_undeclared))
 }
 
@@ -157,11 +162,25 @@ fn closeness(call: &CallDocument, saw: &Saw) -> Option<Vec<Fit>> {
     }
 }
 
-/// The same for a guard, which is about a path with and without a slash at its end, and with an encoded
-/// slash in it taken for any letter and for a slash.
+/// Whether a call of a rule takes the encoded slashes of what was seen.
+fn is_read(call: &CallDocument, saw: &Saw) -> bool {
+    match (call, saw) {
+        (CallDocument::Http { path: template, .. }, Saw::Http { path, .. }) => {
+            takes(template, path)
+        }
+        _ => true,
+    }
+}
+
+/// The same for a guard, which is about a path with and without a slash at its end, and with each
+/// encoded slash in it taken for any letter or for a slash.
 fn is_about(call: &CallDocument, saw: &Saw) -> bool {
     let Saw::Http { method, path } = saw else { return closeness(call, saw).is_some() };
-    let read = [path.replace("%2F", "~"), path.replace("%2F", "/")];
+    let mut read = vec![path.clone()];
+    while read.iter().any(|path| path.contains("%2F")) {
+        let both = |path: &String| ["~", "/"].map(|it| path.replacen("%2F", it, 1));
+        read = read.iter().flat_map(both).collect();
+    }
     read.iter().flat_map(|path| [path.as_str(), path.strip_suffix('/').unwrap_or(path)]).any(
         |path| {
             let saw = Saw::Http { method: method.clone(), path: path.to_owned() };

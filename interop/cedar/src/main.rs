@@ -14,6 +14,7 @@ mod naive {
     }
 }
 
+mod actions;
 mod cost;
 
 #[path = "../../../policy-language/tests/language/oracle/random.rs"]
@@ -135,70 +136,6 @@ impl Question {
         let caller = SpiffeId::new(&self.caller)?;
         Ok(snapshot.decide(&caller, &tls, &call, now).verdict == Verdict::Allow)
     }
-
-    /// The action that the request is one of; `None` where the callee does not speak it.
-    fn action<'a>(&self, actions: &'a [CedarAction]) -> Option<&'a CedarAction> {
-        let (callee, _) = WORKLOADS[self.asked.callee];
-        let mine: Vec<&CedarAction> =
-            actions.iter().filter(|action| action.callee == callee).collect();
-        let text = match &self.asked.request {
-            naive::Request::Tcp(port) => {
-                return mine.into_iter().find(|action| action.example == format!("tcp:{port}"));
-            }
-            naive::Request::Grpc(service, method) => {
-                let grpc = |action: &&&CedarAction| {
-                    action.example.contains('/') && !action.example.contains(' ')
-                };
-                let first = |text: String| {
-                    let has = |it: &&&CedarAction| it.templates.first() == Some(&text);
-                    mine.iter().filter(grpc).find(has).copied()
-                };
-                return first(format!("{service}/{method}"))
-                    .or_else(|| first(format!("{service}/*")))
-                    .or_else(|| {
-                        mine.iter().filter(grpc).find(|it| it.templates.is_empty()).copied()
-                    });
-            }
-            naive::Request::Http(method, path) => (method, path),
-        };
-        let (method, path) = text;
-        let is_http = |action: &&CedarAction| action.example.contains(' ');
-        let of_method =
-            |action: &&CedarAction| action.example.split(' ').next() == Some(method.as_str());
-        let is_other =
-            |action: &&CedarAction| action.templates.is_empty() && action.but_for_slash.is_empty();
-        let other = match path.strip_suffix('/') {
-            Some(less) => less.to_owned(),
-            None => format!("{path}/"),
-        };
-        let (sent, split) = (path.replace("%2F", "~"), path.replace("%2F", "/"));
-        let is_encoded = sent != *path;
-        if is_encoded {
-            // A guard is about both readings, and about a slash at the end of either.
-            let readings = [sent, split].map(|it| {
-                [format!("{}/", it.trim_end_matches('/')), it.trim_end_matches('/').to_owned()]
-            });
-            let guarded =
-                |template: &String| readings.iter().flatten().any(|it| fits(template, it));
-            return mine
-                .iter()
-                .copied()
-                .filter(|action| action.example.contains("%2F"))
-                .filter(of_method)
-                .filter(|action| action.templates.iter().all(|template| fits(template, path)))
-                .filter(|action| action.but_for_slash.iter().all(guarded))
-                .max_by_key(|action| action.templates.len() + action.but_for_slash.len());
-        }
-        // The kind with the most templates that match is the one that all of them match.
-        mine.iter()
-            .copied()
-            .filter(is_http)
-            .filter(|action| !action.example.contains("%2F"))
-            .filter(|action| is_other(action) || of_method(action))
-            .filter(|action| action.templates.iter().all(|template| fits(template, path)))
-            .filter(|action| action.but_for_slash.iter().all(|template| fits(template, &other)))
-            .max_by_key(|action| action.templates.len() + action.but_for_slash.len())
-    }
 }
 
 /// Cedar, ready to be asked.
@@ -223,7 +160,7 @@ impl Oracle {
     }
 
     fn decide(&self, set: &PolicySet, question: &Question) -> anyhow::Result<bool> {
-        let Some(action) = question.action(&self.actions) else { return Ok(false) };
+        let Some(action) = actions::action(&question.asked, &self.actions) else { return Ok(false) };
         let sides = [&question.caller, &question.callee];
         let mut entities: Vec<Value> = sides.map(|id| entity(set, id)).into();
         if question.caller == question.callee {
@@ -282,26 +219,4 @@ fn id_of(document: &str, workload: usize, environment: &str) -> anyhow::Result<S
         _ => format!("{environment}/{name}"),
     };
     Ok(format!("spiffe://pay.example/{path}"))
-}
-
-/// Whether a path is one of a template.
-fn fits(template: &str, path: &str) -> bool {
-    let parts = |text: &str| -> (Vec<String>, bool) {
-        let inner = text.trim_start_matches('/');
-        let slash = inner.is_empty() || inner.ends_with('/');
-        let inner = inner.trim_end_matches('/');
-        let parts = inner.split('/').filter(|part| !part.is_empty());
-        (parts.map(str::to_owned).collect(), slash)
-    };
-    let ((template, wanted), (path, slash)) = (parts(template), parts(path));
-    let tail = template.last().is_some_and(|last| last.ends_with("...}"));
-    let fixed = template.len() - usize::from(tail);
-    let length = if tail { path.len() > fixed } else { path.len() == fixed };
-    let takes = |one: &str, other: &str| !other.contains("%2F") || one.contains("%2F");
-    let same = |(one, other): (&String, &String)| {
-        one == other || one.starts_with('{') && takes(one, other)
-    };
-    let last = template.last().filter(|_| tail);
-    let rest = last.is_none_or(|last| path.iter().skip(fixed).all(|it| takes(last, it)));
-    wanted == slash && length && rest && template.iter().take(fixed).zip(&path).all(same)
 }

@@ -79,7 +79,8 @@ pub fn check(sources: &Sources) -> Checked {
     let findings = problems.into_findings(&files);
     let set = (findings.errors() == 0).then(|| parts.into_set(&files, &findings, summary));
     let set = set.flatten();
-    crate::reach::enforced(Checked { summary, findings, set }, &files)
+    let bounded = crate::reach::bounded(Checked { summary, findings, set }, &files);
+    crate::reach::enforced(bounded, &files)
 }
 
 /// Reads, looks up and checks all documents.

@@ -157,7 +157,9 @@ rules:
                by at most 8 selectors; for one callee 10,000 rules and grants, as many guards, \
                and 1,024 path templates. Conditions tell at most 256 environments apart: every \
                combination of the values that a variable of `identity` is compared with, and two \
-               more for each variable.",
+               more for each variable. Where a parameter takes `%2F`, the templates of that callee \
+               are walked in all readings; those of guards that put literals and parameters in \
+               turn multiply, and 100,000 pieces of paths are all that is tried.",
         example: r#"workloads:
   checkout:
     listens: {http: 8443}

@@ -12,8 +12,8 @@ use crate::{PolicySet, model::WorkloadNumber, syntax::CallItem};
 type Templates<'a> = BTreeMap<(&'a str, Option<IdempotentBy>), BTreeSet<&'a str>>;
 
 impl PolicySet {
-    /// The calls of a callee that may be made twice, and those others that own some of their requests:
-    /// nothing of a callee that declares none.
+    /// The calls of a callee that may be made twice, and those others that own some of their requests,
+    /// in some reading of an encoded slash: nothing of a callee that declares none.
     pub(crate) fn idempotent(
         &self,
         callee: WorkloadNumber,
@@ -59,7 +59,8 @@ fn http(templates: &Templates<'_>) -> Vec<IdempotentDocument> {
     let takes_some = |path: &str, methods: &BTreeSet<&str>| {
         let Some(template) = read(path) else { return false };
         let meets = |(other, theirs): &(PathTemplate, &BTreeSet<&str>)| {
-            !methods.is_disjoint(theirs) && template.overlaps(other)
+            !methods.is_disjoint(theirs)
+                && (template.overlaps(other) || other.is_read_as(&template))
         };
         declared.iter().any(meets)
     };

@@ -21,7 +21,7 @@ use thiserror::Error;
 pub(crate) use index::Index;
 
 use crate::{
-    PolicySet, TooManyEnvironments,
+    PolicySet, TooManyEnvironments, TooManyKinds,
     condition::{Attribute, Fact},
     model::{Grant, Guard, Rule, Segment, When, Workload, WorkloadNumber},
     syntax::Listener,
@@ -47,6 +47,9 @@ pub enum CompileError {
     /// There are more environments to look at than can be.
     #[error(transparent)]
     Environments(#[from] TooManyEnvironments),
+    /// There are more kinds of calls to look at than can be.
+    #[error(transparent)]
+    Kinds(#[from] TooManyKinds),
 }
 
 /// The parts of a set that a callee's policy is made from.
@@ -164,7 +167,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn tolerated(&self, callee: WorkloadNumber) -> Tolerated {
+    /// What a callee's templates take in a path, in whichever of them.
+    pub(crate) fn tolerated(&self, callee: WorkloadNumber) -> Tolerated {
         let rules = self.index.rules(callee).filter_map(|at| self.rules.get(at));
         let grants = self.index.grants(callee).filter_map(|at| Some(&self.grants.get(at)?.rule));
         Tolerated::of(rules.chain(grants).flat_map(|rule| &rule.calls).map(|item| &item.call))

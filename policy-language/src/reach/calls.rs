@@ -6,19 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellwall_policy::{Call, CallDocument, Protocol, RequestPath, Tolerated, wire_method};
+use cellwall_policy::{Call, CallDocument, Protocol, RequestPath};
 
 use super::{
     statements::Statements,
-    templates::{Ends, Template, Walk},
+    templates::{Template, TooManyKinds},
 };
 use crate::PolicySet;
 
 /// A segment or name that stands for all that no statement writes.
-const ANY: &str = "~";
-
-/// A method that stands for all that no statement writes, where `GET` cannot.
-const ANY_METHOD: &str = "ANY";
+pub(super) const ANY: &str = "~";
 
 /// A call to ask about.
 #[derive(Clone, Debug)]
@@ -50,6 +47,8 @@ pub(crate) struct Kind {
     pub(crate) example: Example,
     /// The templates that match calls of this kind, the most specific first.
     pub(crate) templates: Vec<String>,
+    /// Those that match them, too, but do not take an encoded slash that their paths have.
+    pub(crate) refusing: Vec<String>,
     /// Those of guards that match them but for a slash at the end of the path, or by the other reading
     /// of a `%2F` in it.
     pub(crate) but_for_slash: Vec<String>,
@@ -59,7 +58,7 @@ pub(crate) struct Kind {
 /// What is declared about one callee, by rules and guards of all versions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Declared {
-    templates: BTreeMap<String, Template>,
+    pub(super) templates: BTreeMap<String, Template>,
     services: BTreeMap<String, BTreeSet<String>>,
     ports: BTreeSet<u16>,
     protocols: BTreeSet<Protocol>,
@@ -142,23 +141,15 @@ impl Declared {
         more
     }
 
-    /// The templates that match a request, and those that do but for a slash: how a test finds its
-    /// kind.
-    #[cfg(test)]
-    pub(super) fn matching(&self, method: &str, path: &str) -> [Vec<String>; 2] {
-        let templates = self.sorted();
-        let walk = Walk { templates: &templates, other: "" };
-        let matching =
-            if path.contains("%2F") { walk.matching_encoded(path) } else { walk.matching(path) };
-        let ends = carrying(&templates, &matching).remove(method).unwrap_or_default();
-        texts(&templates, &ends)
-    }
-
     /// Every kind of call, with the one that no statement names.
-    pub(crate) fn kinds(&self) -> Vec<Kind> {
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyKinds`] when its templates cannot be looked at.
+    pub(crate) fn kinds(&self) -> Result<Vec<Kind>, TooManyKinds> {
         let mut kinds = Vec::new();
         if self.protocols.contains(&Protocol::Http) {
-            self.http(&mut kinds);
+            self.http(&mut kinds)?;
         }
         if self.protocols.contains(&Protocol::Grpc) {
             self.grpc(&mut kinds);
@@ -167,18 +158,20 @@ impl Declared {
             kinds.extend(self.ports.iter().map(|port| Kind {
                 example: Example::Tcp { port: *port },
                 templates: vec![format!("tcp:{port}")],
+                refusing: Vec::new(),
                 but_for_slash: Vec::new(),
                 protocol: Protocol::Tcp,
             }));
         }
-        kinds
+        Ok(kinds)
     }
 
     fn grpc(&self, kinds: &mut Vec<Kind>) {
         let mut push = |service: &str, method: &str, templates: Vec<String>| {
             let example = Example::Grpc { service: service.to_owned(), method: method.to_owned() };
-            let (but_for_slash, protocol) = (Vec::new(), Protocol::Grpc);
-            kinds.push(Kind { example, templates, but_for_slash, protocol });
+            let (refusing, but_for_slash) = (Vec::new(), Vec::new());
+            let protocol = Protocol::Grpc;
+            kinds.push(Kind { example, templates, refusing, but_for_slash, protocol });
         };
         for (service, methods) in &self.services {
             let all = methods.contains("*").then(|| format!("{service}/*"));
@@ -192,84 +185,13 @@ impl Declared {
         }
         push(ANY, ANY, Vec::new());
     }
-
-    /// The templates, the most specific first.
-    fn sorted(&self) -> Vec<(&String, &Template)> {
-        let mut sorted: Vec<_> = self.templates.iter().collect();
-        sorted.sort_by_key(|(text, template)| (template.ranks(), *text));
-        sorted
-    }
-
-    fn http(&self, kinds: &mut Vec<Kind>) {
-        let templates = self.sorted();
-        let literals = templates.iter().flat_map(|(_, template)| &template.segments).flatten();
-        let literals: BTreeSet<&str> = literals.map(String::as_str).collect();
-        let other = unused(ANY, |text| literals.contains(text));
-        let walk = Walk { templates: &templates, other: &other };
-        let mut found: BTreeMap<(String, Ends), String> = BTreeMap::new();
-        let mut visit = |path: &str, ends: &Ends| {
-            for (method, ends) in carrying(&templates, ends) {
-                found.entry((method.to_owned(), ends)).or_insert_with(|| path.to_owned());
-            }
-        };
-        walk.all(&mut visit);
-        walk.all_encoded(&mut visit);
-        let path = walk.unmatched();
-        let matching = walk.matching(&path);
-        let taken = carrying(&templates, &matching);
-        let method = if taken.contains_key("GET") { ANY_METHOD } else { "GET" };
-        let method = unused(method, |text| taken.contains_key(text));
-        found.insert((method, Ends::default()), path);
-        for ((method, ends), path) in found {
-            let Ok(path) = RequestPath::tolerating(&path, Tolerated::EncodedSlash) else {
-                continue;
-            };
-            let [written, but_for_slash] = texts(&templates, &ends);
-            kinds.push(Kind {
-                example: Example::Http { method, path: path.into_owned() },
-                templates: written,
-                but_for_slash,
-                protocol: Protocol::Http,
-            });
-        }
-    }
-}
-
-/// Of the templates that match a path, those that carry each method.
-fn carrying<'t>(templates: &[(&String, &'t Template)], ends: &Ends) -> BTreeMap<&'t str, Ends> {
-    let mut by_method: BTreeMap<&str, Ends> = BTreeMap::new();
-    let find = |at: &usize| Some((*at, templates.get(*at)?.1));
-    for (at, template) in ends.written.iter().filter_map(find) {
-        for method in &template.methods {
-            by_method.entry(method).or_default().written.push(at);
-        }
-    }
-    for (at, template) in ends.but_for_slash.iter().filter_map(find) {
-        for method in &template.guarded {
-            by_method.entry(method).or_default().but_for_slash.push(at);
-        }
-    }
-    // What owns or guards a request has to do with what it asks for.
-    let wire: BTreeMap<&str, Ends> = by_method.clone();
-    for (method, ends) in by_method.iter_mut().filter(|(method, _)| wire_method(method) != **method)
-    {
-        if let Some(wire) = wire.get(wire_method(method)) {
-            ends.clone_from(wire);
-        }
-    }
-    by_method.values_mut().for_each(|it| it.encoded = ends.encoded);
-    by_method
-}
-
-fn texts(templates: &[(&String, &Template)], ends: &Ends) -> [Vec<String>; 2] {
-    let text = |at: &usize| Some((*templates.get(*at)?.0).clone());
-    [&ends.written, &ends.but_for_slash].map(|ends| ends.iter().filter_map(text).collect())
 }
 
 impl Kind {
     /// Whether a guard that names this template is about calls of this kind.
     pub(super) fn is_guarded_by(&self, template: &str) -> bool {
-        self.templates.iter().chain(&self.but_for_slash).any(|it| it == template)
+        let mut all = self.templates.iter().chain(&self.refusing).chain(&self.but_for_slash);
+        all.any(|it| it == template)
     }
 
     /// Whether no template matches such calls in any way.
@@ -295,13 +217,4 @@ impl Kind {
         };
         first(self) == wanted
     }
-}
-
-/// A text that `is_used` does not know: the one given, or that repeated.
-fn unused(text: &str, is_used: impl Fn(&str) -> bool) -> String {
-    let mut free = text.to_owned();
-    while is_used(&free) {
-        free.push_str(text);
-    }
-    free
 }

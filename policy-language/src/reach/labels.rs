@@ -82,9 +82,10 @@ impl About {
         let method = method.map_or_else(String::new, |method| format!("{method} "));
         // What two templates of guards say with a slash and without one, one of them says.
         let bare = |text: &str| text.trim_end_matches('/').to_owned();
-        let said: BTreeSet<String> = about.templates.iter().map(|text| bare(text)).collect();
+        let matching = || about.templates.iter().chain(&about.refusing);
+        let said: BTreeSet<String> = matching().map(|text| bare(text)).collect();
         let guards = about.but_for_slash.iter().filter(|text| !said.contains(&bare(text)));
-        let templates = about.templates.iter().chain(guards);
+        let templates = matching().chain(guards);
         let templates = templates.filter(|text| !owners.contains(text.as_str()));
         let mut also: Vec<_> = templates.map(|text| format!("{method}{text}")).collect();
         if about.example.has_encoded_slash() {

@@ -45,17 +45,22 @@ struct Graph<'a> {
 /// Takes a set back that breaks one of its invariants, and says which path does.
 pub(crate) fn enforced(checked: Checked, files: &Files<'_>) -> Checked {
     let Some(set) = &checked.set else { return checked };
-    let violations = violations(set, files);
-    if violations.is_empty() {
-        return checked;
-    }
     let mut problems = Problems::default();
-    for problem in violations {
-        problems.push(problem);
+    violations(set, files).into_iter().for_each(|problem| problems.push(problem));
+    checked.without(problems, files)
+}
+
+impl Checked {
+    /// The same, without the set where there are problems with it.
+    pub(super) fn without(self, problems: Problems, files: &Files<'_>) -> Self {
+        let found = problems.into_findings(files).0;
+        if found.is_empty() {
+            return self;
+        }
+        let mut findings = self.findings;
+        findings.0.extend(found);
+        Self { findings, set: None, ..self }
     }
-    let mut findings = checked.findings;
-    findings.0.extend(problems.into_findings(files).0);
-    Checked { findings, set: None, ..checked }
 }
 
 /// Each invariant that a path breaks, with a shortest such path.

@@ -9,6 +9,7 @@ use super::{
     calls::{Declared, Kind},
     classes::{Class, Who, classes, with_examples},
     survey::Answer,
+    templates::TooManyKinds,
 };
 use crate::{PolicySet, question::Side};
 
@@ -59,6 +60,9 @@ pub enum Outcome<T> {
     Unsure(&'static str),
 }
 
+/// Why nothing can be said of a callee's calls.
+const TOO_MANY: &str = "the callee has too many kinds of calls";
+
 /// Both versions, ready to be asked about recorded calls.
 #[derive(Debug)]
 pub struct Judge<'a> {
@@ -71,6 +75,8 @@ pub struct Judge<'a> {
 struct Callee {
     declared: Declared,
     kinds: Vec<Kind>,
+    /// The same with one template more, by its method and text.
+    more: HashMap<String, Result<Vec<Kind>, TooManyKinds>>,
     snapshots: Vec<Snapshot>,
     /// Whom to ask as, for callers that stand in the documents.
     examples: HashMap<Arc<str>, Arc<str>>,
@@ -90,7 +96,7 @@ impl<'a> Judge<'a> {
             let callee = self.callee(recorded.callee);
             self.callees.insert(recorded.callee.to_owned(), callee);
         }
-        let callee = match self.callees.get(recorded.callee) {
+        let callee = match self.callees.get_mut(recorded.callee) {
             Some(Ok(callee)) => callee,
             Some(Err(reason)) => return Outcome::Unsure(reason),
             None => return Outcome::Unsure("the callee is not known"),
@@ -103,15 +109,11 @@ impl<'a> Judge<'a> {
         }
         let ids: Vec<SpiffeId> =
             self.sets.iter().map(|set| callee.asked_as(set, &caller)).collect();
-        let more;
-        let kinds = match callee.unknown_template(&recorded.call) {
-            Some(template) => {
-                more = callee.declared.with(&template).kinds();
-                &more
-            }
-            None => &callee.kinds,
-        };
-        callee.decided(kinds, &ids, recorded)
+        callee.learn(&recorded.call);
+        match callee.kinds(&recorded.call) {
+            Ok(kinds) => callee.decided(kinds, &ids, recorded),
+            Err(TooManyKinds) => Outcome::Unsure(TOO_MANY),
+        }
     }
 
     fn callee(&self, id: &str) -> Result<Callee, &'static str> {
@@ -135,7 +137,8 @@ impl<'a> Judge<'a> {
         }
         let declared = Declared::of(&self.sets, name);
         let mut callee = Callee {
-            kinds: declared.kinds(),
+            kinds: declared.kinds().map_err(|_| TOO_MANY)?,
+            more: HashMap::new(),
             declared,
             snapshots,
             examples: HashMap::new(),
@@ -181,15 +184,26 @@ impl Callee {
         alike().unwrap_or_else(|| caller.clone())
     }
 
-    /// The call of a template that neither version has.
-    fn unknown_template(&self, call: &Ask<'_>) -> Option<CallDocument> {
-        let Ask::Http { method, route: Some(route) } = call else { return None };
+    /// Learns the template of a call, where neither version has it.
+    fn learn(&mut self, call: &Ask<'_>) {
+        let Ask::Http { method, route: Some(route) } = call else { return };
         let known = self.kinds.iter().any(|kind| kind.templates.iter().any(|it| it == route));
-        let call = || CallDocument::Http {
-            methods: vec![(*method).to_owned()],
-            path: (*route).to_owned(),
-        };
-        (!known).then(call)
+        let key = format!("{method} {route}");
+        if known || self.more.contains_key(&key) {
+            return;
+        }
+        let (methods, path) = (vec![(*method).to_owned()], (*route).to_owned());
+        let more = self.declared.with(&CallDocument::Http { methods, path });
+        self.more.insert(key, more.kinds());
+    }
+
+    /// The kinds that a call may be one of.
+    fn kinds(&self, call: &Ask<'_>) -> Result<&[Kind], TooManyKinds> {
+        let Ask::Http { method, route: Some(route) } = call else { return Ok(&self.kinds) };
+        match self.more.get(&format!("{method} {route}")) {
+            Some(more) => more.as_deref().map_err(|error| *error),
+            None => Ok(&self.kinds),
+        }
     }
 
     /// Asks about every kind of call that the record may be one of.

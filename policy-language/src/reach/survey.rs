@@ -118,7 +118,7 @@ impl<'a> Versions<'a> {
             .map(|(set, number)| Some(Statements::about(set, (*number)?)))
             .collect();
         let known = || statements.iter().flatten();
-        let kinds = Declared::of(&self.sets, callee).kinds();
+        let kinds = Declared::of(&self.sets, callee).kinds()?;
         let moments = Moments::of(
             known().flat_map(Statements::conditions),
             known().flat_map(|it| it.turns.iter().copied()),

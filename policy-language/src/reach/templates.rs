@@ -2,6 +2,23 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
+use thiserror::Error;
+
+/// The most segments that the walk over paths without an encoded slash tries. Templates that
+/// interleave literals and parameters multiply.
+const MAX_TRIED: usize = 1_000_000;
+/// So many templates on their way make one try count for one more.
+const TEMPLATES_A_TRY: usize = 128;
+
+/// Templates tell apart more kinds of paths than can be looked at.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("its path templates tell apart more kinds of paths than can be looked at")]
+pub struct TooManyKinds;
+
+/// How often one walk may still try.
+#[derive(Debug)]
+pub(super) struct Tries(usize);
+
 /// A path template, and the methods that statements give it.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
@@ -22,6 +39,8 @@ pub(super) struct Template {
 pub(super) struct Ends {
     /// As it is.
     pub(super) written: Vec<usize>,
+    /// As it is, though they do not take an encoded slash that it has: no wider one owns it then.
+    pub(super) refusing: Vec<usize>,
     /// Those of guards that match it but for the slash at its end, or where a `%2F` of it is a slash,
     /// or a part of a segment, though the template does not say so.
     pub(super) but_for_slash: Vec<usize>,
@@ -39,9 +58,31 @@ pub(super) struct Walk<'a> {
     pub(super) other: &'a str,
 }
 
+impl Tries {
+    pub(super) const fn at(most: usize) -> Self {
+        Self(most)
+    }
+
+    /// Tries so many segments, each with so many templates.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyKinds`] when that is too many.
+    pub(super) fn take(&mut self, templates: usize, tries: usize) -> Result<(), TooManyKinds> {
+        let cost = tries.saturating_mul(1 + templates / TEMPLATES_A_TRY);
+        self.0 = self.0.checked_sub(cost).ok_or(TooManyKinds)?;
+        Ok(())
+    }
+}
+
 impl Walk<'_> {
     /// Shows every path that stands for its kind, with the templates that match it.
-    pub(super) fn all(&self, visit: &mut impl FnMut(&str, &Ends)) {
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyKinds`] when there is more to look at than may be.
+    pub(super) fn all(&self, visit: &mut impl FnMut(&str, &Ends)) -> Result<(), TooManyKinds> {
+        let mut tries = Tries::at(MAX_TRIED);
         let root = self.root();
         let mut seen = BTreeSet::from([root.clone()]);
         let mut waiting = vec![(root, String::new())];
@@ -52,13 +93,16 @@ impl Walk<'_> {
                     visit(&whole, &self.ends(&progress, slash));
                 }
             }
-            for segment in self.literals(&progress).into_iter().chain([self.other]) {
+            let literals = self.literals(&progress);
+            tries.take(progress.len(), literals.len() + 1)?;
+            for segment in literals.into_iter().chain([self.other]) {
                 let next = self.after(&progress, segment);
                 if !next.is_empty() && seen.insert(next.clone()) {
                     waiting.push((next, format!("{path}/{segment}")));
                 }
             }
         }
+        Ok(())
     }
 
     /// A path that no template matches: deeper than any without a tail, and with a slash at its
@@ -113,15 +157,22 @@ impl Walk<'_> {
         self.templates.iter().any(|(_, template)| !template.encoded.is_empty())
     }
 
-    /// After a segment with an encoded slash, which only those take that say so.
-    pub(super) fn after_encoded(&self, progress: &Progress) -> Progress {
-        let step = |(at, matched): &(usize, usize)| {
+    /// Whether a template takes an encoded slash behind so many of its segments.
+    pub(super) fn takes_from(&self, at: usize, matched: usize) -> bool {
+        self.templates.get(at).is_some_and(|(_, template)| {
+            let place = matched.min(template.segments.len());
+            template.encoded.range(place..).next().is_some()
+        })
+    }
+
+    /// The templates that do not take an encoded slash in the next segment.
+    pub(super) fn refusing(&self, progress: &Progress) -> BTreeSet<usize> {
+        let refuses = |(at, matched): &(usize, usize)| {
             let (_, template) = self.templates.get(*at)?;
             let place = (*matched).min(template.segments.len());
-            let next = if place < template.segments.len() { matched + 1 } else { usize::MAX };
-            template.encoded.contains(&place).then_some((*at, next))
+            (!template.encoded.contains(&place)).then_some(*at)
         };
-        progress.iter().filter_map(step).collect()
+        progress.iter().filter_map(refuses).collect()
     }
 
     pub(super) fn after(&self, progress: &Progress, segment: &str) -> Progress {

@@ -3,16 +3,13 @@
 //! Each node stands for a set of templates that are still possible, so the walk never goes back:
 //! its cost is one hash lookup per segment, however many templates there are.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::{
     CallError,
     tree::{HttpIndex, Node},
 };
-use crate::{PathTemplate, Tolerated, template::Segment};
+use crate::{PathTemplate, template::Segment};
 
 /// The most different path templates of one callee.
 pub const MAX_HTTP_TEMPLATES: usize = 1024;
@@ -47,17 +44,6 @@ enum Progress {
     Tail,
 }
 
-/// One more segment of a path.
-#[derive(Clone, Copy, Debug)]
-enum Step<'a> {
-    /// This literal.
-    Literal(&'a str),
-    /// One that no template names here.
-    Other,
-    /// One with an encoded slash.
-    Encoded,
-}
-
 /// The templates that are possible at a node, by number.
 type Possible = BTreeSet<(usize, Progress)>;
 
@@ -73,7 +59,7 @@ impl<V> Declared<V> {
         &mut self,
         method: &str,
         path: &str,
-        new: impl FnOnce(Arc<str>) -> Result<V, CallError>,
+        new: impl FnOnce(&PathTemplate) -> Result<V, CallError>,
     ) -> Result<&mut V, CallError> {
         let known = self.0.iter().position(|known| known.template.as_str() == path);
         let at = match known {
@@ -88,7 +74,7 @@ impl<V> Declared<V> {
         let declaration = self.0.get_mut(at).ok_or(CallError::TooMany)?;
         match declaration.methods.entry(Box::from(method)) {
             Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(free) => Ok(free.insert(new(declaration.template.text())?)),
+            Entry::Vacant(free) => Ok(free.insert(new(&declaration.template)?)),
         }
     }
 
@@ -121,16 +107,12 @@ impl<V> Declared<V> {
                 Ok(index.nodes.len() - 1)
             };
             for literal in self.literals(&possible) {
-                let number = reach(self.after(&possible, Step::Literal(literal)))?;
+                let number = reach(self.after(&possible, Some(literal)))?;
                 node.literals.insert(Box::from(literal), number);
             }
-            let others = self.after(&possible, Step::Other);
+            let others = self.after(&possible, None);
             if !others.is_empty() {
                 node.others = Some(reach(others)?);
-            }
-            let encoded = self.after(&possible, Step::Encoded);
-            if !encoded.is_empty() {
-                node.encoded = Some(reach(encoded)?);
             }
             let number = numbers.get(&possible).copied().unwrap_or_default();
             if let Some(place) = index.nodes.get_mut(number) {
@@ -164,24 +146,19 @@ impl<V> Declared<V> {
         possible.iter().filter_map(literal).collect()
     }
 
-    /// What is possible after one more segment.
-    fn after(&self, possible: &Possible, step: Step<'_>) -> Possible {
-        let takes = |tolerated: Tolerated| match step {
-            Step::Literal(_) | Step::Other => true,
-            Step::Encoded => tolerated == Tolerated::EncodedSlash,
-        };
+    /// What is possible after one more segment; `None` is one that no template names here.
+    fn after(&self, possible: &Possible, segment: Option<&str>) -> Possible {
         let next = |(at, progress): &(usize, Progress)| {
             let template = &self.0.get(*at)?.template;
-            let is_taken = match self.next(*at, *progress) {
-                Some(Segment::Literal(text)) => matches!(step, Step::Literal(it) if it == &**text),
-                Some(Segment::Any(tolerated)) => takes(*tolerated),
-                None => template.tail && takes(template.tail_tolerates),
-            };
-            let taken = match (self.next(*at, *progress), progress) {
-                (Some(_), Progress::Segments(matched)) => Progress::Segments(matched + 1),
-                (None, _) | (Some(_), Progress::Tail) => Progress::Tail,
-            };
-            is_taken.then_some((*at, taken))
+            match (self.next(*at, *progress), progress) {
+                (Some(Segment::Literal(text)), _) if Some(&**text) != segment => None,
+                (Some(_), Progress::Segments(matched)) => {
+                    Some((*at, Progress::Segments(matched + 1)))
+                }
+                (None, _) | (Some(_), Progress::Tail) => {
+                    template.tail.then_some((*at, Progress::Tail))
+                }
+            }
         };
         possible.iter().filter_map(next).collect()
     }

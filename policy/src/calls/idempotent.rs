@@ -37,9 +37,13 @@ impl Idempotent {
         Ok(Some(Arc::new(Self { calls: calls.finish()?, by })))
     }
 
-    /// By what `call` may be made twice, if at all.
+    /// By what `call` may be made twice, if at all. What says so is every template that an encoded
+    /// slash of its path may lead to, and not the one of one reading alone.
     pub fn by(&self, call: &Call<'_>) -> Option<IdempotentBy> {
-        self.by.get(&self.calls.route(call)?).copied().flatten()
+        let by = |route| self.by.get(&route).copied().flatten();
+        let declared = by(self.calls.route(call)?)?;
+        let mut readings = self.calls.readings(call).into_iter();
+        readings.all(|route| by(route) == Some(declared)).then_some(declared)
     }
 }
 

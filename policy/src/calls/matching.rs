@@ -3,7 +3,7 @@
 //! A rule counts only for requests whose most specific template it names. A guard counts for every
 //! request that its template matches, whoever owns it, and whether or not the path ends in a slash:
 //! the workload may read `/a/` as `/a`, so that a guard of one is a guard of both. For the same reason
-//! a path with a tolerated `%2F` is looked up as it is sent and as it reads with a slash there.
+//! a path with tolerated `%2F` is looked up as it is sent and as it reads with a slash for any of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,6 +24,15 @@ pub(crate) struct Matching {
     tcp: HashMap<u16, Sets>,
 }
 
+/// The sets that contain a call.
+#[derive(Debug)]
+pub(crate) struct Containing<'a> {
+    /// As it is sent.
+    sent: Option<&'a Sets>,
+    /// With a slash for any of the encoded ones in its path.
+    others: Vec<&'a Sets>,
+}
+
 /// Collects sets of calls.
 #[derive(Debug, Default)]
 pub(crate) struct MatchingBuilder {
@@ -41,17 +50,30 @@ struct Service<S> {
 
 impl Matching {
     /// The sets that contain `call`, in each of its readings.
-    pub(crate) fn sets(&self, call: &Call<'_>) -> [&[u32]; 2] {
-        let found = match call {
-            // Who is denied a request is denied the upgrade that it asks for.
-            Call::Http { method, path } => self.http.find_both(wire_method(method), path),
+    pub(crate) fn sets(&self, call: &Call<'_>) -> Containing<'_> {
+        let mut others = Vec::new();
+        let sent = match call {
+            Call::Http { method, path } => {
+                // Who is denied a request is denied the upgrade that it asks for.
+                let method = wire_method(method);
+                others = self.http.find_readings(method, path);
+                self.http.find(method, path)
+            }
             Call::Grpc { service, method } => {
                 let service = self.grpc.get(*service);
-                [service.map(|it| it.methods.get(*method).unwrap_or(&it.others)), None]
+                service.map(|it| it.methods.get(*method).unwrap_or(&it.others))
             }
-            Call::Tcp { port } => [self.tcp.get(port), None],
+            Call::Tcp { port } => self.tcp.get(port),
         };
-        found.map(|sets| sets.map_or(&[][..], |sets| sets))
+        Containing { sent, others }
+    }
+}
+
+impl Containing<'_> {
+    /// Whether this set does, in some reading.
+    pub(crate) fn has(&self, set: u32) -> bool {
+        let mut readings = self.sent.iter().chain(&self.others);
+        readings.any(|sets| sets.binary_search(&set).is_ok())
     }
 }
 

@@ -10,8 +10,8 @@ use std::{collections::HashMap, sync::Arc};
 use thiserror::Error;
 
 use crate::{
-    Call, CallDocument, Conflict, ListensDocument, Protocol, RequestPath, TemplateError, Tolerated,
-    is_call_method, is_grpc_name, wire_method,
+    Call, CallDocument, Conflict, ListensDocument, PathTemplate, Protocol, RequestPath,
+    TemplateError, Tolerated, is_call_method, is_grpc_name, wire_method,
 };
 use http::Ends;
 pub use http::MAX_HTTP_TEMPLATES;
@@ -31,7 +31,8 @@ pub(crate) struct CallIndex {
     grpc: HashMap<Box<str>, Service>,
     tcp: HashMap<u16, RouteIndex>,
     routes: Routes,
-    tolerated: Tolerated,
+    /// The templates that take an encoded slash somewhere.
+    loosened: HashMap<RouteIndex, PathTemplate>,
 }
 
 /// Collects the calls of one callee.
@@ -89,12 +90,13 @@ pub enum CallError {
 
 impl CallIndex {
     /// The most specific route that carries the call. A call in another protocol has none (AZ-03):
-    /// none can be declared.
+    /// none can be declared. A path with an encoded slash has none either where the template that
+    /// owns it does not take that (HTTP-08): no wider one gets what is not its own.
     pub(crate) fn route(&self, call: &Call<'_>) -> Option<RouteIndex> {
         match call {
             Call::Http { method, path } => {
                 let route = self.http.find(method, path).copied()?;
-                self.owns(route, method, path).then_some(route)
+                (self.owns(route, method, path) && self.takes(route, path)).then_some(route)
             }
             Call::Grpc { service, method } => {
                 let service = self.grpc.get(*service)?;
@@ -104,12 +106,27 @@ impl CallIndex {
         }
     }
 
+    /// The most specific routes of a call in all readings of its path, where it has several.
+    pub(crate) fn readings(&self, call: &Call<'_>) -> Vec<RouteIndex> {
+        match call {
+            Call::Http { method, path } => {
+                self.http.find_readings(method, path).into_iter().copied().collect()
+            }
+            Call::Grpc { .. } | Call::Tcp { .. } => Vec::new(),
+        }
+    }
+
     /// Whether the template of a route owns the request as it is on the wire. An upgrade is granted
     /// by the owner of the request, and by no wider template that names it, too.
     fn owns(&self, route: RouteIndex, method: &str, path: &RequestPath<'_>) -> bool {
         let wire = wire_method(method);
         wire == method
             || self.http.find(wire, path).is_some_and(|owner| self.text(*owner) == self.text(route))
+    }
+
+    /// Whether the template of a route takes every encoded slash of a path that it matches.
+    fn takes(&self, route: RouteIndex, path: &RequestPath<'_>) -> bool {
+        path.split().is_none() || self.loosened.get(&route).is_some_and(|it| it.takes(path))
     }
 
     /// Whether the callee listens for calls of this kind (AZ-03).
@@ -127,8 +144,8 @@ impl CallIndex {
     }
 
     /// What some declared template tolerates in a path.
-    pub(crate) const fn tolerated(&self) -> Tolerated {
-        self.tolerated
+    pub(crate) fn tolerated(&self) -> Tolerated {
+        if self.loosened.is_empty() { Tolerated::Nothing } else { Tolerated::EncodedSlash }
     }
 
     /// The text of a route.
@@ -146,7 +163,7 @@ impl CallBuilder {
             grpc: HashMap::new(),
             tcp: HashMap::new(),
             routes: Routes::default(),
-            tolerated: Tolerated::Nothing,
+            loosened: HashMap::new(),
         };
         Self { index, declared: http::Declared::default() }
     }
@@ -154,13 +171,18 @@ impl CallBuilder {
     /// Declares a call and gives its routes: one, or for HTTP one for each method.
     pub(crate) fn declare(&mut self, call: &CallDocument) -> Result<Vec<RouteIndex>, CallError> {
         check(call, &self.index.listens)?;
-        self.index.tolerated = self.index.tolerated.max(Tolerated::of([call]));
-        let CallIndex { tcp, routes, .. } = &mut self.index;
+        let CallIndex { tcp, routes, loosened, .. } = &mut self.index;
         match call {
             CallDocument::Http { methods, path } => {
                 let mut declared = Vec::with_capacity(methods.len());
                 for method in methods {
-                    let new = |text| routes.push(text);
+                    let new = |template: &PathTemplate| {
+                        let route = routes.push(template.text())?;
+                        if template.tolerates() == Tolerated::EncodedSlash {
+                            loosened.insert(route, template.clone());
+                        }
+                        Ok(route)
+                    };
                     declared.push(*self.declared.entry(method, path, new)?);
                 }
                 Ok(declared)

@@ -82,7 +82,7 @@ fn a_request_belongs_to_the_most_specific_template_that_carries_its_method() {
 }
 
 #[test]
-fn a_segment_with_an_encoded_slash_belongs_to_a_parameter_that_takes_it() {
+fn a_path_with_an_encoded_slash_belongs_to_its_most_specific_template_if_that_takes_it() {
     let index = build(
         Protocol::Http,
         &[
@@ -93,6 +93,11 @@ fn a_segment_with_an_encoded_slash_belongs_to_a_parameter_that_takes_it() {
             http("GET", "/v1/{rest...}"),
             http("PUT", "/files/{rest%2F...}"),
             http("PUT", "/files/{dir}/{name}"),
+            http("POST", "/v4/projects/{rest%2F...}"),
+            http("POST", "/v4/projects/{id}/variables"),
+            http("POST", "/v4/projects/{id%2F}/files/{file}"),
+            http("POST", "/v4/projects/{id%2F}/keys/{key%2F}"),
+            http("POST", "/v4/projects/{id%2F}/tree/{rest...}"),
         ],
     )
     .unwrap();
@@ -112,8 +117,20 @@ fn a_segment_with_an_encoded_slash_belongs_to_a_parameter_that_takes_it() {
         ("GET", "/v1/users/a", Some("/v1/users/{id}")),
         ("PUT", "/v1/objects/a%2Fb", None),
         ("PUT", "/files/a/b", Some("/files/{dir}/{name}")),
-        ("PUT", "/files/a/b%2Fc", Some("/files/{rest%2F...}")),
+        // The template that owns it does not take it: nobody else gets it.
+        ("PUT", "/files/a/b%2Fc", None),
+        ("PUT", "/files/a%2Fb/c", None),
         ("PUT", "/files/a%2Fb", Some("/files/{rest%2F...}")),
+        ("PUT", "/files/a/b/c%2Fd", Some("/files/{rest%2F...}")),
+        ("POST", "/v4/projects/a%2Fb/variables", None),
+        ("POST", "/v4/projects/a%2Fb/others", Some("/v4/projects/{rest%2F...}")),
+        ("POST", "/v4/projects/a%2Fb/variables/c", Some("/v4/projects/{rest%2F...}")),
+        ("POST", "/v4/projects/a%2Fb/files/c", Some("/v4/projects/{id%2F}/files/{file}")),
+        ("POST", "/v4/projects/a%2Fb/files/c%2Fd", None),
+        ("POST", "/v4/projects/a/files/c%2Fd", None),
+        ("POST", "/v4/projects/a%2Fb/keys/c%2Fd", Some("/v4/projects/{id%2F}/keys/{key%2F}")),
+        ("POST", "/v4/projects/a%2Fb/tree/c", Some("/v4/projects/{id%2F}/tree/{rest...}")),
+        ("POST", "/v4/projects/a%2Fb/tree/c/d%2Fe", None),
     ] {
         assert_eq!(http_route(&index, method, path), template, "{method} {path}");
     }
@@ -200,23 +217,29 @@ fn takes(tolerated: Tolerated, segment: &str) -> bool {
     tolerated == Tolerated::EncodedSlash || !segment.contains("%2F")
 }
 
-/// Whether a template matches, by the definition and segment by segment.
-fn matches(template: &PathTemplate, path: &str) -> bool {
+/// Whether a template matches, by the definition and segment by segment; and whether it takes each
+/// encoded slash of the path.
+fn matches(template: &PathTemplate, path: &str) -> [bool; 2] {
     let slash = path.ends_with('/');
     let inner = path.trim_matches('/');
     let segments: Vec<_> = inner.split('/').filter(|segment| !segment.is_empty()).collect();
-    let fits = template.segments.iter().zip(&segments).all(|(want, have)| match want {
+    let pairs = || template.segments.iter().zip(&segments);
+    let fits = pairs().all(|(want, have)| match want {
         Segment::Literal(text) => **text == **have,
+        Segment::Any(_) => true,
+    });
+    let own = pairs().all(|(want, have)| match want {
+        Segment::Literal(_) => true,
         Segment::Any(tolerated) => takes(*tolerated, have),
     });
-    let rest = segments.iter().skip(template.segments.len());
-    let fits = fits && rest.clone().all(|have| takes(template.tail_tolerates, have));
+    let mut rest = segments.iter().skip(template.segments.len());
     let length = if template.tail {
         segments.len() > template.segments.len()
     } else {
         segments.len() == template.segments.len()
     };
-    fits && length && slash == template.slash
+    let takes = own && rest.all(|have| takes(template.tail_tolerates, have));
+    [fits && length && slash == template.slash, takes]
 }
 
 proptest! {
@@ -253,10 +276,11 @@ proptest! {
                         }
                         _ => None,
                     })
-                    .filter(|template| matches(template, &path))
+                    .filter(|template| matches(template, &path)[0])
                     .collect();
                 fitting.sort_by(PathTemplate::specificity);
-                let expected = fitting.first().map(PathTemplate::as_str);
+                let owner = fitting.first().filter(|owner| matches(owner, &path)[1]);
+                let expected = owner.map(PathTemplate::as_str);
                 prop_assert_eq!(http_route(&index, method, &path), expected, "{} {}", method, path);
             }
         }

@@ -1,8 +1,11 @@
 //! The tree of templates that a request walks: one lookup per segment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{RequestPath, path::ENCODED_SLASH};
+
+/// Where every path begins.
+const ROOT: usize = 0;
 
 /// Templates, compiled: what each path and method comes to.
 #[derive(Debug)]
@@ -16,21 +19,10 @@ pub(super) struct Node<T> {
     pub(super) literals: HashMap<Box<str>, usize>,
     /// Where every other segment leads.
     pub(super) others: Option<usize>,
-    /// Where a segment with an encoded slash leads: to templates that take it.
-    pub(super) encoded: Option<usize>,
     /// What a path that ends here comes to, by method.
     pub(super) end: HashMap<Box<str>, T>,
     /// What a path that ends here in a slash comes to, by method.
     pub(super) end_slash: HashMap<Box<str>, T>,
-}
-
-/// How a segment of a path is taken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Taken {
-    /// By a literal, or by any parameter.
-    Plain,
-    /// By parameters that declare an encoded slash.
-    Encoded,
 }
 
 impl<T> Default for HttpIndex<T> {
@@ -44,7 +36,6 @@ impl<T> Default for Node<T> {
         Self {
             literals: HashMap::new(),
             others: None,
-            encoded: None,
             end: HashMap::new(),
             end_slash: HashMap::new(),
         }
@@ -52,40 +43,70 @@ impl<T> Default for Node<T> {
 }
 
 impl<T> HttpIndex<T> {
-    /// What the templates that match `path` and carry `method` come to. Of what it tolerates each
-    /// template takes what it declares.
+    /// What the templates that match `path` and carry `method` come to. A parameter takes every
+    /// segment here, also one with an encoded slash: which template is the most specific does not
+    /// depend on that.
     pub(crate) fn find(&self, method: &str, path: &RequestPath<'_>) -> Option<&T> {
-        match path.split() {
-            None => self.walk(method, path.as_str(), |_| Taken::Plain),
-            Some(_) => self.walk(method, path.as_str(), |segment| {
-                if segment.contains(ENCODED_SLASH) { Taken::Encoded } else { Taken::Plain }
-            }),
+        self.walk(method, path.as_str())
+    }
+
+    /// What the same comes to in any reading of a path: each of its encoded slashes is a part of a
+    /// segment, or a slash, whatever the others are. Nothing where it has none.
+    ///
+    /// All readings are walked at once: by the nodes where the next segment begins in some of them. A
+    /// path has at most [`MAX_ENCODED_SLASHES`](crate::MAX_ENCODED_SLASHES), so these are few.
+    pub(crate) fn find_readings(&self, method: &str, path: &RequestPath<'_>) -> Vec<&T> {
+        if path.split().is_none() {
+            return Vec::new();
         }
+        let Some((inner, slash)) = inner(path.as_str()) else { return Vec::new() };
+        let segments = inner.split('/');
+        let ends = segments.fold(BTreeSet::from([ROOT]), |at, segment| self.through(at, segment));
+        ends.into_iter().filter_map(|at| self.nodes.get(at)?.end(method, slash)).collect()
     }
 
-    /// The same for both readings of a path, in each of which every template takes every segment.
-    pub(crate) fn find_both(&self, method: &str, path: &RequestPath<'_>) -> [Option<&T>; 2] {
-        let read = |text| self.walk(method, text, |_| Taken::Plain);
-        [read(path.as_str()), path.split().and_then(read)]
+    /// Where a segment leads that begins at any of these nodes, in each of its readings.
+    fn through(&self, mut begun: BTreeSet<usize>, segment: &str) -> BTreeSet<usize> {
+        // The nodes before a segment that goes on behind an encoded slash. No literal has one.
+        let mut within: BTreeSet<usize> = BTreeSet::new();
+        for piece in segment.split(ENCODED_SLASH) {
+            let whole = begun.iter().filter_map(|at| self.nodes.get(*at)?.after(piece));
+            let ended = within.iter().filter_map(|at| self.nodes.get(*at)?.others);
+            let ends = whole.chain(ended).collect();
+            within.append(&mut begun);
+            begun = ends;
+        }
+        begun
     }
 
-    fn walk(&self, method: &str, path: &str, taken: impl Fn(&str) -> Taken) -> Option<&T> {
-        let inner = path.strip_prefix('/')?;
-        let (inner, slash) = match inner.strip_suffix('/') {
-            Some(inner) => (inner, true),
-            None => (inner, inner.is_empty()),
-        };
-        let mut node = self.nodes.first()?;
+    fn walk(&self, method: &str, path: &str) -> Option<&T> {
+        let (inner, slash) = inner(path)?;
+        let mut node = self.nodes.get(ROOT)?;
         if !inner.is_empty() {
             for segment in inner.split('/') {
-                let next = match taken(segment) {
-                    Taken::Plain => node.literals.get(segment).copied().or(node.others)?,
-                    Taken::Encoded => node.encoded?,
-                };
-                node = self.nodes.get(next)?;
+                node = self.nodes.get(node.after(segment)?)?;
             }
         }
-        let end = if slash { &node.end_slash } else { &node.end };
-        end.get(method)
+        node.end(method, slash)
     }
+}
+
+impl<T> Node<T> {
+    /// Where a segment leads.
+    fn after(&self, segment: &str) -> Option<usize> {
+        self.literals.get(segment).copied().or(self.others)
+    }
+
+    fn end(&self, method: &str, slash: bool) -> Option<&T> {
+        if slash { self.end_slash.get(method) } else { self.end.get(method) }
+    }
+}
+
+/// What is between the slashes at the begin and the end of a path, and whether there is one at its end.
+fn inner(path: &str) -> Option<(&str, bool)> {
+    let inner = path.strip_prefix('/')?;
+    Some(match inner.strip_suffix('/') {
+        Some(inner) => (inner, true),
+        None => (inner, inner.is_empty()),
+    })
 }

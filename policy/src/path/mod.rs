@@ -8,7 +8,7 @@ use thiserror::Error;
 
 pub(crate) use tolerated::ENCODED_SLASH;
 use tolerated::SLASH;
-pub use tolerated::Tolerated;
+pub use tolerated::{MAX_ENCODED_SLASHES, Tolerated};
 
 /// The canonical path of a request: what is authorised and what is sent on (HTTP-08, HTTP-10).
 ///
@@ -18,7 +18,7 @@ pub use tolerated::Tolerated;
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RequestPath<'a> {
     text: Cow<'a, str>,
-    /// The same with each `%2F` as a slash, where it holds one: the second reading that it has.
+    /// The same with each `%2F` as a slash, where it holds one: the reading that is farthest from it.
     split: Option<Box<str>>,
 }
 
@@ -40,6 +40,9 @@ pub enum AmbiguousPath {
     /// `%2F`, `%5C`, `%25` or an encoded control byte: decoded early by some servers only.
     #[error("the path encodes a byte that servers read differently")]
     EncodedByte,
+    /// More encoded slashes than [`MAX_ENCODED_SLASHES`], where they are tolerated.
+    #[error("the path encodes more than {MAX_ENCODED_SLASHES} slashes")]
+    TooManySlashes,
     /// A `%` that two hex digits do not follow.
     #[error("the path has an invalid percent-encoding")]
     BadEncoding,
@@ -59,8 +62,8 @@ impl<'a> RequestPath<'a> {
         Self::tolerating(raw, Tolerated::Nothing)
     }
 
-    /// The same for a callee that declares what it tolerates. What neither reading may have is refused
-    /// in both: an empty segment and a dot segment, also between a `%2F` and a slash.
+    /// The same for a callee that declares what it tolerates. What no reading may have is refused in
+    /// all: an empty segment and a dot segment, also between a `%2F` and a slash.
     ///
     /// # Errors
     ///

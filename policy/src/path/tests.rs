@@ -135,6 +135,22 @@ fn an_encoded_slash_that_is_tolerated_is_kept_and_its_other_reading_known() {
 }
 
 #[test]
+fn a_path_with_more_encoded_slashes_than_the_limit_is_refused_whatever_its_escapes() {
+    let read = |count: usize, escape: &str| {
+        let path = format!("/v1/a{}", format!("{escape}b").repeat(count));
+        RequestPath::tolerating(&path, Tolerated::EncodedSlash).map(|it| it.as_str().to_owned())
+    };
+    let limit = super::MAX_ENCODED_SLASHES;
+    for escape in ["%2F", "%2f", "/c%2F"] {
+        let error = AmbiguousPath::TooManySlashes;
+        assert_eq!(read(limit + 1, escape), Err(error), "{escape}");
+        let kept = format!("/v1/a{}", format!("{escape}b").to_uppercase().repeat(limit));
+        assert_eq!(read(limit, escape).map(|it| it.to_uppercase()), Ok(kept.to_uppercase()));
+    }
+    assert_eq!(read(limit * 4, "/"), Ok(format!("/v1/a{}", "/b".repeat(limit * 4))));
+}
+
+#[test]
 fn what_neither_reading_may_have_is_refused_also_beside_an_encoded_slash() {
     use AmbiguousPath::{
         BadByte, BadEncoding, DotSegment, EmptySegment, EncodedByte, NotAbsolute, Parameter,

@@ -11,6 +11,9 @@ pub(super) const SLASH: u8 = b'/';
 /// one: `{name%2F}`.
 pub(crate) const ENCODED_SLASH: &str = "%2F";
 
+/// The most encoded slashes of one path: each doubles the readings that guards are asked about.
+pub const MAX_ENCODED_SLASHES: usize = 16;
+
 /// What a path may have that is refused otherwise.
 #[derive(
     Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize,
@@ -40,12 +43,15 @@ impl Tolerated {
     }
 }
 
-/// The second reading of a canonical path. A `%2F` at its end would be a slash there, which makes
+/// A canonical path with each `%2F` as a slash, where it holds one. A `%2F` at its end would be a slash there, which makes
 /// another path of it, and an empty segment for some.
 pub(super) fn split(path: &str) -> Result<Option<Box<str>>, AmbiguousPath> {
     if path.ends_with(ENCODED_SLASH) {
         return Err(AmbiguousPath::EmptySegment);
     }
-    let has_one = path.contains(ENCODED_SLASH);
-    Ok(has_one.then(|| path.replace(ENCODED_SLASH, "/").into()))
+    let encoded = path.matches(ENCODED_SLASH).count();
+    if encoded > MAX_ENCODED_SLASHES {
+        return Err(AmbiguousPath::TooManySlashes);
+    }
+    Ok((encoded > 0).then(|| path.replace(ENCODED_SLASH, "/").into()))
 }

@@ -159,7 +159,7 @@ impl Snapshot {
     }
 
     /// What some template of the callee tolerates in a path.
-    pub const fn tolerates(&self) -> Tolerated {
+    pub fn tolerates(&self) -> Tolerated {
         self.calls.tolerated()
     }
 

@@ -98,11 +98,10 @@ impl Guards {
         for number in self.lists.of(caller) {
             let clause = usize::try_from(*number).ok().and_then(|at| self.clauses.get(at));
             let Some(clause) = clause else { continue };
-            if let Some(set) = clause.calls {
-                let sets = *sets.get_or_insert_with(|| self.calls.sets(call));
-                if sets.iter().all(|reading| reading.binary_search(&set).is_err()) {
-                    continue;
-                }
+            if let Some(set) = clause.calls
+                && !sets.get_or_insert_with(|| self.calls.sets(call)).has(set)
+            {
+                continue;
             }
             // AZ-02: what cannot be said does not open a guard.
             if clause.when.as_ref().is_some_and(|when| when.judge(facts) == Truth::Fails) {

@@ -157,6 +157,41 @@ impl PathTemplate {
         self.text.clone()
     }
 
+    /// What some parameter takes.
+    pub(crate) fn tolerates(&self) -> Tolerated {
+        let own = self.segments.iter().map(|segment| match segment {
+            Segment::Literal(_) => Tolerated::Nothing,
+            Segment::Any(tolerated) => *tolerated,
+        });
+        own.fold(self.tail_tolerates, Tolerated::max)
+    }
+
+    /// Whether, of a path that it matches, it takes every segment with an encoded slash.
+    pub(crate) fn takes(&self, path: &RequestPath<'_>) -> bool {
+        let segments = path.as_str().split('/').skip(1).enumerate();
+        let mut encoded = segments.filter(|(_, segment)| segment.contains(ENCODED_SLASH));
+        encoded.all(|(at, _)| match self.segments.get(at) {
+            Some(Segment::Literal(_)) => false,
+            Some(Segment::Any(tolerated)) => *tolerated == Tolerated::EncodedSlash,
+            None => self.tail_tolerates == Tolerated::EncodedSlash,
+        })
+    }
+
+    /// Whether some server may read a path that this one takes as one of `other`, with a slash for an
+    /// encoded one. In doubt it may.
+    pub fn is_read_as(&self, other: &Self) -> bool {
+        let takes = |segment: &Segment| *segment == Segment::Any(Tolerated::EncodedSlash);
+        let before = self.segments.iter().position(takes);
+        let before = match self.tail_tolerates {
+            Tolerated::EncodedSlash => Some(before.unwrap_or(self.segments.len())),
+            Tolerated::Nothing => before,
+        };
+        // Before the first encoded slash both have the same segments.
+        before.is_some_and(|before| {
+            (other.tail || other.segments.len() > before) && self.agrees(other, before)
+        })
+    }
+
     /// Why the two may not both be declared for one method of one callee; `None` if they may. The
     /// same template twice is one template.
     pub fn conflict(&self, other: &Self) -> Option<Conflict> {
@@ -205,11 +240,15 @@ impl PathTemplate {
                 || short.tail && short.segments.len() < long.segments.len()
                 || short.tail && long.tail
         };
-        let agree = self.segments.iter().zip(&other.segments).all(|pair| match pair {
+        self.agrees(other, usize::MAX) && (fits(self, other) || fits(other, self))
+    }
+
+    /// Whether the two differ in no literal among their first segments, as many as these.
+    fn agrees(&self, other: &Self, first: usize) -> bool {
+        self.segments.iter().zip(&other.segments).take(first).all(|pair| match pair {
             (Segment::Literal(mine), Segment::Literal(theirs)) => mine == theirs,
             (Segment::Any(_), _) | (_, Segment::Any(_)) => true,
-        });
-        agree && (fits(self, other) || fits(other, self))
+        })
     }
 }
 

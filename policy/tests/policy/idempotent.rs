@@ -2,7 +2,7 @@
 
 use cellwall_policy::{
     Call, CallDocument, CallError, IdempotentBy, IdempotentDocument, Protocol, RequestPath,
-    Snapshot, SnapshotDocument, SnapshotError, is_idempotent_method,
+    Snapshot, SnapshotDocument, SnapshotError, Tolerated, is_idempotent_method,
 };
 
 use crate::sample::{http, vault};
@@ -56,6 +56,40 @@ fn a_request_may_be_made_twice_only_where_the_template_that_owns_it_says_so() {
     }
     let call = Call::Grpc { service: "a.A", method: "Get" };
     assert_eq!(by(&document, &call), None);
+}
+
+#[test]
+fn a_request_with_an_encoded_slash_may_be_made_twice_only_if_every_reading_says_so() {
+    let (key, method) = (Some(IdempotentBy::Key), Some(IdempotentBy::Method));
+    let document = calling(
+        Protocol::Http,
+        &[
+            declared(http("POST", "/files/{rest%2F...}"), key),
+            declared(http("POST", "/files/{dir}/{name}"), None),
+            declared(http("PUT", "/objects/{name%2F}"), method),
+            declared(http("PUT", "/objects/{dir}/{name}"), method),
+            declared(http("PUT", "/objects/{a}/keys/{key}"), key),
+            declared(http("PUT", "/objects/{name%2F}/all"), method),
+        ],
+    );
+    for (method, path, expected) in [
+        ("POST", "/files/a", key),
+        ("POST", "/files/a/b", None),
+        // Another template owns it, and takes none.
+        ("POST", "/files/a/b%2Fc", None),
+        // The other one is whose it is with a slash there.
+        ("POST", "/files/a%2Fb", None),
+        ("POST", "/files/a%2Fb%2Fc", None),
+        ("POST", "/files/a/b/c%2Fd", key),
+        ("PUT", "/objects/a%2Fb", method),
+        ("PUT", "/objects/a%2Fb%2Fc", method),
+        ("PUT", "/objects/a%2Fkeys%2Fb", None),
+        ("PUT", "/objects/a%2Fb/all", method),
+    ] {
+        let path = RequestPath::tolerating(path, Tolerated::EncodedSlash).unwrap();
+        let call = Call::Http { method, path: &path };
+        assert_eq!(by(&document, &call), expected, "{method} {path:?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Templates that take an encoded slash: rules go by the path as it is sent, guards by both readings.
+//! Templates that take an encoded slash: rules go by the path as it is sent, guards by every reading.
 
 use cellwall_policy::{
     Call, Callers, DestinationDocument, Mode, RequestPath, Snapshot, SnapshotDocument, Tls,
@@ -48,6 +48,26 @@ fn only_the_template_that_says_so_takes_an_encoded_slash() {
 }
 
 #[test]
+fn an_encoded_slash_takes_no_request_from_the_template_that_owns_it() {
+    let mut document = objects();
+    document.rules.push(rule("browses", named("checkout"), &[http("GET", "/v4/{rest%2F...}")]));
+    let own = [http("GET", "/v4/{id}/variables"), http("GET", "/v4/{id}/files/{file}")];
+    document.rules.push(rule("administers", named("payments"), &own));
+    let audited = SnapshotDocument { mode: Mode::Audit, ..document.clone() };
+    for (path, answer, in_audit) in [
+        ("/v4/7/variables", "deny by default", "audit by default"),
+        ("/v4/acme%2Fpay/variables", "deny by default", "deny by default"),
+        ("/v4/acme%2Fpay/files/x", "deny by default", "deny by default"),
+        ("/v4/acme/files/x%2Fy", "deny by default", "deny by default"),
+        ("/v4/acme%2Fpay/others", "allow by browses", "allow by browses"),
+        ("/v4/acme%2Fpay", "allow by browses", "allow by browses"),
+    ] {
+        assert_eq!(asked(&document, path), answer, "{path}");
+        assert_eq!(asked(&audited, path), in_audit, "{path} in audit");
+    }
+}
+
+#[test]
 fn a_guard_is_about_both_readings_of_an_encoded_slash() {
     for (call, path, is_denied) in [
         // As it is sent: one segment.
@@ -75,6 +95,61 @@ fn a_guard_is_about_both_readings_of_an_encoded_slash() {
         let answer = if is_denied { "audit by guard/closed" } else { "allow by reads" };
         assert_eq!(asked(&document, path), answer, "{call} {path} in audit");
     }
+}
+
+#[test]
+fn a_guard_is_about_each_encoded_slash_by_itself() {
+    let closed = "/v4/{id}/secret/{rest...}";
+    for (call, path, is_denied) in [
+        (closed, "/v4/7/secret/x", true),
+        (closed, "/v4/7/secret%2Fx", true),
+        (closed, "/v4/acme%2Fpay/secret/x", true),
+        // The first is a part of the segment, the second is not; and the other way round.
+        (closed, "/v4/acme%2Fpay/secret%2Fx", true),
+        (closed, "/v4/a%2Fb%2Fc%2Fd/secret%2Fx", true),
+        (closed, "/v4/acme%2Fpay%2Fsecret%2Fx", true),
+        (closed, "/v4/acme%2Fsecret%2Fx", true),
+        (closed, "/v4/acme%2Fsecret/x%2Fy", true),
+        (closed, "/v4/acme%2Fpay/secrets%2Fx", false),
+        (closed, "/v4/acme%2Fpay/secret", false),
+        (closed, "/v4/acme%2Fpay%2Fsecret", false),
+        (closed, "/v4/secret%2Fx", false),
+        // A slash at its end is one in each reading.
+        ("/v4/{id}/secret/{key}/", "/v4/acme%2Fpay/secret%2Fx", true),
+        // No literal has one, and one parameter has as many as there are.
+        ("/v4/{id}", "/v4/a%2Fb%2Fc", true),
+        ("/v4/{id}/{key}", "/v4/a%2Fb%2Fc", true),
+        ("/v4/{a}/{b}/{c}/{d}", "/v4/a%2Fb%2Fc", false),
+        ("/v4/{a}/b/{c}", "/v4/a%2Fb%2Fc", true),
+        ("/v4/{a}/c", "/v4/a%2Fb%2Fc", true),
+        ("/v4/{a}/b", "/v4/a%2Fb%2Fc", false),
+        ("/v4/a/{b}", "/v4/a%2Fb%2Fc", true),
+    ] {
+        let mut document = objects();
+        document.rules.push(rule("browses", named("checkout"), &[http("GET", "/v4/{rest%2F...}")]));
+        document.guards.push(guard("closed", Callers::Any, ""));
+        document.guards[0].calls = vec![http("GET", call)];
+        let answer = if is_denied { "deny by guard/closed" } else { "allow by browses" };
+        assert_eq!(asked(&document, path), answer, "{call} {path}");
+    }
+}
+
+#[test]
+fn a_path_with_as_many_encoded_slashes_as_there_may_be_is_decided_on_in_no_time() {
+    let mut document = objects();
+    document.rules.push(rule("browses", named("checkout"), &[http("GET", "/v4/{rest%2F...}")]));
+    document.guards.push(guard("closed", Callers::Any, ""));
+    // Templates whose nodes double with each segment.
+    let template = |at: usize| {
+        let segments =
+            (0..10).map(|it| if it == at { "/x".to_owned() } else { format!("/{{p{it}}}") });
+        http("GET", &format!("/v4{}/y", segments.collect::<String>()))
+    };
+    document.guards[0].calls = (0..10).map(template).collect();
+    let path = |end: &str| format!("/v4/x{}/{end}", "%2Fx".repeat(15));
+    assert_eq!(asked(&document, &path("y%2Fx")), "allow by browses");
+    assert_eq!(asked(&document, &path("z%2Fy")), "deny by guard/closed");
+    assert_eq!(asked(&document, &path("z%2Fz%2Fy")), "refused");
 }
 
 #[test]

@@ -59,7 +59,8 @@ pub(super) fn is_granted(call: &Call, protocol: &str) -> bool {
 }
 
 /// How closely each segment of a path fits a template; `None` if one does not. The order of these
-/// lists is the order of templates, the closest last.
+/// lists is the order of templates, the closest last. Whether the closest takes an encoded slash is
+/// asked of it alone: [`takes`].
 pub fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
     let mut fits = Vec::new();
     let mut templates = template.strip_prefix('/')?.split('/');
@@ -70,8 +71,7 @@ pub fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
         if name.is_some_and(|name| name.ends_with("...")) {
             let rest = segments.collect::<Vec<_>>();
             // One segment or more, none of them empty: a slash at the end is another path.
-            let fitting =
-                rest.iter().all(|segment| !segment.is_empty() && takes(template, segment));
+            let fitting = rest.iter().all(|segment| !segment.is_empty());
             return fitting.then(|| {
                 fits.extend(rest.iter().map(|_| Fit::Rest));
                 fits
@@ -79,7 +79,7 @@ pub fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
         }
         let segment = segments.next()?;
         match name {
-            Some(_) if !segment.is_empty() && takes(template, segment) => fits.push(Fit::Parameter),
+            Some(_) if !segment.is_empty() => fits.push(Fit::Parameter),
             None if template == segment => fits.push(Fit::Literal),
             Some(_) | None => return None,
         }
@@ -87,9 +87,15 @@ pub fn fit(template: &str, path: &str) -> Option<Vec<Fit>> {
     templates.next().is_none().then_some(fits)
 }
 
-/// Whether a parameter stands for a segment: for one with an encoded slash only if it says so.
-fn takes(parameter: &str, segment: &str) -> bool {
-    !segment.contains(ENCODED_SLASH) || parameter.contains(ENCODED_SLASH)
+/// Whether a template that fits a path says of each encoded slash in it that it takes it.
+pub fn takes(template: &str, path: &str) -> bool {
+    let mut said = template.split('/');
+    let mut last = "";
+    path.split('/').all(|segment| {
+        // The last parameter of a template may stand for several segments.
+        last = said.next().unwrap_or(last);
+        !segment.contains(ENCODED_SLASH) || last.contains(ENCODED_SLASH)
+    })
 }
 
 /// Whether `grpc: pkg.Service/Method` says exactly this; a `*` is a method's name here.
@@ -155,12 +161,28 @@ mod tests {
         check("/pay", "/payments", None);
         check("/pay", "/Pay", None);
         check("/", "/", Some(&[Literal]));
-        check("/v1/{id}", "/v1/a%2Fb", None);
+        check("/v1/{id}", "/v1/a%2Fb", Some(&[Literal, Parameter]));
         check("/v1/{id%2F}", "/v1/a%2Fb", Some(&[Literal, Parameter]));
         check("/v1/{id%2F}", "/v1/a", Some(&[Literal, Parameter]));
         check("/v1/{id%2F}", "/v1/a/b", None);
-        check("/v1/{rest...}", "/v1/a/b%2Fc", None);
-        check("/v1/{rest%2F...}", "/v1/a/b%2Fc", Some(&[Literal, Rest, Rest]));
+        check("/v1/a", "/v1/a%2Fa", None);
+        check("/v1/{rest...}", "/v1/a/b%2Fc", Some(&[Literal, Rest, Rest]));
+    }
+
+    #[test]
+    fn an_encoded_slash_is_taken_by_the_parameter_at_its_place() {
+        for (template, path, taken) in [
+            ("/v1/{id}", "/v1/a", true),
+            ("/v1/{id}", "/v1/a%2Fb", false),
+            ("/v1/{id%2F}", "/v1/a%2Fb", true),
+            ("/v1/{id%2F}/{key}", "/v1/a%2Fb/c", true),
+            ("/v1/{id%2F}/{key}", "/v1/a%2Fb/c%2Fd", false),
+            ("/v1/{id%2F}/{rest...}", "/v1/a%2Fb/c/d%2Fe", false),
+            ("/v1/{id}/{rest%2F...}", "/v1/a/c/d%2Fe", true),
+            ("/v1/{id}/{rest%2F...}", "/v1/a%2Fb/c/d%2Fe", false),
+        ] {
+            assert_eq!(takes(template, path), taken, "{template} {path}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::{
 
 use crate::workload::{Record, Saw};
 
-pub use self::matching::{Fit, fit};
+pub use self::matching::{Fit, fit, takes};
 use self::{
     document::Documents,
     matching::{Asked, is_ambiguous},

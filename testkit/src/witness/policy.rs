@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Judgement,
     document::{Call, Documents, Guard, Mode, Rule, Selector, Workload},
-    matching::{Asked, ENCODED_SLASH, fit, http, is_granted, is_grpc},
+    matching::{Asked, ENCODED_SLASH, fit, http, is_granted, is_grpc, takes},
 };
 
 /// The variable that names the workload; all others are boundaries.
@@ -169,7 +169,8 @@ impl Policy {
     }
 
     /// The template that a request to `callee` belongs to: the closest one that carries its
-    /// method, whoever the rules that declare it are for and whatever it asks to go on in.
+    /// method, whoever the rules that declare it are for and whatever it asks to go on in. Where that
+    /// one does not take an encoded slash of the path, no other gets the request.
     fn owner(&self, callee: &str, method: &str, path: &str) -> Option<&str> {
         let (method, _) = method.split_once('+').unwrap_or((method, ""));
         let declared = self.declared(callee).filter_map(http);
@@ -178,6 +179,7 @@ impl Policy {
             .filter_map(|(_, template)| Some((fit(template, path)?, template)))
             .max()
             .map(|(_, template)| template)
+            .filter(|template| takes(template, path))
     }
 
     /// Whether a path has an encoded slash where no template of the callee says so.

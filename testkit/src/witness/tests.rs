@@ -45,12 +45,12 @@ rules:
   - name: checkout-tokenises
     from: checkout
     to: card-vault
-    allow: [{http: POST /v1/tokens}, {http: "GET /v1/tokens/{token}"}, {http: "GET /v1/files/{name%2F}"}]
+    allow: [{http: POST /v1/tokens}, {http: "GET /v1/tokens/{token}"}, {http: "GET /v1/files/{name%2F}"}, {http: "GET /v1/trees/{rest%2F...}"}]
     why: w
   - name: payments-exports
     from: payments
     to: card-vault
-    allow: [{http: GET /v1/tokens/export}]
+    allow: [{http: GET /v1/tokens/export}, {http: "GET /v1/trees/{id}/keys"}]
     why: w
   - name: anybody-asks-the-vault
     from: any
@@ -138,6 +138,12 @@ fn an_encoded_slash_passes_where_a_template_says_so_and_nowhere_else() {
     let allowed = judged("prod/card-vault", "/prod/checkout", "GET /v1/files/a%2Fb");
     assert_eq!(allowed, Judgement::Allowed("checkout-tokenises".into()));
     denied("prod/card-vault", "/prod/checkout", "GET /v1/tokens/a%2Fb");
+    // What a wider template takes, and the closest one of somebody else does not.
+    let own = judged("prod/card-vault", "/prod/checkout", "GET /v1/trees/a%2Fb/others");
+    assert_eq!(own, Judgement::Allowed("checkout-tokenises".into()));
+    denied("prod/card-vault", "/prod/checkout", "GET /v1/trees/a/keys");
+    denied("prod/card-vault", "/prod/checkout", "GET /v1/trees/a%2Fb/keys");
+    denied("prod/card-vault", "/prod/payments", "GET /v1/trees/a%2Fb/keys");
     denied("prod/card-vault", "/prod/checkout", "GET /v1/files/a%2F..");
     denied("prod/card-vault", "/prod/checkout", "GET /v1/files/a/b");
     denied("prod/payments", "/prod/checkout", "GET /v1/payments/a%2Fb");

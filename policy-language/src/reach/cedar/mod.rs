@@ -51,6 +51,9 @@ pub struct CedarAction {
     pub example: String,
     /// Every template that matches such calls, the owner first.
     pub templates: Vec<String>,
+    /// Every template that matches them, too, but does not take an encoded slash of the path. The most
+    /// specific of these and of `templates` decides whether anything owns such calls.
+    pub refusing: Vec<String>,
     /// Every template of a guard that matches them but for a slash at the end of the path.
     pub but_for_slash: Vec<String>,
 }
@@ -101,7 +104,7 @@ impl PolicySet {
                 let decision = snapshot.decide(snapshot.callee(), &Tls::default(), &call, now);
                 decision.route.as_deref().map(str::to_owned)
             };
-            let kinds = Declared::of(&versions.sets, &workload.name).kinds().into_iter();
+            let kinds = Declared::of(&versions.sets, &workload.name).kinds()?.into_iter();
             let kinds = kinds.map(|kind| Owned { owner: owner(&kind), kind }).collect();
             callees.insert(number, Callee { name: &workload.name, kinds });
         }
@@ -225,6 +228,7 @@ impl Callee<'_> {
                 call,
                 example,
                 templates: kind.templates.clone(),
+                refusing: kind.refusing.clone(),
                 but_for_slash: kind.but_for_slash.clone(),
             }
         };

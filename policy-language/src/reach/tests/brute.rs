@@ -82,6 +82,7 @@ fn requests() -> Vec<Example> {
     for one in segments {
         encoded.extend([format!("/{one}%2Fb"), format!("/{one}%2Fb/"), format!("/b/{one}%2Fb/a")]);
         encoded.extend(segments.map(|two| format!("/{one}/{two}%2Fa")));
+        encoded.extend(segments.map(|two| format!("/{one}%2Fb/{two}%2Fa")));
     }
     for path in &encoded {
         for method in ["GET", "GET+v"] {
@@ -153,7 +154,7 @@ fn kind_of(
             of(&|kind| match &kind.example {
                 Example::Http { path, .. } if path.split().is_some() != is_encoded => false,
                 Example::Http { method, .. } => {
-                    [&kind.templates, &kind.but_for_slash] == [&matching[0], &matching[1]]
+                    [&kind.templates, &kind.refusing, &kind.but_for_slash] == matching.each_ref()
                         && (kind.is_other() || method == wanted)
                 }
                 Example::Grpc { .. } | Example::Tcp { .. } => false,

@@ -320,6 +320,8 @@ impl Document {
         candidates
             .into_iter()
             .filter(|candidate| Some(&candidate.ranks) == best.as_ref())
+            // Whoever owns a request and does not take it keeps it from all others.
+            .filter(|candidate| takes(candidate.call, &request.plain()))
             .filter(|candidate| request.asks().is_none_or(|it| grants(candidate.call, it)))
             .map(|candidate| candidate.rule)
             .filter(|rule| statements.iter().any(|it| std::ptr::eq(it, *rule)))
@@ -420,26 +422,34 @@ fn outermost<'a>(text: &'a str, sign: &str) -> Vec<&'a str> {
 }
 
 /// Whether a call of a guard matches a request, or the same with a slash more or less at the end of
-/// its path, or with its encoded slashes read in one way or the other: a workload may take one for the
-/// other.
+/// its path, or with each of its encoded slashes read in one way or the other: a workload may take one
+/// for the other.
 fn is_about(guard: &Guard, request: &Request) -> bool {
     let mut readings = vec![request.clone()];
     if let Request::Http(method, path) = request {
-        readings.clear();
-        // An encoded slash is any letter of a segment, and a slash.
-        for path in [path.replace("%2F", "~"), path.replace("%2F", "/")] {
-            let other = match path.strip_suffix('/') {
-                Some(less) => less.to_owned(),
-                None => format!("{path}/"),
-            };
-            readings.extend([path, other].map(|path| Request::Http(method.clone(), path)));
-        }
+        let other = match path.strip_suffix('/') {
+            Some(less) => less.to_owned(),
+            None => format!("{path}/"),
+        };
+        let paths = [path.clone(), other].into_iter().flat_map(|path| read(&path));
+        readings = paths.map(|path| Request::Http(method.clone(), path)).collect();
     }
     let calls = || guard.calls.iter().flatten();
     let is_called = |request: &Request| {
         calls().any(|(protocol, written)| matches(protocol, written, request).is_some())
     };
     readings.iter().any(is_called)
+}
+
+/// A path with the first of its encoded slashes as any letter of a segment, and as a slash; and the
+/// same for the others.
+fn read(path: &str) -> Vec<String> {
+    match path.split_once("%2F") {
+        None => vec![path.to_owned()],
+        Some((before, behind)) => {
+            ["~", "/"].iter().flat_map(|sign| read(&format!("{before}{sign}{behind}"))).collect()
+        }
+    }
 }
 
 fn matches(protocol: &str, written: &Written, request: &Request) -> Option<Vec<u8>> {
@@ -468,9 +478,16 @@ impl Request {
     }
 }
 
-/// Whether a parameter takes a segment: one with an encoded slash only where it says so.
-fn takes(parameter: &str, segment: &str) -> bool {
-    parameter.contains("%2F") || !segment.contains("%2F")
+/// Whether a template that matches a request takes the encoded slashes in it: for each the parameter at
+/// its place says so.
+fn takes(call: &BTreeMap<String, Written>, request: &Request) -> bool {
+    let (Some(Written::Text(text)), Request::Http(_, path)) = (call.get("http"), request) else {
+        return true;
+    };
+    let (_, template) = text.split_once(' ').unwrap();
+    let parameters: Vec<_> = template.split('/').collect();
+    let mut encoded = path.split('/').enumerate().filter(|(_, segment)| segment.contains("%2F"));
+    encoded.all(|(at, _)| parameters[at.min(parameters.len() - 1)].contains("%2F"))
 }
 
 /// Literal 0, `{name}` 1, `{name...}` 2 for each segment it takes.
@@ -478,11 +495,10 @@ fn segments(template: &[&str], path: &[&str]) -> Option<Vec<u8>> {
     match (template, path) {
         ([], []) => Some(Vec::new()),
         ([tail], [_, ..]) if tail.ends_with("...}") => {
-            let fits = |segment: &&str| takes(tail, segment);
-            (!path.contains(&"") && path.iter().all(fits)).then(|| vec![2; path.len()])
+            (!path.contains(&"")).then(|| vec![2; path.len()])
         }
         ([first, template @ ..], [segment, path @ ..]) => {
-            let rank = if first.starts_with('{') && !segment.is_empty() && takes(first, segment) {
+            let rank = if first.starts_with('{') && !segment.is_empty() {
                 1
             } else if first == segment {
                 0

@@ -312,7 +312,11 @@ fn caller() -> impl Strategy<Value = String> {
 }
 
 fn path() -> impl Strategy<Value = String> {
-    prop_oneof![2 => "(/[abc]){0,3}/?", 1 => "(/[abc]){0,2}/[abc](%2F[abc]){1,2}(/[abc])?/?"]
+    prop_oneof![
+        4 => "(/[abc]){0,3}/?",
+        1 => "(/[abc]){0,2}/[abc](%2F[abc]){1,2}(/[abc])?/?",
+        1 => "(/[abc](%2F[abc])?){1,3}/?",
+    ]
 }
 
 /// Mostly in the callee's own protocol.

@@ -69,7 +69,8 @@ fn cedar_has_each_statement_and_each_kind_of_call() {
     let Cedar { schema_version, policies, actions, .. } = whole().cedar().unwrap();
     assert_eq!((schema_version, policies.as_str()), (1, include_str!("policies.cedar")));
     let line = |it: &CedarAction| {
-        let CedarAction { action, callee, call, example, templates, but_for_slash } = it;
+        let CedarAction { action, callee, call, example, templates, refusing, but_for_slash } = it;
+        assert!(refusing.is_empty(), "{call}: {refusing:?}");
         format!("{action} {callee}: {call}, as {example} {templates:?} {but_for_slash:?}\n")
     };
     assert_eq!(actions.iter().map(line).collect::<String>(), include_str!("actions.txt"));
