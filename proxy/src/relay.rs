@@ -177,20 +177,29 @@ mod tests {
     use std::time::Duration;
 
     use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
+        io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, Interest, duplex},
         net::{TcpListener, TcpStream},
     };
 
-    use super::Plain;
+    use super::{Plain, both_ways};
+    use crate::{
+        AccessLog,
+        flow::{Direction, Flows, Kind},
+    };
 
     const DEADLINE: Duration = Duration::from_secs(8);
 
-    /// Whether the other side sees a reset once a [`Plain`] is dropped that has heard and said so much.
-    async fn is_reset(heard_all: bool, said_all: bool) -> bool {
+    /// The other side of a connection, and ours.
+    async fn connected() -> (TcpStream, Plain) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (far, near) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (mut far, mut near) = (far.unwrap(), Plain::new(near.unwrap().0));
+        (far.unwrap(), Plain::new(near.unwrap().0))
+    }
+
+    /// Whether the other side sees a reset once a [`Plain`] is dropped that has heard and said so much.
+    async fn is_reset(heard_all: bool, said_all: bool) -> bool {
+        let (mut far, mut near) = connected().await;
         if heard_all {
             far.shutdown().await.unwrap();
             assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
@@ -213,5 +222,38 @@ mod tests {
         assert!(is_reset(true, false).await);
         assert!(is_reset(false, true).await);
         assert!(!is_reset(true, true).await);
+    }
+
+    #[tokio::test]
+    async fn a_side_has_said_all_at_its_end_and_not_before() {
+        let (mut far, mut near) = connected().await;
+        assert!(tokio::time::timeout(Duration::ZERO, near.read(&mut [0])).await.is_err());
+        assert!(!near.heard_all, "nothing came");
+        far.write_all(b"a").await.unwrap();
+        far.shutdown().await.unwrap();
+        assert_eq!(near.read(&mut []).await.unwrap(), 0);
+        assert!(!near.heard_all, "nothing was asked for");
+        assert_eq!(near.read(&mut [0; 8]).await.unwrap(), 1);
+        assert!(!near.heard_all, "there was more");
+        assert_eq!(near.read(&mut [0; 8]).await.unwrap(), 0);
+        assert!(near.heard_all);
+        assert!(!near.said_all);
+    }
+
+    #[tokio::test]
+    async fn what_a_side_says_is_not_held_back_until_it_says_more() {
+        let (log, _) = AccessLog::start(std::io::sink()).unwrap();
+        let from = "127.0.0.1:9".parse().unwrap();
+        let flow = Flows::new(log).open(Kind::Connection, Direction::Inbound, from);
+        let ((mut app, mut caller), (mut callee, mut workload)) = (duplex(64), duplex(64));
+        let mut callee = BufWriter::new(&mut callee);
+        app.write_all(b"said").await.unwrap();
+        let mut heard = [0; 4];
+        let read = tokio::time::timeout(DEADLINE, workload.read_exact(&mut heard));
+        tokio::select! {
+            end = both_ways(&mut caller, &mut callee, &flow.progress) => panic!("{end:?}"),
+            read = read => assert_eq!(read.unwrap().unwrap(), 4),
+        }
+        assert_eq!(&heard, b"said");
     }
 }

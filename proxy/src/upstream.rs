@@ -298,3 +298,19 @@ async fn tcp(address: SocketAddr) -> Result<TcpStream, CloseReason> {
         Err(_) => Err(CloseReason::ConnectFailed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::{Body, frame};
+
+    #[test]
+    fn a_body_whose_length_is_known_goes_in_no_chunks() {
+        for text in ["", "money"] {
+            let mut request = Request::new(Body::ours(text));
+            frame(&mut request);
+            assert!(request.headers().is_empty(), "{text}");
+        }
+    }
+}

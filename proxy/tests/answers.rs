@@ -277,17 +277,19 @@ async fn a_head_that_one_door_takes_is_not_too_long_for_the_next() {
     let town = Town::new().await;
     let (_callee, workload) = played(&town).await;
     let caller = town.caller_of("payments", Protocol::Http).await;
-    let fields = format!("x-pad: {}\r\n", "a".repeat(512)).repeat(124);
-    let head = ASKS.replace("\r\n\r\n", &format!("\r\n{fields}\r\n"));
+    let field = format!("x-pad: {}\r\n", "a".repeat(512));
+    let head = ASKS.replace("\r\n\r\n", &format!("\r\n{}\r\n", field.repeat(124)));
     assert!(head.len() > 63 * 1024 && head.len() < 64 * 1024, "{}", head.len());
     let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
     app.write_all(head.as_bytes()).await.unwrap();
     let answer = async {
         let mut stream = asked(&workload).await;
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-        stream.write_all(answer).await.unwrap();
+        let fields = field.repeat(90);
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok");
+        stream.write_all(answer.as_bytes()).await.unwrap();
         stream
     };
     let (got, _stream) = tokio::join!(got(&mut app), answer);
     assert!(got.starts_with("HTTP/1.1 200 "), "{got}");
+    assert_eq!(got.matches(&field).count(), 90);
 }

@@ -98,6 +98,8 @@ fn count(seconds: &Seconds, now: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Budget;
 
     fn taken(budget: &Budget, second: u64) -> usize {
@@ -119,6 +121,26 @@ mod tests {
         assert_eq!(taken(&budget, 14), 0);
         assert_eq!(taken(&budget, 20), 10);
         assert_eq!(taken(&budget, 1_000_000), 10);
+    }
+
+    #[test]
+    fn a_call_counts_for_nine_seconds_after_its_own_and_no_longer() {
+        for (second, expected) in [(3, 30), (12, 30), (13, 10), (14, 10)] {
+            let budget = Budget::default();
+            (0..100).for_each(|_| budget.call_at(3));
+            assert_eq!(taken(&budget, second), expected, "{second}");
+        }
+    }
+
+    #[test]
+    fn calls_and_second_attempts_count_in_the_second_in_which_they_are_made() {
+        let mut budget = Budget::default();
+        let taken = |budget: &Budget| (0..1_000).take_while(|_| budget.take()).count();
+        (0..50).for_each(|_| budget.call());
+        assert_eq!(taken(&budget), 20);
+        assert_eq!(taken(&budget), 0);
+        budget.began = budget.began.checked_sub(Duration::from_secs(30)).unwrap();
+        assert_eq!(taken(&budget), 10);
     }
 
     #[test]

@@ -228,6 +228,7 @@ mod tests {
     #[test]
     fn a_head_that_the_next_sidecar_would_not_take_is_not_sent() {
         // RES-04; RFC 9113 §6.5.2: names, values, and 32 octets for each of five fields
+        assert_eq!(MAX_LIST, 68 * 1024);
         let rest = ":methodPOST:schemehttp:authoritypayments:path/v1/paymentsx".len() + 5 * 32;
         assert!(check(MAX_LIST - rest - 1));
         assert!(!check(MAX_LIST - rest));

@@ -91,7 +91,24 @@ impl SendError {
 #[cfg(test)]
 mod tests {
     use super::SendError;
-    use crate::CloseReason::{AnswerAmbiguous, SvidExpired, UpstreamFailed, UpstreamTimeout};
+    use crate::CloseReason::{
+        AnswerAmbiguous, ConnectFailed, SvidExpired, UpstreamFailed, UpstreamTimeout,
+    };
+
+    #[test]
+    fn a_connection_that_failed_is_told_from_one_that_was_late_or_ended() {
+        for (reason, expected) in [
+            (ConnectFailed, true),
+            (UpstreamFailed, true),
+            (UpstreamTimeout, false),
+            (AnswerAmbiguous, false),
+            (SvidExpired, false),
+        ] {
+            for error in [SendError::unknown(reason), SendError::not_done(reason)] {
+                assert_eq!(error.is_of_connection(), expected, "{error:?}");
+            }
+        }
+    }
 
     #[test]
     fn the_end_of_an_authority_explains_a_connection_that_failed_and_nothing_else() {

@@ -116,3 +116,42 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<IO> {
         self.io.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{
+            AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, duplex, empty, join,
+            stdout,
+        },
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{LONGEST, Lingering, Unread};
+    use crate::{heard::Heard, relay::Plain};
+
+    /// A connection as HTTP sees it.
+    fn seen<IO>(io: IO) -> Lingering<Heard<IO>> {
+        Lingering::new(Heard::nothing(io), Unread::default())
+    }
+
+    #[tokio::test]
+    async fn what_is_flushed_is_on_its_way() {
+        // A connection with TLS keeps what does not fit until then.
+        let (near, mut far) = duplex(64);
+        let mut seen = seen(BufWriter::new(near));
+        seen.write_all(b"said").await.unwrap();
+        seen.flush().await.unwrap();
+        let mut heard = [0; 4];
+        tokio::time::timeout(LONGEST, far.read_exact(&mut heard)).await.unwrap().unwrap();
+        assert_eq!(&heard, b"said");
+    }
+
+    #[tokio::test]
+    async fn slices_are_written_at_once_where_the_connection_can() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(seen(Plain::new(tcp)).is_write_vectored());
+        assert!(!seen(join(empty(), stdout())).is_write_vectored());
+    }
+}

@@ -235,7 +235,7 @@ mod tests {
     use cellwall_mtls::Refusal;
     use http::{HeaderMap, HeaderValue};
 
-    use super::{CloseReason, SendError, Sent, left};
+    use super::{CloseReason, IdempotentBy, SendError, Sent, is_shown, left};
 
     #[test]
     fn only_a_connection_that_failed_is_worth_another_attempt() {
@@ -261,6 +261,34 @@ mod tests {
             for error in [SendError::unknown(reason), SendError::not_done(reason)] {
                 assert_eq!(Sent(Err(error)).is_worth_another(), expected, "{error:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_key_shows_a_call_that_is_declared_by_one_if_there_is_one_key_and_it_has_a_text() {
+        for (keys, expected) in [
+            (&["k-1"][..], true),
+            (&["\"k-1\""], true),
+            (&["\""], true),
+            (&[], false),
+            (&[""], false),
+            (&["\"\""], false),
+            (&["\" \""], false),
+            (&["k-1, k-2"], false),
+            (&["k-1", "k-1"], false),
+            (&["k-1", ""], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for key in keys {
+                headers.append("idempotency-key", HeaderValue::from_static(key));
+            }
+            assert_eq!(is_shown(IdempotentBy::Key, &headers), expected, "{keys:?}");
+            assert!(is_shown(IdempotentBy::Method, &headers));
+        }
+        for condition in ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(condition, HeaderValue::from_static("x"));
+            assert!(!is_shown(IdempotentBy::Method, &headers), "{condition}");
         }
     }
 

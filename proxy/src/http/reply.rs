@@ -121,6 +121,7 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use cellwall_policy::Protocol;
+    use http_body_util::BodyExt as _;
 
     use super::{Reply, SendError};
     use crate::CloseReason;
@@ -132,6 +133,26 @@ mod tests {
         assert_eq!(header("retry-after"), None);
         let outcome = header("cellwall-outcome").unwrap();
         (answer.status().as_u16(), header("grpc-status"), outcome, header("grpc-retry-pushback-ms"))
+    }
+
+    #[tokio::test]
+    async fn whose_request_has_two_readings_is_told_of_what_and_that_nothing_follows() {
+        for (reason, problem) in [
+            (
+                CloseReason::PathAmbiguous,
+                r#"{"title":"ambiguous path","status":400,"reason":"path_ambiguous"}"#,
+            ),
+            (
+                CloseReason::RequestAmbiguous,
+                r#"{"title":"ambiguous request","status":400,"reason":"request_ambiguous"}"#,
+            ),
+        ] {
+            let answer = Reply(Protocol::Http).ambiguous(reason);
+            assert_eq!(answer.status(), 400);
+            assert_eq!(answer.headers()["connection"], "close");
+            assert_eq!(answer.headers()["content-type"], "application/problem+json");
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), problem);
+        }
     }
 
     #[test]

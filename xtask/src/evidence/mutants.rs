@@ -46,6 +46,9 @@ struct Survivor {
 struct Set {
     package: String,
     files: Vec<String>,
+    /// Files among them that are not: the tests' own.
+    #[serde(default)]
+    exclude: Vec<String>,
     /// Arguments for `cargo test`.
     tests: Vec<String>,
     /// Whose tests; default: its own.
@@ -105,6 +108,9 @@ fn run(program: &Path, set: &Set, shards: u32) -> anyhow::Result<(usize, Vec<Str
     command.env("CARGO_TARGET_DIR", cargo::target()?.join("mutants"));
     for file in &set.files {
         command.args(["--file", file]);
+    }
+    for file in &set.exclude {
+        command.args(["--exclude", file]);
     }
     for package in &set.test_packages {
         command.args(["--test-package", package]);

@@ -214,7 +214,10 @@ fn an_answer_has_one_end_whoever_reads_it() {
         (200, old, &[("transfer-encoding", "chunked")], false),
         (204, new, &[("transfer-encoding", "chunked")], false),
         (204, new, &[("content-length", "2")], false),
+        (100, new, &[], false),
         (101, new, &[], false),
+        (199, new, &[], false),
+        (101, new, &[("connection", "upgrade"), ("upgrade", "websocket")], false), // unasked
         (200, new, &[("connection", "x back")], false),
     ];
     for (status, version, headers, is_whole) in table {
