@@ -25,7 +25,7 @@ pub(crate) fn bounded(checked: Checked, files: &Files<'_>) -> Checked {
             let message = format!("`{}` cannot be looked at: {error}", workload.name);
             problems.push(
                 Problem::error(Code::TooMuch, workload.place, message)
-                    .help("guard prefixes, `/v1/secret/{rest...}`, where a parameter takes `%2F`"),
+                    .help("where a parameter takes `%2F`, guard prefixes of literals: `/v1/secret/{rest...}`"),
             );
         }
     }

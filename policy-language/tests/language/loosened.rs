@@ -139,6 +139,8 @@ fn a_caller_is_told_of_every_template_that_a_reading_of_an_idempotent_call_may_b
       - http: GET /v1/{rest...}
       - http: GET /v2/{a}/{b}
       - http: POST /v1/things/{a}/{b}
+      - {http: \"POST /v3/{a%2F}/x/{rest%2F...}\", idempotent: {header: Idempotency-Key}}
+      - http: POST /v3/p/q/{rest...}
 ",
         1,
     );
@@ -152,7 +154,13 @@ fn a_caller_is_told_of_every_template_that_a_reading_of_an_idempotent_call_may_b
             other => panic!("{other:?}"),
         })
         .collect();
-    let told = [("/v1/{a}/{b}/{c}", false), ("/v1/{rest...}", false), ("/v1/things/{id%2F}", true)];
+    let told = [
+        ("/v1/{a}/{b}/{c}", false),
+        ("/v1/{rest...}", false),
+        ("/v1/things/{id%2F}", true),
+        ("/v3/p/q/{rest...}", false),
+        ("/v3/{a%2F}/x/{rest%2F...}", true),
+    ];
     assert_eq!(paths.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(told));
 }
 

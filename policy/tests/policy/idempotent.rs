@@ -70,6 +70,8 @@ fn a_request_with_an_encoded_slash_may_be_made_twice_only_if_every_reading_says_
             declared(http("PUT", "/objects/{dir}/{name}"), method),
             declared(http("PUT", "/objects/{a}/keys/{key}"), key),
             declared(http("PUT", "/objects/{name%2F}/all"), method),
+            declared(http("POST", "/folders/{name%2F}/"), key),
+            declared(http("POST", "/folders/{dir}/{name}/"), None),
         ],
     );
     for (method, path, expected) in [
@@ -85,6 +87,9 @@ fn a_request_with_an_encoded_slash_may_be_made_twice_only_if_every_reading_says_
         ("PUT", "/objects/a%2Fb%2Fc", method),
         ("PUT", "/objects/a%2Fkeys%2Fb", None),
         ("PUT", "/objects/a%2Fb/all", method),
+        // The slash at the end is at the end of each reading.
+        ("POST", "/folders/a/", key),
+        ("POST", "/folders/a%2Fb/", None),
     ] {
         let path = RequestPath::tolerating(path, Tolerated::EncodedSlash).unwrap();
         let call = Call::Http { method, path: &path };

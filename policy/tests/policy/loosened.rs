@@ -124,6 +124,11 @@ fn a_guard_is_about_each_encoded_slash_by_itself() {
         ("/v4/{a}/c", "/v4/a%2Fb%2Fc", true),
         ("/v4/{a}/b", "/v4/a%2Fb%2Fc", false),
         ("/v4/a/{b}", "/v4/a%2Fb%2Fc", true),
+        // What ends a segment of several pieces is no segment by itself.
+        ("/v4/b", "/v4/a%2Fb", false),
+        // Of a segment, the first reading matches, or only the last.
+        ("/v4/a/{b}/{c}/d", "/v4/a%2Fb%2Fc/d", true),
+        ("/v4/{a}/d", "/v4/a%2Fb%2Fc/d", true),
     ] {
         let mut document = objects();
         document.rules.push(rule("browses", named("checkout"), &[http("GET", "/v4/{rest%2F...}")]));
