@@ -23,10 +23,9 @@ pub(crate) fn bounded(checked: Checked, files: &Files<'_>) -> Checked {
         }
         if let Err(error) = Declared::of(&[set], &workload.name).kinds() {
             let message = format!("`{}` cannot be looked at: {error}", workload.name);
-            problems.push(
-                Problem::error(Code::TooMuch, workload.place, message)
-                    .help("where a parameter takes `%2F`, guard prefixes of literals: `/v1/secret/{rest...}`"),
-            );
+            problems.push(Problem::error(Code::TooMuch, workload.place, message).help(
+                "where a parameter takes `%2F`, guard prefixes of literals: `/v1/secret/{rest...}`",
+            ));
         }
     }
     checked.without(problems, files)
