@@ -75,8 +75,8 @@ impl Workload {
     ) -> Result<Response<Incoming>, SendError> {
         if version == Version::HTTP_2 {
             let open = || async {
-                let sender = handshake_h2(tcp(self.address).await?, &self.drain, None).await?;
-                Ok(Conn::new(sender, ()))
+                let opened = handshake_h2(tcp(self.address).await?, &self.drain, None).await?;
+                Ok(Conn::new(opened, ()))
             };
             return self.http2.send(request, &(), open).await;
         }
@@ -257,8 +257,8 @@ impl Peers {
             // Nothing was sent: the call may try elsewhere.
             return Err(CloseReason::TlsRefused(Refusal::RefusedByPeer));
         };
-        let sender = Box::pin(handshake_h2(stream, &self.drain, Some(renewal))).await?;
-        let mut conn = Conn::new(sender, key.clone());
+        let opened = Box::pin(handshake_h2(stream, &self.drain, Some(renewal))).await?;
+        let mut conn = Conn::new(opened, key.clone());
         conn.authority = Some(authority);
         Ok(conn)
     }

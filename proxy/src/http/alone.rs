@@ -12,9 +12,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     body::Body,
-    client::{Unsent, drive},
+    client::{Over, Unsent, drive},
     fate::SendError,
-    recycled::exchange,
+    recycled::{Line, exchange},
     serve::MAX_HEADERS,
 };
 use crate::{CloseReason, Drain, heard::Heard, relay::Plain, reproof::Renewal};
@@ -62,17 +62,18 @@ pub(crate) async fn alone(
     if renewal.is_some() {
         speaking.max_headers(MAX_HEADERS); // of a workload's hundred, hyper's own limit, and a sidecar's
     }
-    let (mut sender, connection) =
-        speaking.handshake(TokioIo::new(io)).await.map_err(|_| FAILED)?;
+    let (sender, connection) = speaking.handshake(TokioIo::new(io)).await.map_err(|_| FAILED)?;
     let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
     let kept = renewal.map(|renewal| HeldOpen::by(renewal, drain));
-    let guard = kept.clone();
+    let over = Over::default();
+    let guards = (kept.clone(), over.guard());
     let whole = async move {
-        let _until_it_ends = guard;
+        let _until_it_ends = guards;
         connection.with_upgrades().await
     };
     drive(drain, authority.clone(), std::future::pending(), whole);
-    let mut response = exchange(&mut sender, request).await.map_err(|unsent| match unsent {
+    let mut line = Line { sender, over };
+    let mut response = exchange(&mut line, request).await.map_err(|unsent| match unsent {
         Unsent::Returned(_) => FAILED,
         Unsent::Gone(error) => {
             let ended = authority.and_then(|one| one.holds(SystemTime::now()).err());

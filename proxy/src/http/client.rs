@@ -11,12 +11,16 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
     body::Body,
     canonical::{Upgrade, check_answer},
     fate::SendError,
+    recycled::Line,
 };
 use crate::{
     CloseReason, Drain,
@@ -32,10 +36,34 @@ pub(super) enum Unsent {
     Gone(SendError),
 }
 
+/// When a connection is over, and all that hyper ran beside it. hyper tells each call on it so, but
+/// for one that it is given in the very moment of the end: that lies in a queue which nobody reads
+/// any more, for as long as somebody waits for its answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Over {
+    ended: CancellationToken,
+    running: TaskTracker,
+}
+
+impl Over {
+    /// Resolves when hyper has told whatever it had to tell.
+    async fn reached(&self) {
+        self.ended.cancelled().await;
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// The connection ends with this.
+    pub(super) fn guard(&self) -> DropGuard {
+        self.ended.clone().drop_guard()
+    }
+}
+
 /// Waits for the head of the answer to a request that may have `asked` to go on in another protocol,
-/// for as long as the caller has `patience`.
+/// for as long as the caller has `patience`, and at most until its connection is `over`.
 pub(super) async fn answered(
     (patience, asked): (Option<Duration>, Option<Upgrade>),
+    over: &Over,
     sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
 ) -> Result<Response<Incoming>, Unsent> {
     let sent = async {
@@ -44,7 +72,14 @@ pub(super) async fn answered(
             None => Ok(sent.await),
         }
     };
-    match sent.await {
+    let told = tokio::select! {
+        biased; // hyper knows more of it
+        told = sent => told,
+        () = over.reached() => {
+            return Err(Unsent::Gone(SendError::unknown(CloseReason::UpstreamFailed)));
+        }
+    };
+    match told {
         Ok(Ok(response)) if check_answer(&response, asked.as_ref()).is_err() => {
             Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }
@@ -63,8 +98,8 @@ pub(crate) async fn handshake_h2(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     drain: &Drain,
     renewal: Option<Renewal>,
-) -> Result<http2::SendRequest<Body>, CloseReason> {
-    let tasks = Tasks::of_connection(drain);
+) -> Result<(http2::SendRequest<Body>, Over), CloseReason> {
+    let tasks = Tasks { drain: drain.services(), over: Over::default() };
     let (sender, connection) = http2::Builder::new(tasks.clone())
         .timer(TokioTimer::new())
         .initial_stream_window_size(256 * 1024)
@@ -76,9 +111,10 @@ pub(crate) async fn handshake_h2(
         .handshake(TokioIo::new(io))
         .await
         .map_err(|_| CloseReason::ConnectFailed)?;
-    let over = tasks.over.clone().drop_guard();
+    let over = tasks.over.clone();
+    let guard = over.guard();
     let whole = async move {
-        let _cut_with_this = over;
+        let _cut_with_this = guard;
         let end = connection.await;
         tasks.ended().await; // after a GOAWAY, calls in progress go on
         end
@@ -90,20 +126,26 @@ pub(crate) async fn handshake_h2(
         renewal.keep().await
     };
     drive(drain, authority, kept, whole);
-    Ok(sender)
+    Ok((sender, over))
 }
 
 /// Speaks HTTP/1.1 as a client on `io`.
 pub(crate) async fn handshake_h1(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     drain: &Drain,
-) -> Result<http1::SendRequest<Body>, CloseReason> {
+) -> Result<Line, CloseReason> {
     let (sender, connection) = http1::Builder::new()
         .handshake(TokioIo::new(io))
         .await
         .map_err(|_| CloseReason::ConnectFailed)?;
-    drive(drain, None, std::future::pending(), connection);
-    Ok(sender)
+    let over = Over::default();
+    let guard = over.guard();
+    let whole = async move {
+        let _until_it_ends = guard;
+        connection.await
+    };
+    drive(drain, None, std::future::pending(), whole);
+    Ok(Line { sender, over })
 }
 
 /// A client connection runs until its last call is answered, until its authority ends, or until a
@@ -136,30 +178,24 @@ pub(super) fn drive(
 #[derive(Clone)]
 struct Tasks {
     drain: Drain,
-    running: TaskTracker,
-    over: CancellationToken,
+    over: Over,
 }
 
 impl Tasks {
-    fn of_connection(drain: &Drain) -> Self {
-        let over = CancellationToken::new();
-        Self { drain: drain.services(), running: TaskTracker::new(), over }
-    }
-
     /// Resolves when the last one has ended.
     async fn ended(self) {
-        self.running.close();
-        self.running.wait().await;
+        self.over.running.close();
+        self.over.running.wait().await;
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        let over = self.over.clone();
-        self.drain.spawn(self.running.track_future(async move {
+        let ended = self.over.ended.clone();
+        self.drain.spawn(self.over.running.track_future(async move {
             tokio::select! {
                 () = task => {}
-                () = over.cancelled() => {}
+                () = ended.cancelled() => {}
             }
         }));
     }
@@ -169,13 +205,50 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
 mod tests {
     use std::{future::pending, time::Duration};
 
-    use super::{SendError, Unsent, answered};
-    use crate::CloseReason;
+    use hyper::Request;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::{Body, Over, SendError, Unsent, answered, handshake_h1, handshake_h2};
+    use crate::{CloseReason, Drain};
 
     #[tokio::test]
     async fn of_a_call_that_is_not_answered_in_time_nobody_knows() {
-        let late = answered((Some(Duration::ZERO), None), pending()).await;
+        let late = answered((Some(Duration::ZERO), None), &Over::default(), pending()).await;
         let Err(Unsent::Gone(error)) = late else { panic!("it went nowhere") };
         assert_eq!(error, SendError::unknown(CloseReason::UpstreamTimeout));
+    }
+
+    /// What is told of a call that lies in hyper's queue when its connection ends.
+    async fn forgotten(over: &Over) -> SendError {
+        let told = answered((None, None), over, pending());
+        let told = tokio::time::timeout(Duration::from_secs(8), told).await.unwrap();
+        let Err(Unsent::Gone(error)) = told else { panic!("it was answered") };
+        error
+    }
+
+    #[tokio::test]
+    async fn a_call_does_not_wait_for_the_answer_of_a_connection_that_is_over() {
+        let unknown = SendError::unknown(CloseReason::UpstreamFailed);
+        let drain = Drain::default();
+        let (callee, near) = duplex(4096);
+        let line = handshake_h1(near, &drain).await.unwrap();
+        drop(callee);
+        assert_eq!(forgotten(&line.over).await, unknown);
+        let (callee, near) = duplex(4096);
+        let (_sender, over) = handshake_h2(near, &drain, None).await.unwrap();
+        drop(callee);
+        assert_eq!(forgotten(&over).await, unknown);
+    }
+
+    #[tokio::test]
+    async fn what_was_told_of_a_call_is_not_forgotten_for_the_end_of_its_connection() {
+        let (mut callee, near) = duplex(4096);
+        let mut line = handshake_h1(near, &Drain::default()).await.unwrap();
+        let sent = line.sender.try_send_request(Request::new(Body::ours("")));
+        callee.read_exact(&mut [0]).await.unwrap();
+        callee.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        drop(callee);
+        line.over.reached().await;
+        assert!(answered((None, None), &line.over, sent).await.is_ok());
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::{
     body::Body,
-    client::{Unsent, answered},
+    client::{Over, Unsent, answered},
     fate::SendError,
     patience::patience,
 };
@@ -48,6 +48,7 @@ struct Failed<K> {
 #[derive(Debug)]
 pub(crate) struct Conn<K> {
     sender: http2::SendRequest<Body>,
+    over: Over,
     in_flight: Arc<AtomicUsize>,
     /// What a call compares to know whether it may use this connection.
     pub(crate) key: K,
@@ -93,7 +94,8 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
             };
             let place = Place::on(&conn);
             let patience = patience(request.headers());
-            match answered((patience, None), conn.sender.clone().try_send_request(request)).await {
+            let sent = conn.sender.clone().try_send_request(request);
+            match answered((patience, None), &conn.over, sent).await {
                 Ok(mut response) => {
                     response.extensions_mut().insert(place);
                     return Ok((response, conn));
@@ -190,8 +192,8 @@ impl Drop for Taken {
 }
 
 impl<K> Conn<K> {
-    pub(crate) fn new(sender: http2::SendRequest<Body>, key: K) -> Self {
-        Self { sender, in_flight: Arc::default(), key, authority: None }
+    pub(crate) fn new((sender, over): (http2::SendRequest<Body>, Over), key: K) -> Self {
+        Self { sender, over, in_flight: Arc::default(), key, authority: None }
     }
 
     /// Why its authority has ended, if it has.

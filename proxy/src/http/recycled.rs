@@ -9,7 +9,7 @@ use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use super::{
     body::Body,
     canonical::Upgrade,
-    client::{Unsent, answered},
+    client::{Over, Unsent, answered},
     fate::SendError,
     interim,
     patience::patience,
@@ -19,10 +19,17 @@ use crate::{CloseReason, Drain};
 /// Idle connections kept.
 const MAX_IDLE: usize = 256;
 
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(super) sender: http1::SendRequest<Body>,
+    pub(super) over: Over,
+}
+
 /// The connections that wait for their next call.
 #[derive(Debug)]
 pub(crate) struct Recycled {
-    idle: Arc<ArrayQueue<http1::SendRequest<Body>>>,
+    idle: Arc<ArrayQueue<Line>>,
     drain: Drain,
 }
 
@@ -38,33 +45,29 @@ impl Recycled {
         open: impl Fn() -> F,
     ) -> Result<Response<Incoming>, SendError>
     where
-        F: Future<Output = Result<http1::SendRequest<Body>, CloseReason>>,
+        F: Future<Output = Result<Line, CloseReason>>,
     {
         // Any number of idle connections may have been closed by the workload meanwhile.
-        while let Some(mut sender) = self.idle.pop() {
-            if !sender.is_ready() {
+        while let Some(mut line) = self.idle.pop() {
+            if !line.sender.is_ready() {
                 continue;
             }
-            match exchange(&mut sender, request).await {
-                Ok(response) => return Ok(self.recycle(sender, response)),
+            match exchange(&mut line, request).await {
+                Ok(response) => return Ok(self.recycle(line, response)),
                 Err(Unsent::Returned(back)) => request = *back,
                 Err(Unsent::Gone(error)) => return Err(error),
             }
         }
-        let mut sender = open().await.map_err(SendError::not_done)?;
-        match exchange(&mut sender, request).await {
-            Ok(response) => Ok(self.recycle(sender, response)),
+        let mut line = open().await.map_err(SendError::not_done)?;
+        match exchange(&mut line, request).await {
+            Ok(response) => Ok(self.recycle(line, response)),
             Err(Unsent::Returned(_)) => Err(SendError::not_done(CloseReason::ConnectFailed)),
             Err(Unsent::Gone(error)) => Err(error),
         }
     }
 
     /// Takes the connection back once both bodies are through (HTTP-22).
-    fn recycle(
-        &self,
-        mut sender: http1::SendRequest<Body>,
-        response: Response<Incoming>,
-    ) -> Response<Incoming> {
+    fn recycle(&self, mut line: Line, response: Response<Incoming>) -> Response<Incoming> {
         // Where HTTP/1.0 was spoken hyper goes on in it: it has no chunks, and a body of unknown
         // length would be left out in silence (HTTP-10).
         if response.version() != Version::HTTP_11 {
@@ -74,9 +77,9 @@ impl Recycled {
         self.drain.services().spawn(async move {
             tokio::select! {
                 () = watch.stopping() => {}
-                ready = sender.ready() => {
+                ready = line.sender.ready() => {
                     if ready.is_ok() {
-                        let _ = idle.push(sender); // full: one connection fewer
+                        let _ = idle.push(line); // full: one connection fewer
                     }
                 }
             }
@@ -88,7 +91,7 @@ impl Recycled {
 /// One call on a connection of its own for as long as it takes. A connection that has no answer for
 /// it is dropped, and so closed.
 pub(super) async fn exchange(
-    sender: &mut http1::SendRequest<Body>,
+    Line { sender, over }: &mut Line,
     mut request: Request<Body>,
 ) -> Result<Response<Incoming>, Unsent> {
     let too_many = interim::bounded(&mut request);
@@ -98,6 +101,6 @@ pub(super) async fn exchange(
         Ok(()) = too_many => {
             Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }
-        answer = answered(waits, sender.try_send_request(request)) => answer,
+        answer = answered(waits, over, sender.try_send_request(request)) => answer,
     }
 }
