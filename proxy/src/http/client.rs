@@ -38,7 +38,7 @@ pub(super) enum Unsent {
 
 /// When a connection is over, and all that hyper ran beside it. hyper tells each call on it so, but
 /// for one that it is given in the very moment of the end: that lies in a queue which nobody reads
-/// any more, for as long as somebody waits for its answer.
+/// any more, for as long as somebody waits for its answer (tokio's channels; hyperium/hyper #4122).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Over {
     ended: CancellationToken,
