@@ -195,6 +195,9 @@ async fn a_message_that_comes_again_changes_nothing() {
     let labels = [("trust_domain", "partner.example")];
     let name = "cellwall_bundle_expiration_timestamp_seconds";
     eventually("news", async || sidecar.metrics().await.sum(name, &labels) > 0.0).await;
-    let after = sidecar.config().await["generation"].as_u64();
+    // The metric is there a moment before the generation.
+    let generation = async || sidecar.config().await["generation"].clone();
+    eventually("its generation", async || generation().await != before).await;
+    let after = generation().await.as_u64();
     assert_eq!(after, before.as_u64().map(|generation| generation + 1), "one change, not three");
 }
