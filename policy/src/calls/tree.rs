@@ -53,8 +53,9 @@ impl<T> HttpIndex<T> {
     /// What the same comes to in any reading of a path: each of its encoded slashes is a part of a
     /// segment, or a slash, whatever the others are. Nothing where it has none.
     ///
-    /// All readings are walked at once: by the nodes where the next segment begins in some of them. A
-    /// path has at most [`MAX_ENCODED_SLASHES`](crate::MAX_ENCODED_SLASHES), so these are few.
+    /// All readings are walked at once: by the nodes where the next segment begins in some of them,
+    /// which are no more than the tree has, and no more than the readings that
+    /// [`MAX_ENCODED_SLASHES`](crate::MAX_ENCODED_SLASHES) allows.
     pub(crate) fn find_readings(&self, method: &str, path: &RequestPath<'_>) -> Vec<&T> {
         if path.split().is_none() {
             return Vec::new();

@@ -49,6 +49,11 @@ impl Over {
     /// Resolves when hyper has told whatever it had to tell.
     async fn reached(&self) {
         self.ended.cancelled().await;
+        self.last_task().await;
+    }
+
+    /// Resolves when the last of what hyper runs has ended.
+    async fn last_task(&self) {
         self.running.close();
         self.running.wait().await;
     }
@@ -116,7 +121,7 @@ pub(crate) async fn handshake_h2(
     let whole = async move {
         let _cut_with_this = guard;
         let end = connection.await;
-        tasks.ended().await; // after a GOAWAY, calls in progress go on
+        tasks.over.last_task().await; // after a GOAWAY, calls in progress go on
         end
     };
     let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
@@ -179,14 +184,6 @@ pub(super) fn drive(
 struct Tasks {
     drain: Drain,
     over: Over,
-}
-
-impl Tasks {
-    /// Resolves when the last one has ended.
-    async fn ended(self) {
-        self.over.running.close();
-        self.over.running.wait().await;
-    }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {

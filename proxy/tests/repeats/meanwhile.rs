@@ -1,5 +1,7 @@
 //! What becomes of a declared call while sidecars end, certificates turn and policies change.
 
+use std::net::SocketAddr;
+
 use cellwall_policy::{
     DestinationDocument, IdempotentBy, IdempotentDocument, Protocol, SnapshotDocument,
 };
@@ -16,16 +18,24 @@ use crate::{
     kit::{self, DEADLINE, Town, checkout, http},
 };
 
+/// A request of the app that has come to the workload, which leaves it at that.
+async fn under_way(bank: &Bank, door: SocketAddr, request: &str) -> TcpStream {
+    bank.next(&[Does::Waits]);
+    let mut app = TcpStream::connect(door).await.unwrap();
+    app.write_all(request.as_bytes()).await.unwrap();
+    bank.has_come().await;
+    app
+}
+
 /// Pays; the sidecar that has the payment gets `signal`, and the other one of two is there.
 async fn paid_by_the_other(signal: Signal) {
     let (town, bank) = (Town::new().await, Bank::open().await);
     let first = callee(&town, "payments", bank.address).await;
     let second = callee(&town, "payments-2", bank.address).await;
     let caller = calling(&town, &[first.inbound, second.inbound]).await;
-    bank.next(&[Does::Waits]);
-    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
-    app.write_all(text("POST /v1/payments", KEY, "money").as_bytes()).await.unwrap();
-    bank.has_come().await;
+    let mut app =
+        under_way(&bank, caller.outbound["payments"], &text("POST /v1/payments", KEY, "money"))
+            .await;
     let open = first.metrics().await.sum("cellwall_calls_open", &[("direction", "inbound")]);
     let mut its_own = if open > 0.0 { first } else { second };
     its_own.process.signal(signal).unwrap();
@@ -47,10 +57,8 @@ async fn a_declared_call_goes_to_another_sidecar_when_its_own_is_drained() {
 #[tokio::test]
 async fn a_second_attempt_is_made_as_whoever_the_sidecar_is_then() {
     let street = street().await;
-    street.bank.next(&[Does::Waits]);
-    let mut app = TcpStream::connect(street.door()).await.unwrap();
-    app.write_all(text("POST /v1/payments", KEY, "money").as_bytes()).await.unwrap();
-    street.bank.has_come().await;
+    let mut app =
+        under_way(&street.bank, street.door(), &text("POST /v1/payments", KEY, "money")).await;
     for (sidecar, name) in [(&street.caller, "checkout"), (&street.callee, "payments")] {
         sidecar.renewed(&X509State::issued(&street.town.ca, &kit::id(name))).await;
     }
@@ -65,10 +73,8 @@ async fn a_second_attempt_is_made_as_whoever_the_sidecar_is_then() {
 #[tokio::test]
 async fn what_the_policy_does_not_know_any_more_is_not_made_again() {
     let street = street().await;
-    street.bank.next(&[Does::Waits]);
-    let mut app = TcpStream::connect(street.door()).await.unwrap();
-    app.write_all(text("POST /v1/payments", KEY, "money").as_bytes()).await.unwrap();
-    street.bank.has_come().await;
+    let mut app =
+        under_way(&street.bank, street.door(), &text("POST /v1/payments", KEY, "money")).await;
     let (_, nowhere) = checkout(&["payments"], Vec::new());
     let version = street.town.publish(SnapshotDocument { destinations: Vec::new(), ..nowhere });
     street.town.control.acknowledged(&kit::id("checkout"), version, DEADLINE).await.unwrap();
@@ -105,10 +111,8 @@ async fn what_the_policy_says_otherwise_of_by_now_is_not_made_again() {
             street.town.control.acknowledged(&it, version, DEADLINE).await.unwrap();
         };
         knows(payments()).await;
-        street.bank.next(&[Does::Waits]);
-        let mut app = TcpStream::connect(street.door()).await.unwrap();
-        app.write_all(text("GET /v1/payments/7", KEY, "").as_bytes()).await.unwrap();
-        street.bank.has_come().await;
+        let mut app =
+            under_way(&street.bank, street.door(), &text("GET /v1/payments/7", KEY, "")).await;
         let mut changed = payments();
         change(&mut changed);
         knows(changed).await;
@@ -126,10 +130,8 @@ async fn what_the_policy_says_otherwise_of_by_now_is_not_made_again() {
 #[tokio::test]
 async fn a_call_whose_app_has_left_is_not_made_again() {
     let mut street = street().await;
-    street.bank.next(&[Does::Waits]);
-    let mut app = TcpStream::connect(street.door()).await.unwrap();
-    app.write_all(text("POST /v1/payments", KEY, "money").as_bytes()).await.unwrap();
-    street.bank.has_come().await;
+    let app =
+        under_way(&street.bank, street.door(), &text("POST /v1/payments", KEY, "money")).await;
     drop(app);
     street.wire.cut();
     let gone = |line: &serde_json::Value| line["kind"] == "call";
@@ -144,10 +146,8 @@ async fn a_call_whose_app_has_left_is_not_made_again() {
 #[tokio::test]
 async fn a_drain_of_our_own_leaves_a_declared_call_its_second_attempt() {
     let mut street = street().await;
-    street.bank.next(&[Does::Waits]);
-    let mut app = TcpStream::connect(street.door()).await.unwrap();
-    app.write_all(text("POST /v1/payments", KEY, "money").as_bytes()).await.unwrap();
-    street.bank.has_come().await;
+    let mut app =
+        under_way(&street.bank, street.door(), &text("POST /v1/payments", KEY, "money")).await;
     street.caller.process.signal(Signal::SIGTERM).unwrap();
     street.caller.process.message("draining", DEADLINE).await.unwrap();
     street.wire.cut();
@@ -160,10 +160,8 @@ async fn a_drain_of_our_own_leaves_a_declared_call_its_second_attempt() {
 #[tokio::test]
 async fn a_sidecar_that_was_killed_makes_nothing_again_when_it_is_back() {
     let mut street = street().await;
-    street.bank.next(&[Does::Waits]);
-    let mut app = TcpStream::connect(street.door()).await.unwrap();
-    app.write_all(text("POST /v1/payments", KEY, "money").as_bytes()).await.unwrap();
-    street.bank.has_come().await;
+    let mut app =
+        under_way(&street.bank, street.door(), &text("POST /v1/payments", KEY, "money")).await;
     street.caller.process.signal(Signal::SIGKILL).unwrap();
     street.caller.process.ended(DEADLINE).await.unwrap();
     // The app is told nothing, as by any server that died: it does not know.
