@@ -8,7 +8,10 @@ use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::kit::{DEADLINE, Plan, Sidecar, Town, eventually, id, payments, policy};
 
@@ -106,11 +109,9 @@ async fn a_connection_that_a_new_policy_cuts_has_a_name_too() {
     let allowing = policy("ledger-db", Protocol::Tcp, &[CallDocument::Tcp { port: 8443 }]);
     let mut callee = town.sidecar(plan, allowing).await;
     let mut stream = callee.dial(&town.svid("checkout"), &["cellwall-tcp/1"]).await;
-    eventually("the connection", async || {
-        let open = callee.metrics().await;
-        open.sum("cellwall_connections_open", &[("direction", "inbound")]) == 1.0
-    })
-    .await;
+    // Once the workload answers, the connection was decided on.
+    stream.write_all(b"HELLO prod/checkout\nPOST p_1 1\n").await.unwrap();
+    tokio::time::timeout(DEADLINE, stream.read_exact(&mut [0; 2])).await.unwrap().unwrap();
     town.publish(policy("ledger-db", Protocol::Tcp, &[]));
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
