@@ -21,7 +21,7 @@ const LEDGER: &str = "fuzz/ledger.json";
 pub(super) struct Targets {
     /// Each with the test that replays its corpus.
     replays: &'static [(&'static str, steps::Probe)],
-    /// How many minutes each has run without a finding, at least.
+    /// How many minutes each has run since its last finding, at least.
     each: f64,
     /// How many minutes of a processor all of them have taken, at least.
     all: f64,
@@ -189,7 +189,9 @@ fn ledger(shown: &mut Shown, targets: &Targets) -> anyhow::Result<()> {
         if let Some(run) = last {
             shown.figure(&format!("{target}_ledger"), serde_json::to_value(run)?);
         }
-        let held = last.is_some_and(|run| run.minutes >= targets.each && run.executions > 0);
+        let minutes = tenths(runs.iter().map(|run| run.minutes).sum());
+        shown.figure(&format!("{target}_minutes_without_a_finding"), minutes);
+        let held = minutes >= targets.each && runs.iter().all(|run| run.executions > 0);
         shown.goal(&format!("{target}: {} minutes without a finding", targets.each), held);
         let known = last.is_some_and(|run| is_commit(&run.commit));
         shown.goal(&format!("{target}: on a commit that is here"), known);
