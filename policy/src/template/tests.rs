@@ -108,6 +108,26 @@ fn two_templates_for_one_path_are_allowed_only_in_a_strict_order() {
 }
 
 #[test]
+fn only_what_takes_an_encoded_slash_is_read_as_another_and_only_where_they_agree_before_it() {
+    for (one, other, is_read) in [
+        ("/a/{x%2F}", "/a/b/c", true),
+        ("/a/{x%2F}", "/b/c/d", false),
+        ("/a/{x%2F}", "/a", false),
+        ("/a/{x%2F}", "/{rest...}", true),
+        ("/a/{x}/{y%2F}", "/a/b/c/d", true),
+        ("/a/{x}", "/a/b/c", false),
+        ("/a/{rest%2F...}", "/a/b/c", true),
+        ("/a/{rest%2F...}", "/b/c/d", false),
+        ("/a/{x}/{rest%2F...}", "/a/b", false),
+        ("/a/{rest...}", "/a/b/c", false),
+        ("/a/{x%2F}/{rest%2F...}", "/a/b", true),
+    ] {
+        let parse = |text| PathTemplate::parse(text).unwrap();
+        assert_eq!(parse(one).is_read_as(&parse(other)), is_read, "{one} {other}");
+    }
+}
+
+#[test]
 fn methods_and_grpc_names_are_tokens_of_their_standards() {
     for method in ["GET", "POST", "M-SEARCH"] {
         assert!(is_http_method(method), "{method}");

@@ -105,6 +105,7 @@ fn a_document_says_in_which_headers_a_workload_reads_who_calls_only_where_it_is_
     let mut written = serde_json::to_value(&both).unwrap();
     let names = serde_json::json!(["x-spiffe-id", "x-forwarded-client-cert"]);
     assert_eq!(written["identity_headers"], names);
+    assert_eq!(serde_json::json!(IdentityHeader::ALL.map(IdentityHeader::as_str)), names);
     assert_eq!(serde_json::from_value::<SnapshotDocument>(written.clone()).unwrap(), both);
     let snapshot = Snapshot::new(both).unwrap();
     assert_eq!(snapshot.introduction().headers(), IdentityHeader::ALL);

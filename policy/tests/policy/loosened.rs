@@ -1,8 +1,8 @@
 //! Templates that take an encoded slash: rules go by the path as it is sent, guards by every reading.
 
 use cellwall_policy::{
-    Call, Callers, DestinationDocument, Mode, RequestPath, Snapshot, SnapshotDocument, Tls,
-    Tolerated,
+    Call, CallDocument, Callers, DestinationDocument, Mode, RequestPath, Snapshot,
+    SnapshotDocument, Tls, Tolerated,
 };
 
 use crate::sample::{guard, http, id, named, open_vault, rule, vault};
@@ -45,6 +45,19 @@ fn only_the_template_that_says_so_takes_an_encoded_slash() {
         assert_eq!(asked(&document, path), answer, "{path}");
     }
     assert_eq!(asked(&vault(), "/v1/objects/a%2Fb"), "refused");
+}
+
+#[test]
+fn a_callee_takes_an_encoded_slash_where_any_of_its_calls_does() {
+    let plain = [http("GET", "/v1/keys/{id}"), CallDocument::Tcp { port: 5432 }];
+    let loosened = [http("GET", "/v1/objects/{name%2F}")];
+    for (calls, tolerated) in [
+        (Vec::new(), Tolerated::Nothing),
+        (plain.to_vec(), Tolerated::Nothing),
+        ([&plain[..], &loosened].concat(), Tolerated::EncodedSlash),
+    ] {
+        assert_eq!(Tolerated::of(&calls), tolerated, "{calls:?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! POL-01: what the control plane did not sign for this callee is not in force.
 
 use cellwall_policy::{
-    KeyError, MAX_PAYLOAD_BYTES, OpenError, PolicyKey, PolicySigner, PolicyVersion, SignError,
-    SignedSnapshot, SnapshotDocument, SnapshotError,
+    CallerDocument, KeyError, MAX_PAYLOAD_BYTES, OpenError, PolicyKey, PolicySigner, PolicyVersion,
+    SignError, SignedSnapshot, SnapshotDocument, SnapshotError,
 };
 use spiffe::SpiffeId;
 
@@ -132,6 +132,35 @@ fn a_payload_longer_than_the_limit_is_not_even_verified() {
     let payload = vec![b' '; MAX_PAYLOAD_BYTES + 1];
     let signed = SignedSnapshot { payload, signature: Vec::new() };
     assert!(matches!(pair().open(&signed), Err(OpenError::TooLong(bytes)) if bytes == 4_000_001));
+}
+
+/// A document that is so many bytes long when it is written: each of its callers is some of them.
+fn of_length(bytes: usize) -> SnapshotDocument {
+    let with = |widths: &mut dyn Iterator<Item = usize>| {
+        let name = |(at, width)| format!("c{at:0width$}");
+        let caller = |name| CallerDocument { name, id: None };
+        let mut document = vault();
+        document.callers.extend(widths.enumerate().map(name).map(caller));
+        document
+    };
+    let length = |document: &SnapshotDocument| serde_json::to_vec(document).unwrap().len();
+    let [none, one] = [0, 1].map(|callers| length(&with(&mut std::iter::repeat_n(50, callers))));
+    let (callers, rest) = ((bytes - none) / (one - none), (bytes - none) % (one - none));
+    with(&mut (0..callers).map(|at| if at < rest { 51 } else { 50 }))
+}
+
+#[test]
+fn a_document_of_the_limit_is_signed_and_opened_and_no_longer_one() {
+    let pair = pair();
+    let signed = pair.signer.sign(&of_length(MAX_PAYLOAD_BYTES)).unwrap();
+    assert_eq!(signed.payload.len(), MAX_PAYLOAD_BYTES);
+    assert_eq!(pair.open(&signed).unwrap(), PolicyVersion(42));
+    for more in [1, 2] {
+        let refused = pair.signer.sign(&of_length(MAX_PAYLOAD_BYTES + more));
+        assert!(
+            matches!(refused, Err(SignError::TooLong(bytes)) if bytes == MAX_PAYLOAD_BYTES + more)
+        );
+    }
 }
 
 #[test]
