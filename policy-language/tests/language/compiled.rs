@@ -52,6 +52,7 @@ fn a_workload_is_told_who_calls_as_the_documents_say() {
 fn a_callee_gets_what_it_needs_and_nothing_else() {
     // POL-04
     let vault = compile(&example(), "spiffe://pay.example/prod/card-vault", &[]);
+    assert_eq!(vault.max_age_seconds, 86_400);
     assert_eq!(vault.callers, [caller("checkout", None), caller("payments", None)]);
     let rules: Vec<_> = vault.rules.iter().map(|rule| rule.name.as_str()).collect();
     assert_eq!(rules, ["checkout-tokenises", "payments-charges-token"]);

@@ -138,15 +138,19 @@ fn another_policy_says_nothing_of_a_path_that_it_may_name() {
 
 #[test]
 fn another_policy_says_nothing_of_a_path_that_a_guard_may_name() {
-    let guard = "guards:\n  - {name: g, deny: any -> web, calls: [{http: DELETE /v1}], why: w}\n";
+    let guard =
+        "guards:\n  - {name: g, deny: any -> web, calls: [{http: \"DELETE,GET /v1\"}], why: w}\n";
     let set = sample::set(&sample::BASE.replacen("guards:\n", guard, 1));
     let unknown = |caller: &str, method: &str| {
         let past = past(caller, "/prod/web", http(method, None));
         set.explain_past_anew(&past).map(|it| it.by).map_err(|error| error.to_string())
     };
-    for caller in ["/prod/rpc", "/staging/rpc"] {
-        let error = unknown(caller, "DELETE").unwrap_err();
-        assert!(error.starts_with("the path was not recorded"), "{error}");
+    // A guard of a request is one of what that asks to go on in.
+    for method in ["DELETE", "GET+websocket"] {
+        for caller in ["/prod/rpc", "/staging/rpc"] {
+            let error = unknown(caller, method).unwrap_err();
+            assert!(error.starts_with("the path was not recorded"), "{error}");
+        }
     }
     assert_eq!(unknown("/staging/rpc", "PATCH").unwrap(), "boundary/env");
 }

@@ -46,6 +46,13 @@ fn a_recorded_call_is_judged_by_the_kinds_that_it_may_be_of() {
         ("web", http("GET", Some("/v1/me")), None, Ok(("allow one", "allow each"))),
         // A template that neither version has.
         ("web", http("GET", Some("/v2/{id}")), None, both("deny default")),
+        // One that both have, for another method.
+        (
+            "web",
+            http("POST", Some("/v1/{id}")),
+            None,
+            Err("the call has no template in either version"),
+        ),
         ("web", Ask::Grpc("a.A/Get"), None, speaks),
         ("rpc", http("GET", None), None, speaks),
         ("rpc", Ask::Grpc("a.A/Get"), None, both("allow gets")),

@@ -116,7 +116,8 @@ fn a_path_stays_in_its_environment() {
     let across = text.replacen("to: c, allow", "to: c, across: [env], allow", 1);
     let across = across.replacen("caller.env == \"prod\"", "callee.env == \"prod\"", 1);
     let found: Vec<_> = check(&Sources::single(across)).findings.0;
-    assert_eq!(found.iter().map(|it| it.code.as_str()).collect::<Vec<_>>(), ["CW0306"]);
+    let told: Vec<_> = found.iter().map(|it| (it.code.as_str(), it.label.as_str())).collect();
+    assert_eq!(told, [("CW0306", "a reaches c; why: w")]);
 }
 
 #[test]

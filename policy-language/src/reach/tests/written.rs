@@ -290,3 +290,23 @@ fn a_rule_without_a_call_of_its_own_is_no_policy_of_cedar() {
     assert!(policies.contains("@id(\"permit one\")") && policies.contains("@id(\"permit more\")"));
     assert!(!policies.contains("action in []"), "{policies}");
 }
+
+#[test]
+fn a_guard_in_cedar_is_about_its_methods_and_what_their_requests_ask_to_go_on_in() {
+    let calls = r#"{http: "GET,POST /x", upgrade: v}, {http: "GET /{name%2F}/y"}"#;
+    let guard = r#"{http: GET /x}, {http: "GET /{name%2F}/y"}"#;
+    let text = bent(&[(r#"{http: "GET /v1/{rest...}"}"#, calls)]);
+    let text =
+        format!("{text}guards:\n  - {{name: g, deny: any -> api, calls: [{guard}], why: w}}\n");
+    let cedar = set(&text).cedar().unwrap();
+    let (_, forbid) = cedar.policies.split_once("@id(\"forbid g\")").unwrap();
+    for (example, is_forbidden) in [("GET /x", true), ("GET+v /x", true), ("POST /x", false)] {
+        let of = |it: &&crate::CedarAction| it.callee == "api" && it.example == example;
+        let action = &cedar.actions.iter().find(of).unwrap().action;
+        assert_eq!(forbid.contains(&format!("{action:?}")), is_forbidden, "{example}");
+    }
+    // What matches as it is sent is not told once more.
+    let owned = |it: &&crate::CedarAction| it.example.contains("%2F") && !it.templates.is_empty();
+    let encoded = cedar.actions.iter().find(owned).unwrap();
+    assert!(encoded.but_for_slash.is_empty(), "{encoded:?}");
+}

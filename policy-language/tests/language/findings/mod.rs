@@ -77,6 +77,22 @@ fn a_test_fails_for_another_verdict_and_for_another_decider() {
     }
 }
 
+#[test]
+fn an_upgrade_of_a_callee_that_speaks_only_http_2_is_found() {
+    let asks = bent("http: GET /v1/things/{id}", "{http: GET /v1/things, upgrade: websocket}");
+    let told = "CW0210 `upgrade` of a callee that speaks HTTP/2".to_owned();
+    for (listens, expected) in [
+        ("{http2: 8443}", vec![told.clone()]),
+        ("[{tcp: 1}, {http2: 8443}]", vec![told]),
+        ("[{http2: 8443}, {http: 8080}]", Vec::new()),
+    ] {
+        let findings = checked(&asks.replacen("{http: 8443}", listens, 1)).findings.0;
+        let found: Vec<_> =
+            findings.iter().map(|it| format!("{} {}", it.code, it.message)).collect();
+        assert_eq!(found, expected, "{listens}");
+    }
+}
+
 /// Rules that no test is allowed by, and rules without a test beside them that is denied.
 fn untested(tests: &[&str]) -> (Vec<String>, Vec<String>) {
     let grant = "grants:\n  - name: INC-1\n    from: db\n    to: web\n    allow: [{http: \"GET \
