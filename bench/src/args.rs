@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Load, with figures that can be trusted.
 #[derive(Debug, Parser)]
@@ -16,6 +16,74 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Sends one HTTP/1.1 request again and again. Prints one JSON line: {"report": {...}}.
     Load(Load),
+    /// Serves 100 bytes over HTTP/1.1, HTTP/2 and gRPC, an echo, and bytes without end, on free ports
+    /// of loopback. Prints one JSON line with them.
+    Backend,
+    /// Loads such a backend, or proxies before one, and checks every answer. Prints one JSON line:
+    /// {"report": {...}}.
+    Run(Run),
+    /// Passes TCP connections on, without TLS.
+    Relay {
+        /// Where.
+        #[arg(long, value_name = "IP:PORT")]
+        listen: SocketAddr,
+        /// Whereto, on loopback.
+        #[arg(long, value_name = "IP:PORT")]
+        to: SocketAddr,
+    },
+}
+
+/// What [`Run`] sends.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Kind {
+    /// HTTP/1.1 on connections that are kept.
+    Http1,
+    /// HTTP/1.1 on a new connection for each request.
+    Http1New,
+    /// `GET` over HTTP/2.
+    Http2,
+    /// Unary gRPC calls.
+    Grpc,
+    /// Messages to an echo on connections that are kept.
+    Tcp,
+    /// Messages to an echo on a new connection each.
+    TcpNew,
+    /// Bytes from the server.
+    Down,
+    /// Bytes to the server.
+    Up,
+    /// Bytes from the server, read slowly.
+    Slow,
+    /// Connections that rest after one request of HTTP/1.1.
+    IdleHttp,
+    /// Connections that rest after one message to an echo.
+    IdleTcp,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// What is sent.
+    pub(crate) kind: Kind,
+
+    /// The server, on loopback.
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) target: SocketAddr,
+
+    /// Connections at once.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) connections: usize,
+
+    /// Streams on each connection of HTTP/2.
+    #[arg(long, default_value_t = 32)]
+    pub(crate) streams: usize,
+
+    /// Bytes that a slow reader takes ten times a second.
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) bytes: usize,
+
+    /// How long.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Duration,
 }
 
 #[derive(Debug, clap::Args)]

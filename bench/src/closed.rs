@@ -5,16 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Control, LoadError, Report, Target,
     connection::{CLOSING, Connection},
-    measure::{Outcome, Recorder, watch},
+    crowd::{AGAIN, Crowd},
+    measure::{Outcome, Recorder},
 };
-
-/// How long a client waits before it tries again where nobody listens.
-const AGAIN: Duration = Duration::from_millis(10);
 
 /// Clients that never pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,28 +46,12 @@ pub async fn closed_loop(
     if load.clients == 0 {
         return Err(LoadError::Setting("clients must be above 0"));
     }
-    let recorder = Recorder::new(Instant::now())?;
-    let (target, clients, tasks) = (Arc::new(target), TaskTracker::new(), TaskTracker::new());
-    // The end of the time stops this run alone, not others with the same control.
-    let control = Control { stop: control.stop.child_token(), ..control };
+    let (target, crowd, tasks) = (Arc::new(target), Crowd::new(control)?, TaskTracker::new());
     for _ in 0..load.clients {
-        let connection = Connection::new(target.clone(), recorder.clone(), tasks.clone());
-        clients.spawn(client(connection, recorder.clone(), load.connections, control.clone()));
+        let connection = Connection::new(target.clone(), crowd.recorder(), tasks.clone());
+        crowd.add(client(connection, crowd.recorder(), load.connections, crowd.stop()));
     }
-    clients.close();
-    let all = clients.wait();
-    let timed = async {
-        match load.duration {
-            Some(duration) => {
-                tokio::time::sleep(duration).await;
-                control.stop.cancel();
-            }
-            None => control.stop.cancelled().await,
-        }
-        all.await;
-    };
-    watch(&recorder, &control, timed).await;
-    let report = recorder.report(None);
+    let report = crowd.run(load.duration).await;
     tasks.close();
     // A server that does not close its end is not worth waiting for: all is measured.
     drop(tokio::time::timeout(CLOSING, tasks.wait()).await);
@@ -80,9 +62,9 @@ async fn client(
     mut connection: Connection,
     recorder: Recorder,
     connections: Connections,
-    control: Control,
+    stop: CancellationToken,
 ) {
-    while !control.stop.is_cancelled() {
+    while !stop.is_cancelled() {
         let start = Instant::now();
         recorder.sent(Duration::ZERO);
         let outcome = connection.exchange().await;

@@ -1,25 +1,47 @@
-//! Load for HTTP/1.1 servers, with histograms that do not lie about stalls.
+//! Load for proxies and servers on this machine, with histograms that do not lie about stalls.
 //!
 //! Open loop: requests start by a fixed schedule, whether or not earlier ones have been answered,
 //! and a latency counts from the moment at which its request should have started (coordinated
 //! omission). Closed loop: each client sends its next request when the last one was answered; for
 //! saturation only.
+//!
+//! * Any HTTP/1.1 server: [`open_loop`], [`closed_loop`].
+//! * A [`Backend`], or proxies before one: [`lean_loop`], [`stream_loop`], [`echo_loop`], [`bulk()`],
+//!   [`Idle`]; what they get back is compared byte by byte.
+//! * What it costs: [`process`], [`machine`].
 
+mod backend;
+mod bulk;
 mod closed;
 mod connection;
+mod crowd;
+mod echo;
+mod idle;
+mod lean;
+pub mod machine;
 mod measure;
 mod open;
 mod pacer;
+pub mod process;
+mod relay;
+mod streams;
 mod target;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
+    backend::Backend,
+    bulk::{Bulk, Pace, Way, bulk},
     closed::{ClosedLoop, Connections, closed_loop},
+    echo::echo_loop,
+    idle::{Idle, Spoken},
+    lean::lean_loop,
     measure::{Latency, Progress, Report},
     open::{OpenLoop, open_loop},
-    target::{Target, TargetError},
+    relay::relay,
+    streams::{Exchange, Streams, stream_loop},
+    target::{Loopback, Target, TargetError},
 };
 
 /// How a run is watched and ended.

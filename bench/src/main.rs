@@ -1,12 +1,14 @@
-//! Load, open loop, with histograms that do not lie about stalls.
+//! Load with histograms that do not lie about stalls.
 
 mod args;
+mod run;
 
 use std::io::Write as _;
 
 use anyhow::Context as _;
 use cellwall_bench::{
-    ClosedLoop, Connections, Control, OpenLoop, Report, Target, closed_loop, open_loop,
+    Backend, ClosedLoop, Connections, Control, Loopback, OpenLoop, Report, Target, closed_loop,
+    machine, open_loop, relay,
 };
 use clap::Parser as _;
 use serde_json::{Value, json};
@@ -21,9 +23,30 @@ use crate::args::{Args, Command, Load};
 // One thread: the servers under test need the other cores.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let Args { command: Command::Load(load) } = Args::parse();
-    let report = run(&load).await?;
-    print(&json!({"report": report}))
+    match Args::parse().command {
+        Command::Load(load) => print(&json!({"report": Box::pin(run(&load)).await?})),
+        Command::Backend => backend().await,
+        Command::Run(run) => print(&json!({"report": Box::pin(run::run(&run)).await?})),
+        Command::Relay { listen, to } => {
+            machine::open_files();
+            relay(listen, Loopback::new(to)?).await.context("listen")
+        }
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+async fn backend() -> anyhow::Result<()> {
+    machine::open_files();
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let backend = Backend::start().await.context("listen")?;
+    let Backend { http, echo, bulk, .. } = &backend;
+    print(&json!({"http": http, "echo": echo, "bulk": bulk}))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
 async fn run(load: &Load) -> anyhow::Result<Report> {

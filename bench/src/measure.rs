@@ -29,7 +29,7 @@ pub struct Report {
     pub sent: u64,
     /// Those answered with 2xx.
     pub ok: u64,
-    /// All others by kind: `status_403`, `connect`, `closed`, `timeout`.
+    /// All others by kind: `status_403`, `grpc_7`, `wrong`, `connect`, `closed`, `timeout`.
     pub errors: BTreeMap<String, u64>,
     /// Connections opened.
     pub connections_opened: u64,
@@ -39,6 +39,9 @@ pub struct Report {
     pub latency_us: Latency,
     /// How much later than intended requests were begun, all of them; open loop only.
     pub start_delay_us: Option<Latency>,
+    /// Bytes that passed one way; only of a load that is about bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 impl Report {
@@ -91,6 +94,12 @@ pub struct Progress {
 pub(crate) enum Outcome {
     /// With a status.
     Status(u16),
+    /// With a status of gRPC; none where the trailers have none.
+    Grpc(Option<u16>),
+    /// As it should, where there is no status.
+    Done,
+    /// With other bytes than the server sends.
+    Wrong,
     /// There was no connection.
     Connect,
     /// The connection ended before the answer did.
@@ -101,12 +110,16 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     const fn is_ok(&self) -> bool {
-        matches!(self, Self::Status(200..300))
+        matches!(self, Self::Status(200..300) | Self::Grpc(Some(0)) | Self::Done)
     }
 
     fn kind(&self) -> String {
         match self {
             Self::Status(status) => format!("status_{status}"),
+            Self::Grpc(Some(status)) => format!("grpc_{status}"),
+            Self::Grpc(None) => "grpc_without_status".to_owned(),
+            Self::Done => "done".to_owned(),
+            Self::Wrong => "wrong".to_owned(),
             Self::Connect => "connect".to_owned(),
             Self::Closed => "closed".to_owned(),
             Self::Timeout => "timeout".to_owned(),
@@ -131,6 +144,7 @@ struct Inner {
     errors: BTreeMap<String, u64>,
     opened: u64,
     closed: u64,
+    bytes: Option<u64>,
     /// `ok` and failures when the last progress was told.
     told: (u64, u64),
 }
@@ -147,6 +161,7 @@ impl Recorder {
             errors: BTreeMap::new(),
             opened: 0,
             closed: 0,
+            bytes: None,
             told: (0, 0),
         };
         Ok(Self { began, inner: Arc::new(Mutex::new(inner)) })
@@ -178,6 +193,13 @@ impl Recorder {
 
     pub(crate) fn closed(&self) {
         self.lock().closed += 1;
+    }
+
+    /// So many bytes have passed.
+    pub(crate) fn passed(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let mut inner = self.lock();
+        inner.bytes = Some(inner.bytes.unwrap_or(0).saturating_add(bytes));
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -217,6 +239,7 @@ impl Recorder {
             connections_closed: inner.closed,
             latency_us: Latency::of(&inner.total),
             start_delay_us: wanted_rate.map(|_| Latency::of(&inner.start_delay)),
+            bytes: inner.bytes,
         }
     }
 

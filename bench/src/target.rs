@@ -31,6 +31,29 @@ pub enum TargetError {
     Header(String),
 }
 
+/// The address of a server on this machine: all that comparisons ever load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loopback(SocketAddr);
+
+impl Loopback {
+    /// Checks an address.
+    ///
+    /// # Errors
+    /// If it is another machine's.
+    pub const fn new(address: SocketAddr) -> Result<Self, TargetError> {
+        if address.ip().is_loopback() {
+            Ok(Self(address))
+        } else {
+            Err(TargetError::NotLoopback(address))
+        }
+    }
+
+    /// The address.
+    pub const fn address(self) -> SocketAddr {
+        self.0
+    }
+}
+
 impl Target {
     /// A request to a server on loopback, for example `POST /v1/orders`. An answer may take 10 s.
     ///
@@ -115,6 +138,7 @@ mod tests {
         assert_eq!(Target::new(there, "GET /").unwrap_err(), TargetError::NotLoopback(there));
         assert!(Target::beyond_loopback(there, "GET /").is_ok());
         assert!(Target::new("[::1]:80".parse().unwrap(), "GET /").is_ok());
+        assert_eq!(Loopback::new(there), Err(TargetError::NotLoopback(there)));
     }
 
     #[test]
