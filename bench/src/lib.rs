@@ -1,4 +1,5 @@
-//! Load for proxies and servers on this machine, with histograms that do not lie about stalls.
+//! Load for proxies and servers on this machine, with histograms that do not lie about stalls, and
+//! comparisons of proxies.
 //!
 //! Open loop: requests start by a fixed schedule, whether or not earlier ones have been answered,
 //! and a latency counts from the moment at which its request should have started (coordinated
@@ -9,6 +10,7 @@
 //! * A [`Backend`], or proxies before one: [`lean_loop`], [`stream_loop`], [`echo_loop`], [`bulk()`],
 //!   [`Idle`]; what they get back is compared byte by byte.
 //! * What it costs: [`process`], [`machine`].
+//! * Proxies of others and ours, started by one interface: [`peer`].
 
 mod backend;
 mod bulk;
@@ -22,6 +24,7 @@ pub mod machine;
 mod measure;
 mod open;
 mod pacer;
+pub mod peer;
 pub mod process;
 mod relay;
 mod streams;
