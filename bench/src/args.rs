@@ -1,6 +1,6 @@
 //! The flags of `cellwall-bench`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -30,6 +30,17 @@ pub(crate) enum Command {
         /// Whereto, on loopback.
         #[arg(long, value_name = "IP:PORT")]
         to: SocketAddr,
+    },
+    /// Measures our sidecars and the proxies of others in turn, on the same load.
+    Compare(Compare),
+    /// Makes one HTML page with plots of what `compare` wrote.
+    Report {
+        /// Results, one or several beside each other.
+        #[arg(required = true, value_name = "JSON")]
+        results: Vec<PathBuf>,
+        /// The page.
+        #[arg(long, default_value = "bench.html")]
+        out: PathBuf,
     },
 }
 
@@ -84,6 +95,45 @@ pub(crate) struct Run {
     /// How long.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub(crate) duration: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Compare {
+    /// How often each peer is measured, in turn.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+
+    /// Seconds of each load.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+
+    /// Seconds of the same load before, not measured.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) warm_up: f64,
+
+    /// Idle connections of the rows that are about them.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) idle: usize,
+
+    /// These rows alone.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) rows: Vec<String>,
+
+    /// These peers alone, in this order.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) peers: Vec<String>,
+
+    /// Where peers are described, one folder each.
+    #[arg(long, default_value = "bench/peers", value_name = "FOLDER")]
+    pub(crate) peers_folder: PathBuf,
+
+    /// Where the peers' programs are, besides the usual places. May repeat.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) programs: Vec<PathBuf>,
+
+    /// The result, JSON.
+    #[arg(long, default_value = "bench.json")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

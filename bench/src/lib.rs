@@ -10,11 +10,12 @@
 //! * A [`Backend`], or proxies before one: [`lean_loop`], [`stream_loop`], [`echo_loop`], [`bulk()`],
 //!   [`Idle`]; what they get back is compared byte by byte.
 //! * What it costs: [`process`], [`machine`].
-//! * Proxies of others and ours, started by one interface: [`peer`].
+//! * Proxies of others and ours, in one interleaved run: [`compare`], [`page`].
 
 mod backend;
 mod bulk;
 mod closed;
+pub mod compare;
 mod connection;
 mod crowd;
 mod echo;
@@ -24,6 +25,7 @@ pub mod machine;
 mod measure;
 mod open;
 mod pacer;
+pub mod page;
 pub mod peer;
 pub mod process;
 mod relay;

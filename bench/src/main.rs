@@ -1,14 +1,18 @@
-//! Load with histograms that do not lie about stalls.
+//! Load with histograms that do not lie about stalls, and comparisons of proxies.
 
 mod args;
 mod run;
 
-use std::io::Write as _;
+use std::{fs, io::Write as _, path::PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cellwall_bench::{
     Backend, ClosedLoop, Connections, Control, Loopback, OpenLoop, Report, Target, closed_loop,
-    machine, open_loop, relay,
+    compare::{self, Comparison, Plan, ROWS, Settings},
+    machine, open_loop,
+    page::page,
+    peer::contenders,
+    relay,
 };
 use clap::Parser as _;
 use serde_json::{Value, json};
@@ -18,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Args, Command, Load};
+use crate::args::{Args, Command, Compare, Load};
 
 // One thread: the servers under test need the other cores.
 #[tokio::main(flavor = "current_thread")]
@@ -31,6 +35,8 @@ async fn main() -> anyhow::Result<()> {
             machine::open_files();
             relay(listen, Loopback::new(to)?).await.context("listen")
         }
+        Command::Compare(compare) => Box::pin(compared(&compare)).await,
+        Command::Report { results, out } => reported(&results, &out),
     }
 }
 
@@ -47,6 +53,58 @@ async fn backend() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+async fn compared(args: &Compare) -> anyhow::Result<()> {
+    let find = |name: &String| {
+        let names = || ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
+        let row = ROWS.iter().find(|row| row.name == *name);
+        row.with_context(|| format!("no row {name}; there are {}", names()))
+    };
+    let rows = match args.rows.as_slice() {
+        [] => ROWS.iter().collect(),
+        names => names.iter().map(find).collect::<anyhow::Result<Vec<_>>>()?,
+    };
+    let is_time = |seconds: f64| seconds.is_finite() && (0.0..=3600.0).contains(&seconds);
+    if !is_time(args.seconds) || !is_time(args.warm_up) || args.seconds == 0.0 {
+        bail!("seconds are between 0 and 3600");
+    }
+    let folders = args.programs.iter().map(fs::canonicalize).collect::<Result<Vec<_>, _>>();
+    let plan = Plan {
+        rows,
+        contenders: contenders(&fs::canonicalize(&args.peers_folder)?, &args.peers)?,
+        programs: folders.context("--programs")?,
+        settings: Settings {
+            rounds: args.rounds,
+            seconds: args.seconds,
+            warm_up_seconds: args.warm_up,
+            idle_connections: args.idle,
+        },
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let comparison = tokio::select! {
+        comparison = compare::compare(&plan) => comparison?,
+        // Dropping the comparison ends every process.
+        _ = terminate.recv() => bail!("terminated"),
+        _ = interrupt.recv() => bail!("interrupted"),
+    };
+    let text = serde_json::to_vec_pretty(&comparison)?;
+    fs::write(&args.out, text).with_context(|| args.out.display().to_string())?;
+    let table = compare::table(&comparison);
+    writeln!(std::io::stdout(), "{table}\nwritten: {}", args.out.display()).context("print")
+}
+
+fn reported(results: &[PathBuf], out: &PathBuf) -> anyhow::Result<()> {
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let comparison = serde_json::from_str::<Comparison>(&text);
+        let comparison = comparison.with_context(|| path.display().to_string())?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        anyhow::Ok((name, comparison))
+    };
+    let comparisons = results.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    fs::write(out, page(&comparisons)).with_context(|| out.display().to_string())
 }
 
 async fn run(load: &Load) -> anyhow::Result<Report> {

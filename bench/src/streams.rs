@@ -66,6 +66,15 @@ pub async fn stream_loop(
     Ok(crowd.run(load.duration).await)
 }
 
+/// One call over a connection of its own.
+pub(crate) async fn once(server: Loopback, exchange: Exchange) -> Outcome {
+    let driver = TaskTracker::new();
+    let Some(sender) = open(server, &driver).await else { return Outcome::Connect };
+    let mut caller = Caller { server, exchange, sender };
+    let call = caller.call(request(server, exchange));
+    tokio::time::timeout(ANSWER, call).await.unwrap_or(Outcome::Timeout)
+}
+
 /// One connection, opened again when it has ended.
 async fn connection(server: Loopback, load: Streams, recorder: Recorder, stop: CancellationToken) {
     while !stop.is_cancelled() {

@@ -1,0 +1,214 @@
+//! Proxies of others beside ours, in one interleaved run: A B C A B C, row by row.
+
+mod first;
+mod goals;
+mod result;
+mod rows;
+mod summary;
+mod table;
+mod trial;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, SystemTime},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+pub(crate) use self::table::{figure, notes, pinned};
+use self::trial::{BackendAt, Trial, Tried};
+pub use self::{
+    result::{
+        Comparison, Estimate, Measured, Reached, SCHEMA, Sample, Settings, Spread, Stand, Summary,
+    },
+    rows::{ROWS, Row},
+    table::table,
+};
+use crate::{
+    machine::{Machine, Pinning},
+    peer::{Contender, PeerError, Scene},
+};
+
+/// What is to be compared.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The rows.
+    pub rows: Vec<&'static Row>,
+    /// Who takes part.
+    pub contenders: Vec<Contender>,
+    /// Where their programs are, besides the usual places.
+    pub programs: Vec<PathBuf>,
+    /// How.
+    pub settings: Settings,
+}
+
+/// A comparison that could not begin, or not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    /// Nothing to compare.
+    #[error("no {0} to compare")]
+    Nothing(&'static str),
+    /// What all peers need is not there.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The backend does not run.
+    #[error("the backend")]
+    Backend(#[source] io::Error),
+}
+
+/// How long the backend may take to listen.
+const LISTENS: Duration = Duration::from_secs(10);
+
+/// How long it takes to start and end a contender, about; for the progress bar alone.
+const AROUND: Duration = Duration::from_millis(500);
+
+/// All that is known while the run goes on.
+struct Run<'a> {
+    plan: &'a Plan,
+    trial: Trial<'a>,
+    versions: BTreeMap<String, String>,
+    absent: BTreeMap<String, String>,
+    bar: ProgressBar,
+}
+
+/// Measures every row for every contender in turn, as often as there are rounds. What fails is
+/// recorded and does not end the run.
+///
+/// # Errors
+/// If there is nothing to compare, or no backend.
+pub async fn compare(plan: &Plan) -> Result<Comparison, CompareError> {
+    if plan.rows.is_empty() || plan.settings.rounds == 0 {
+        return Err(CompareError::Nothing("row"));
+    }
+    if plan.contenders.is_empty() {
+        return Err(CompareError::Nothing("peer"));
+    }
+    let machine = Machine::here();
+    let pinning = Pinning::begin();
+    let scene = Scene::new(&plan.programs, pinning.clone())?;
+    let (_backend, at) = backend().await.map_err(CompareError::Backend)?;
+    let trial = Trial { scene: &scene, backend: at, settings: &plan.settings };
+    let (versions, absent) = (BTreeMap::new(), BTreeMap::new());
+    let mut run = Run { plan, trial, versions, absent, bar: bar(plan) };
+    let mut rows = Vec::new();
+    for row in &plan.rows {
+        rows.push(Box::pin(run.row(row)).await);
+    }
+    run.bar.finish_and_clear();
+    let Run { versions, absent, .. } = run;
+    let here = |contender: &&Contender| !absent.contains_key(&contender.name);
+    let stand = |contender: &Contender| Stand {
+        name: contender.name.clone(),
+        layer: contender.layer,
+        about: contender.about.clone(),
+        version: versions.get(&contender.name).cloned().unwrap_or_default(),
+    };
+    let takes_part = plan.contenders.iter().any(|contender| contender.name == summary::OURS);
+    let goals = if takes_part { goals::reached(&rows) } else { Vec::new() };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Ok(Comparison {
+        schema: SCHEMA,
+        at: now.map_or(0, |since| since.as_secs()),
+        machine,
+        pinning,
+        network: "loopback".to_owned(),
+        settings: plan.settings.clone(),
+        contenders: plan.contenders.iter().filter(here).map(stand).collect(),
+        absent,
+        goals,
+        rows,
+    })
+}
+
+impl Run<'_> {
+    async fn row(&mut self, row: &'static Row) -> Measured {
+        let protocol = row.load.traffic().protocol();
+        let mut samples = Vec::new();
+        for round in 1..=self.plan.settings.rounds {
+            for contender in &self.plan.contenders {
+                self.bar.set_message(format!("{} round {round} {}", row.name, contender.name));
+                let is_here = !self.absent.contains_key(&contender.name);
+                if is_here && contender.protocols.contains(&protocol) {
+                    samples.extend(self.sample(row, contender, round).await);
+                }
+                self.bar.inc(1);
+            }
+        }
+        summary::measured(row, samples)
+    }
+
+    /// One measurement, unless the contender turns out to be absent.
+    async fn sample(&mut self, row: &Row, contender: &Contender, round: usize) -> Option<Sample> {
+        let name = contender.name.clone();
+        let (figures, error, report) = match Box::pin(self.trial.run(row, contender)).await {
+            Ok(Tried::Measured(figures)) => {
+                self.versions.insert(name, figures.version);
+                (figures.by_name, None, figures.report)
+            }
+            Ok(Tried::Absent(why)) => {
+                self.bar.println(format!("{name} does not take part: {why}"));
+                self.absent.insert(name, why);
+                return None;
+            }
+            Err(error) => {
+                let error = chain(&error);
+                self.bar.println(format!("{} round {round} {name}: {error}", row.name));
+                (BTreeMap::new(), Some(error), None)
+            }
+        };
+        Some(Sample { contender: contender.name.clone(), round, figures, error, report })
+    }
+}
+
+/// An error with all that caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+/// Our own program as the backend, on our core.
+async fn backend() -> io::Result<(Child, BackendAt)> {
+    #[derive(Deserialize)]
+    struct Listening {
+        http: SocketAddr,
+        echo: SocketAddr,
+        bulk: SocketAddr,
+    }
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("backend").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn()?;
+    let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let line = tokio::time::timeout(LISTENS, BufReader::new(output).lines().next_line()).await??;
+    let line = line.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let Listening { http, echo, bulk } = serde_json::from_str(&line)?;
+    let id = child.id().ok_or(io::ErrorKind::NotFound)?;
+    Ok((child, BackendAt { http, echo, bulk, id }))
+}
+
+fn bar(plan: &Plan) -> ProgressBar {
+    let seconds = plan.settings.seconds + plan.settings.warm_up_seconds;
+    let load = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let takes = plan.rows.iter().map(|row| row.load.takes(load) + AROUND).sum::<Duration>();
+    let turns = plan.settings.rounds.saturating_mul(plan.contenders.len());
+    let total = takes.saturating_mul(u32::try_from(turns).unwrap_or(u32::MAX));
+    let count = u64::try_from(turns.saturating_mul(plan.rows.len())).unwrap_or(u64::MAX);
+    let bar = ProgressBar::new(count);
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed_precise} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.println(format!("{count} measurements, about {} s", total.as_secs()));
+    bar
+}

@@ -1,0 +1,230 @@
+//! Comparisons as one HTML page with plots in it, which needs no network and no script.
+
+mod plot;
+
+use std::fmt::{self, Write as _};
+
+use self::plot::{Bar, Scale, bars};
+use crate::compare::{Comparison, Measured, Summary, figure, notes, pinned};
+
+/// The page of one comparison, or of several beside each other, each with its name.
+pub fn page(comparisons: &[(String, Comparison)]) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut text, comparisons);
+    text
+}
+
+const HEAD: &str = "<!doctype html>
+<html lang=\"en\"><head><meta charset=\"utf-8\">
+<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
+<title>Proxies compared</title><style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
+  color: #1c2430; background: #fff }
+h2 { margin: 2.5rem 0 .5rem } h3 { font-size: 1rem; margin: 0 }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(34rem, 1fr)); gap: 1.5rem }
+table { border-collapse: collapse } td, th { padding: .15rem .8rem .15rem 0; text-align: left;
+  vertical-align: top } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+.miss { color: #b3261e } .ok { color: #1b6e3c } .quiet { color: #5b6675 }
+svg { width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: #1c2430 }
+rect.theirs { fill: #93a4b8 } rect.ours { fill: #1f6feb } rect.floor { fill: #d3dae3 }
+line.whisker { stroke: #1c2430 } line.axis { stroke: #c3ccd6 }
+</style></head><body>
+";
+
+fn write(text: &mut String, comparisons: &[(String, Comparison)]) -> fmt::Result {
+    text.push_str(HEAD);
+    writeln!(text, "<h1>Proxies compared</h1>")?;
+    for (name, comparison) in comparisons {
+        write_machine(text, name, comparison)?;
+    }
+    let mut names = Vec::new();
+    for row in comparisons.iter().flat_map(|(_, comparison)| &comparison.rows) {
+        if !names.contains(&&row.name) {
+            names.push(&row.name);
+        }
+    }
+    for name in names {
+        let of = |(label, comparison)| {
+            let comparison: &Comparison = comparison;
+            let row = comparison.rows.iter().find(|row| row.name == *name)?;
+            Some((label, row))
+        };
+        let rows = comparisons.iter().map(|(label, comparison)| (label.as_str(), comparison));
+        write_row(text, &rows.filter_map(of).collect::<Vec<_>>())?;
+    }
+    for (name, comparison) in comparisons {
+        write_goals(text, name, comparison)?;
+    }
+    text.push_str("</body></html>\n");
+    Ok(())
+}
+
+fn write_machine(text: &mut String, name: &str, comparison: &Comparison) -> fmt::Result {
+    let (machine, settings) = (&comparison.machine, &comparison.settings);
+    writeln!(text, "<h2>{}</h2><p>", escaped(name))?;
+    writeln!(
+        text,
+        "{}, {} cores, Linux {}, {} files a process; {}; {}. {} rounds of {} s after {} s.</p>",
+        escaped(&machine.cpu),
+        machine.cores,
+        escaped(&machine.kernel),
+        machine.open_files,
+        escaped(&comparison.network),
+        escaped(&pinned(&comparison.pinning)),
+        settings.rounds,
+        settings.seconds,
+        settings.warm_up_seconds
+    )?;
+    writeln!(text, "<table>")?;
+    for stand in &comparison.contenders {
+        let [name, about, version] =
+            [&stand.name, &stand.about, &stand.version].map(|cell| escaped(cell));
+        writeln!(text, "<tr><td>{name}</td><td>{about}</td><td>{version}</td></tr>")?;
+    }
+    for (name, why) in &comparison.absent {
+        let (name, why) = (escaped(name), escaped(why));
+        writeln!(text, "<tr><td>{name}</td><td class=\"miss\">did not take part: {why}</td></tr>")?;
+    }
+    writeln!(text, "</table>")
+}
+
+/// A plot of some figures, one bar each.
+struct Plot<'a> {
+    title: &'a str,
+    /// By name, and what is added to the contender's name.
+    figures: &'a [(&'a str, &'a str)],
+    scale: Scale,
+}
+
+const fn linear<'a>(title: &'a str, figures: &'a [(&'a str, &'a str)]) -> Plot<'a> {
+    Plot { title, figures, scale: Scale::Linear }
+}
+
+/// Beside the one of the row's own figure.
+const PLOTS: &[Plot<'_>] = &[
+    linear("answers per second", &[("calls_per_second", "")]),
+    linear("GB per second", &[("gb_per_second", "")]),
+    Plot {
+        title: "latency, microseconds, on a logarithmic scale",
+        figures: &[("p50_us", " p50"), ("p99_us", " p99"), ("p999_us", " p99.9")],
+        scale: Scale::Logarithmic,
+    },
+    linear("resident memory of both sides under load, MiB", &[("rss_mib", "")]),
+    linear("resident memory of the larger side at rest, MiB", &[("rss_mib_of_one_side", "")]),
+    linear("program, MB", &[("program_mb", "")]),
+];
+
+fn write_row(text: &mut String, rows: &[(&str, &Measured)]) -> fmt::Result {
+    let Some((_, first)) = rows.first() else { return Ok(()) };
+    let title = escaped(&first.title);
+    writeln!(text, "<h2>{}: {title}</h2><div class=\"plots\">", escaped(&first.name))?;
+    let own = [(first.figure.as_str(), "")];
+    write_plot(text, &linear(title_of(&first.figure), &own), rows)?;
+    for plot in PLOTS {
+        write_plot(text, plot, rows)?;
+    }
+    writeln!(text, "</div>")?;
+    for (label, row) in rows {
+        for note in notes(row) {
+            writeln!(text, "<p class=\"quiet\">{}: {}</p>", escaped(label), escaped(&note))?;
+        }
+        for estimate in &row.estimates {
+            writeln!(
+                text,
+                "<p class=\"quiet\">{}: {} would have {}, by the ratio of {:.2} to {} elsewhere</p>",
+                escaped(label),
+                escaped(&estimate.peer),
+                figure(estimate.value),
+                estimate.ratio,
+                escaped(&estimate.from)
+            )?;
+        }
+        for sample in &row.samples {
+            let Some(error) = &sample.error else { continue };
+            let (who, error) = (escaped(&sample.contender), escaped(error));
+            writeln!(text, "<p class=\"miss\">{who}, round {}: {error}</p>", sample.round)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the figure by which peers are compared is called; less is better for all of them.
+fn title_of(figure: &str) -> &'static str {
+    match figure {
+        "cpu_us_per_call" => "CPU of both proxies for a call, microseconds",
+        "cpu_s_per_gib" => "CPU of both proxies for a GiB, seconds",
+        "kib_per_connection" => "memory of both proxies for an idle connection, KiB",
+        _ => "start to the first answer, milliseconds",
+    }
+}
+
+fn write_plot(text: &mut String, plot: &Plot<'_>, rows: &[(&str, &Measured)]) -> fmt::Result {
+    let mut all = Vec::new();
+    for (label, row) in rows {
+        let mut summaries = row.summaries.iter().collect::<Vec<_>>();
+        summaries.sort_by(|a, b| main(a, row).total_cmp(&main(b, row)));
+        for summary in summaries {
+            for (name, suffix) in plot.figures {
+                let Some(spread) = summary.figures.get(*name) else { continue };
+                let whose = if rows.len() > 1 { format!(" ({label})") } else { String::new() };
+                let label = format!("{}{suffix}{whose}", summary.contender);
+                let class = match summary.contender.as_str() {
+                    "ours" => "ours",
+                    "none" | "relay" => "floor",
+                    _ => "theirs",
+                };
+                all.push(Bar { label, class, spread: *spread });
+            }
+        }
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    writeln!(text, "<div><h3>{}</h3>{}</div>", escaped(plot.title), bars(&all, plot.scale))
+}
+
+fn main(summary: &Summary, row: &Measured) -> f64 {
+    summary.figures.get(&row.figure).map_or(0.0, |spread| spread.median)
+}
+
+fn write_goals(text: &mut String, name: &str, comparison: &Comparison) -> fmt::Result {
+    writeln!(text, "<h2>Goals: {}</h2><table>", escaped(name))?;
+    writeln!(
+        text,
+        "<tr><th></th><th>row</th><th>figure</th><th class=\"n\">ours</th>\
+         <th class=\"n\">at most</th><th>because</th></tr>"
+    )?;
+    for goal in &comparison.goals {
+        let (class, word) = if goal.is_reached { ("ok", "reached") } else { ("miss", "missed") };
+        writeln!(
+            text,
+            "<tr><td class=\"{class}\">{word}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
+             <td class=\"n\">{}</td><td>{}</td></tr>",
+            escaped(&goal.row),
+            escaped(&goal.figure),
+            goal.ours.map_or_else(|| "-".to_owned(), figure),
+            figure(goal.wanted),
+            escaped(&goal.because)
+        )?;
+    }
+    writeln!(text, "</table>")
+}
+
+/// Text in HTML: what programs say about themselves is not ours.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests;
