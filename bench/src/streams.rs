@@ -181,3 +181,21 @@ fn request(server: Loopback, exchange: Exchange) -> Request<Full<Bytes>> {
     }
     request
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grpc_answer_is_its_status_and_a_right_one_has_the_message() {
+        let status = |text| HeaderMap::from_iter([(STATUS, HeaderValue::from_static(text))]);
+        let nothing = HeaderMap::new();
+        let message = [&[0, 0, 0, 0, 100], &BODY[..]].concat();
+
+        let right = judge(&nothing, Some(&status("0")), &message);
+        assert_eq!(right, Outcome::Grpc(Some(0)));
+        assert_eq!(judge(&nothing, Some(&status("0")), b"\0\0\0\0\x01x"), Outcome::Wrong);
+        assert_eq!(judge(&status("7"), None, b""), Outcome::Grpc(Some(7)));
+        assert_eq!(judge(&nothing, None, &message), Outcome::Grpc(None));
+    }
+}

@@ -8,7 +8,10 @@ use cellwall_bench::{
     Backend, Bulk, ClosedLoop, Connections, Control, Exchange, Idle, Loopback, Pace, Report,
     Spoken, Streams, Way, bulk, echo_loop, lean_loop, relay, stream_loop,
 };
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::task::TaskTracker;
 
 const TIME: Option<Duration> = Some(Duration::from_millis(100));
@@ -37,6 +40,22 @@ async fn http_1_is_answered_over_kept_and_over_new_connections() {
     went_well(&run(Connections::Kept).await, 3);
     let new = run(Connections::PerRequest).await;
     went_well(&new, new.sent);
+}
+
+#[tokio::test]
+async fn the_backend_closes_when_it_is_asked_to_and_answers_all_that_came_before() {
+    let backend = Backend::start().await.unwrap();
+    let mut stream = TcpStream::connect(backend.http).await.unwrap();
+    let call = "GET / HTTP/1.1\r\nhost: a\r\n";
+    let calls = format!("{call}\r\n{call}\r\n{call}connection: close\r\n\r\n{call}\r\n");
+    stream.write_all(calls.as_bytes()).await.unwrap();
+
+    let mut answers = String::new();
+    let all = stream.read_to_string(&mut answers);
+    tokio::time::timeout(Duration::from_secs(5), all).await.unwrap().unwrap();
+
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
+    assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
 }
 
 #[tokio::test]
