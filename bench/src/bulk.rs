@@ -12,7 +12,7 @@ use crate::{
     Control, LoadError, Loopback, Report,
     backend::{CHUNK, RECEIVE, SEND},
     crowd::{AGAIN, Crowd},
-    echo::connect,
+    line::connect,
     measure::{Outcome, Recorder},
 };
 

@@ -5,11 +5,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Connections, Control, LoadError, Loopback, Report,
-    crowd::Crowd,
-    echo::Talker,
-    lean::Line,
-    measure::{Outcome, Recorder},
+    Connections, Control, LoadError, Loopback, Report, crowd::Crowd, echo, lean, line::Line,
+    measure::Recorder,
 };
 
 /// What each connection carries before it is idle.
@@ -43,12 +40,17 @@ impl Idle {
         connections: usize,
     ) -> Result<Self, LoadError> {
         let crowd = Crowd::new(Control::default())?;
+        let dialogue = match spoken {
+            Spoken::Http => lean::dialogue(server, Connections::Kept),
+            Spoken::Tcp => echo::dialogue(),
+        };
         let (done, mut outcomes) = tokio::sync::mpsc::channel(AT_ONCE);
         let (mut opened, mut failed, mut begun) = (0, 0, 0);
         while opened + failed < connections {
             while begun < connections && begun - opened - failed < AT_ONCE {
                 let (recorder, stop) = (crowd.recorder(), crowd.stop());
-                crowd.add(held(Held::new(server, spoken), recorder, stop, done.clone()));
+                let line = Line::new(server, dialogue.clone(), Connections::Kept);
+                crowd.add(held(line, recorder, stop, done.clone()));
                 begun += 1;
             }
             match outcomes.recv().await {
@@ -75,36 +77,18 @@ impl Idle {
     }
 }
 
-/// A connection of either kind.
-enum Held {
-    Http(Line),
-    Tcp(Talker),
-}
-
-impl Held {
-    fn new(server: Loopback, spoken: Spoken) -> Self {
-        match spoken {
-            Spoken::Http => Self::Http(Line::new(server, Connections::Kept)),
-            Spoken::Tcp => Self::Tcp(Talker { server, stream: None }),
-        }
-    }
-}
-
 /// One exchange, and then nothing until the stop.
 async fn held(
-    mut connection: Held,
+    mut line: Line,
     recorder: Recorder,
     stop: CancellationToken,
     done: tokio::sync::mpsc::Sender<bool>,
 ) {
     let start = Instant::now();
     recorder.sent(Duration::ZERO);
-    let outcome = match &mut connection {
-        Held::Http(line) => line.exchange(&recorder).await,
-        Held::Tcp(talker) => talker.exchange(&recorder).await,
-    };
+    let outcome = line.exchange(&recorder).await;
     recorder.ended(&outcome, start.elapsed());
-    let is_right = matches!(outcome, Outcome::Status(200) | Outcome::Done);
+    let is_right = outcome.is_ok();
     // Nobody listens once the run is over.
     let _ = done.send(is_right).await;
     if is_right {

@@ -21,6 +21,7 @@ mod crowd;
 mod echo;
 mod idle;
 mod lean;
+mod line;
 pub mod machine;
 mod measure;
 mod open;

@@ -109,7 +109,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    const fn is_ok(&self) -> bool {
+    pub(crate) const fn is_ok(&self) -> bool {
         matches!(self, Self::Status(200..300) | Self::Grpc(Some(0)) | Self::Done)
     }
 

@@ -13,7 +13,7 @@ use crate::{
     Control, LoadError, Loopback, Report,
     backend::BODY,
     crowd::{AGAIN, ANSWER, Crowd},
-    echo::connect,
+    line::connect,
     measure::{Outcome, Recorder},
 };
 

@@ -8,8 +8,8 @@ use super::rows::Traffic;
 use crate::{
     Connections, Exchange, Loopback,
     backend::SEND,
-    echo::{Talker, connect},
-    lean::Line,
+    echo, lean,
+    line::{Line, connect},
     measure::{Outcome, Recorder},
     streams,
 };
@@ -25,7 +25,7 @@ pub(super) async fn answered(entry: Loopback, traffic: Traffic) -> Result<(), St
     let end = Instant::now() + SERVES;
     loop {
         let outcome = once(entry, traffic).await;
-        if matches!(outcome, Outcome::Status(200) | Outcome::Grpc(Some(0)) | Outcome::Done) {
+        if outcome.is_ok() {
             return Ok(());
         }
         if Instant::now() >= end {
@@ -38,9 +38,14 @@ pub(super) async fn answered(entry: Loopback, traffic: Traffic) -> Result<(), St
 async fn once(entry: Loopback, traffic: Traffic) -> Outcome {
     let Ok(recorder) = Recorder::new(Instant::now()) else { return Outcome::Connect };
     match traffic {
-        Traffic::Http1 => Line::new(entry, Connections::PerRequest).exchange(&recorder).await,
+        Traffic::Http1 => {
+            let dialogue = lean::dialogue(entry, Connections::PerRequest);
+            Line::new(entry, dialogue, Connections::PerRequest).exchange(&recorder).await
+        }
         Traffic::Grpc => streams::once(entry, Exchange::Grpc).await,
-        Traffic::Echo => Talker { server: entry, stream: None }.exchange(&recorder).await,
+        Traffic::Echo => {
+            Line::new(entry, echo::dialogue(), Connections::PerRequest).exchange(&recorder).await
+        }
         Traffic::Bulk => bytes(entry).await.unwrap_or(Outcome::Closed),
     }
 }
