@@ -161,20 +161,15 @@ fn title_of(figure: &str) -> &'static str {
 
 fn write_plot(text: &mut String, plot: &Plot<'_>, rows: &[(&str, &Measured)]) -> fmt::Result {
     let mut all = Vec::new();
-    for (label, row) in rows {
-        let mut summaries = row.summaries.iter().collect::<Vec<_>>();
-        summaries.sort_by(|a, b| main(a, row).total_cmp(&main(b, row)));
-        for summary in summaries {
+    for contender in order(rows) {
+        for (label, row) in rows {
+            let summary = row.summaries.iter().find(|summary| summary.contender == contender);
+            let Some(summary) = summary else { continue };
             for (name, suffix) in plot.figures {
                 let Some(spread) = summary.figures.get(*name) else { continue };
                 let whose = if rows.len() > 1 { format!(" ({label})") } else { String::new() };
-                let label = format!("{}{suffix}{whose}", summary.contender);
-                let class = match summary.contender.as_str() {
-                    "ours" => "ours",
-                    "none" | "relay" => "floor",
-                    _ => "theirs",
-                };
-                all.push(Bar { label, class, spread: *spread });
+                let label = format!("{contender}{suffix}{whose}");
+                all.push(Bar { label, class: class(contender), spread: *spread });
             }
         }
     }
@@ -184,8 +179,31 @@ fn write_plot(text: &mut String, plot: &Plot<'_>, rows: &[(&str, &Measured)]) ->
     writeln!(text, "<div><h3>{}</h3>{}</div>", escaped(plot.title), bars(&all, plot.scale))
 }
 
-fn main(summary: &Summary, row: &Measured) -> f64 {
-    summary.figures.get(&row.figure).map_or(0.0, |spread| spread.median)
+/// Contenders, best first by what the first comparison that has them says; so the same one stands
+/// beside itself.
+fn order<'a>(rows: &[(&str, &'a Measured)]) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for (_, row) in rows {
+        let main = |summary: &Summary| {
+            summary.figures.get(&row.figure).map_or(0.0, |spread| spread.median)
+        };
+        let mut summaries = row.summaries.iter().collect::<Vec<_>>();
+        summaries.sort_by(|a, b| main(a).total_cmp(&main(b)));
+        for summary in summaries {
+            if !names.contains(&summary.contender.as_str()) {
+                names.push(&summary.contender);
+            }
+        }
+    }
+    names
+}
+
+fn class(contender: &str) -> &'static str {
+    match contender {
+        "ours" => "ours",
+        "none" | "relay" => "floor",
+        _ => "theirs",
+    }
 }
 
 fn write_goals(text: &mut String, name: &str, comparison: &Comparison) -> fmt::Result {

@@ -89,7 +89,9 @@ fn two_comparisons_stand_beside_each_other() {
     let text = page(&[("before".to_owned(), comparison()), ("after".to_owned(), comparison())]);
 
     assert_eq!(text.matches("<rect").count(), 12);
-    for label in ["nginx (before)", "ours (after)", "nginx p50 (after)"] {
-        assert!(text.contains(label), "{label}");
-    }
+    // The same one beside itself.
+    let [before, after, other] = ["nginx (before)", "nginx (after)", "ours (before)"]
+        .map(|label| text.find(&format!(">{label}<")).unwrap());
+    assert!(before < after && after < other);
+    assert!(text.contains(">nginx p50 (after)<"));
 }
