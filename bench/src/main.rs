@@ -83,16 +83,21 @@ async fn compared(args: &Compare) -> anyhow::Result<()> {
     };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let comparison = tokio::select! {
-        comparison = compare::compare(&plan) => comparison?,
-        // Dropping the comparison ends every process.
-        _ = terminate.recv() => bail!("terminated"),
-        _ = interrupt.recv() => bail!("interrupted"),
+    let stop = CancellationToken::new();
+    let mut running = Box::pin(compare::compare(&plan, &stop));
+    let comparison = loop {
+        tokio::select! {
+            comparison = &mut running => break comparison?,
+            // What has been measured is written all the same.
+            _ = terminate.recv() => stop.cancel(),
+            _ = interrupt.recv() => stop.cancel(),
+        }
     };
     let text = serde_json::to_vec_pretty(&comparison)?;
     fs::write(&args.out, text).with_context(|| args.out.display().to_string())?;
     let table = compare::table(&comparison);
-    writeln!(std::io::stdout(), "{table}\nwritten: {}", args.out.display()).context("print")
+    writeln!(std::io::stdout(), "{table}\nwritten: {}", args.out.display()).context("print")?;
+    if comparison.was_stopped { bail!("stopped") } else { Ok(()) }
 }
 
 fn reported(results: &[PathBuf], out: &PathBuf) -> anyhow::Result<()> {

@@ -132,6 +132,24 @@ fn rows_of_memory_and_of_the_start_can_be_measured() {
 }
 
 #[test]
+fn what_was_measured_before_a_stop_is_written() {
+    let peers = peers(&[]);
+    let out = peers.path().join("result.json");
+
+    // SIGTERM after a second, in the middle of a load of a minute.
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=8", "1", PROGRAM, "compare", "--seconds=60", "--warm-up=0"]);
+    command.args(["--rows=start,http1-1", "--peers=none", "--rounds=1"]);
+    let output = command.arg("--peers-folder").arg(peers.path()).arg("--out").arg(&out).output();
+    let errors = String::from_utf8_lossy(&output.unwrap().stderr).into_owned();
+
+    assert!(errors.contains("Error: stopped"), "{errors}");
+    let result = read(&out);
+    assert!(result.was_stopped);
+    assert!(result.rows.iter().all(|row| row.name == "start" || row.samples.is_empty()));
+}
+
+#[test]
 fn a_peer_that_does_not_end_is_ended_with_all_that_it_started() {
     let stubborn = r#"
         trap '' TERM

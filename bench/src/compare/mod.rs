@@ -10,7 +10,7 @@ mod trial;
 
 use std::{
     collections::BTreeMap,
-    io,
+    io::{self, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::Stdio,
@@ -23,6 +23,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
 };
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::table::{figure, notes, pinned};
 use self::trial::{BackendAt, Trial, Tried};
@@ -74,6 +75,7 @@ const AROUND: Duration = Duration::from_millis(500);
 /// All that is known while the run goes on.
 struct Run<'a> {
     plan: &'a Plan,
+    stop: &'a CancellationToken,
     trial: Trial<'a>,
     versions: BTreeMap<String, String>,
     absent: BTreeMap<String, String>,
@@ -81,11 +83,11 @@ struct Run<'a> {
 }
 
 /// Measures every row for every contender in turn, as often as there are rounds. What fails is
-/// recorded and does not end the run.
+/// recorded and does not end the run; when it is stopped, what was measured so far is returned.
 ///
 /// # Errors
 /// If there is nothing to compare, or no backend.
-pub async fn compare(plan: &Plan) -> Result<Comparison, CompareError> {
+pub async fn compare(plan: &Plan, stop: &CancellationToken) -> Result<Comparison, CompareError> {
     if plan.rows.is_empty() || plan.settings.rounds == 0 {
         return Err(CompareError::Nothing("row"));
     }
@@ -98,7 +100,7 @@ pub async fn compare(plan: &Plan) -> Result<Comparison, CompareError> {
     let (_backend, at) = backend().await.map_err(CompareError::Backend)?;
     let trial = Trial { scene: &scene, backend: at, settings: &plan.settings };
     let (versions, absent) = (BTreeMap::new(), BTreeMap::new());
-    let mut run = Run { plan, trial, versions, absent, bar: bar(plan) };
+    let mut run = Run { plan, stop, trial, versions, absent, bar: bar(plan) };
     let mut rows = Vec::new();
     for row in &plan.rows {
         rows.push(Box::pin(run.row(row)).await);
@@ -117,6 +119,7 @@ pub async fn compare(plan: &Plan) -> Result<Comparison, CompareError> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Ok(Comparison {
         schema: SCHEMA,
+        was_stopped: stop.is_cancelled(),
         at: now.map_or(0, |since| since.as_secs()),
         machine,
         pinning,
@@ -133,17 +136,33 @@ impl Run<'_> {
     async fn row(&mut self, row: &'static Row) -> Measured {
         let protocol = row.load.traffic().protocol();
         let mut samples = Vec::new();
+        if self.bar.is_hidden() && !self.stop.is_cancelled() {
+            self.tell(row.name);
+        }
         for round in 1..=self.plan.settings.rounds {
             for contender in &self.plan.contenders {
                 self.bar.set_message(format!("{} round {round} {}", row.name, contender.name));
                 let is_here = !self.absent.contains_key(&contender.name);
                 if is_here && contender.protocols.contains(&protocol) {
-                    samples.extend(self.sample(row, contender, round).await);
+                    let stop = self.stop;
+                    let sample = self.sample(row, contender, round);
+                    // Cutting one ends its processes and loses it alone.
+                    let sample = stop.run_until_cancelled(sample).await;
+                    samples.extend(sample.flatten());
                 }
                 self.bar.inc(1);
             }
         }
         summary::measured(row, samples)
+    }
+
+    /// Says something to whoever watches, or reads what a run without a terminal has said.
+    fn tell(&self, text: &str) {
+        if self.bar.is_hidden() {
+            let _ = writeln!(io::stderr(), "{text}");
+        } else {
+            self.bar.println(text);
+        }
     }
 
     /// One measurement, unless the contender turns out to be absent.
@@ -155,13 +174,13 @@ impl Run<'_> {
                 (figures.by_name, None, figures.report)
             }
             Ok(Tried::Absent(why)) => {
-                self.bar.println(format!("{name} does not take part: {why}"));
+                self.tell(&format!("{name} does not take part: {why}"));
                 self.absent.insert(name, why);
                 return None;
             }
             Err(error) => {
                 let error = chain(&error);
-                self.bar.println(format!("{} round {round} {name}: {error}", row.name));
+                self.tell(&format!("{} round {round} {name}: {error}", row.name));
                 (BTreeMap::new(), Some(error), None)
             }
         };

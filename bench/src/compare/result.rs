@@ -17,6 +17,8 @@ pub const SCHEMA: u32 = 1;
 pub struct Comparison {
     /// [`SCHEMA`].
     pub schema: u32,
+    /// Whether it was stopped before all was measured.
+    pub was_stopped: bool,
     /// When it ended, in seconds since 1970.
     pub at: u64,
     /// What it ran on.

@@ -25,6 +25,9 @@ fn write(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
         comparison.network,
         pinned(&comparison.pinning)
     )?;
+    if comparison.was_stopped {
+        writeln!(text, "stopped before all was measured")?;
+    }
     for stand in &comparison.contenders {
         writeln!(text, "  {:<13} {} ({})", stand.name, stand.about, stand.version)?;
     }

@@ -76,6 +76,9 @@ fn write_machine(text: &mut String, name: &str, comparison: &Comparison) -> fmt:
         settings.seconds,
         settings.warm_up_seconds
     )?;
+    if comparison.was_stopped {
+        writeln!(text, "<p class=\"miss\">stopped before all was measured</p>")?;
+    }
     writeln!(text, "<table>")?;
     for stand in &comparison.contenders {
         let [name, about, version] =

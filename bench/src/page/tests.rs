@@ -29,6 +29,7 @@ fn comparison() -> Comparison {
     };
     Comparison {
         schema: SCHEMA,
+        was_stopped: true,
         at: 1,
         machine: Machine::here(),
         pinning: Pinning::None("one core".to_owned()),
@@ -77,6 +78,7 @@ fn whoever_failed_or_was_absent_and_every_missed_goal_is_on_it() {
 
     assert!(text.contains("stunnel</td><td class=\"miss\">did not take part: it is not installed"));
     assert!(text.contains("envoy-http, round 2"));
+    assert!(text.contains("stopped before all was measured"));
     assert_eq!(text.matches("the load was the limit").count(), 1);
     assert!(text.contains("one: nginx: the load was the limit"));
     assert!(text.contains("missed</td><td>http1-32"));
