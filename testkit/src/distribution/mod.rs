@@ -168,6 +168,11 @@ impl ScriptedDistribution {
         self.reports.answer(answer);
     }
 
+    /// From now on batches are answered and not taken down: there may be millions of decisions.
+    pub fn forget_reports(&self) {
+        self.reports.forget();
+    }
+
     /// Every batch of decisions that came, each time it came.
     pub fn reports(&self) -> Vec<Reported> {
         self.reports.all()

@@ -37,12 +37,13 @@ pub(super) struct Reports {
 #[derive(Debug)]
 struct Inner {
     answer: ReportAnswer,
+    forgets: bool,
     came: Vec<Reported>,
 }
 
 impl Default for Reports {
     fn default() -> Self {
-        let inner = Inner { answer: ReportAnswer::Keep, came: Vec::new() };
+        let inner = Inner { answer: ReportAnswer::Keep, forgets: false, came: Vec::new() };
         Self { inner: Mutex::new(inner), changes: watch::Sender::default() }
     }
 }
@@ -54,8 +55,10 @@ impl Reports {
         let answer = {
             let mut inner = self.lock();
             let answer = inner.answer;
-            let acknowledged = answer == ReportAnswer::Keep;
-            inner.came.push(Reported { id: id.to_owned(), batch, acknowledged });
+            if !inner.forgets {
+                let acknowledged = answer == ReportAnswer::Keep;
+                inner.came.push(Reported { id: id.to_owned(), batch, acknowledged });
+            }
             answer
         };
         self.changes.send_replace(());
@@ -68,6 +71,10 @@ impl Reports {
 
     pub(super) fn answer(&self, answer: ReportAnswer) {
         self.lock().answer = answer;
+    }
+
+    pub(super) fn forget(&self) {
+        self.lock().forgets = true;
     }
 
     pub(super) fn all(&self) -> Vec<Reported> {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "helpers of tests")]
 
+mod compared;
 mod decisions;
 mod mesh;
 mod outage;

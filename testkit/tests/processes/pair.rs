@@ -18,12 +18,12 @@ const SOON: Duration = Duration::from_secs(5);
 const CHECKOUT: &str = "spiffe://pay.example/prod/checkout";
 const PAYMENTS: &str = "spiffe://pay.example/prod/payments";
 
-async fn workload(folder: &Path) -> Workload {
+pub(super) async fn workload(folder: &Path, protocol: Protocol) -> Workload {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let config = WorkloadConfig {
         name: "payments".to_owned(),
         environment: "prod".to_owned(),
-        protocol: Protocol::Http,
+        protocol,
         listen: loopback,
         stats: loopback,
         log: folder.join("requests.jsonl"),
@@ -87,7 +87,7 @@ async fn call(pair: &SidecarPair, call: &str) -> (u16, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_go_on_through_a_change_of_leaves_and_of_the_root() {
     let folder = tempfile::tempdir().unwrap();
-    let workload = workload(folder.path()).await;
+    let workload = workload(folder.path(), Protocol::Http).await;
     let mut pair = SidecarPair::start(config(workload.address())).await.unwrap();
     let paid = (200, json!([CHECKOUT]));
     assert_eq!(call(&pair, "POST /v1/payments").await, paid);
