@@ -2,6 +2,7 @@
 
 mod abuse;
 mod at_rest;
+mod bench;
 mod fuzz;
 mod mutants;
 mod policy;
@@ -29,7 +30,8 @@ pub(crate) use fuzz::long as fuzzed;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// `slice`: one payment call, end to end. `trust`: the same under pressure. `policy`: the
-    /// language and its tools. `requests`: what is judged is what is sent.
+    /// language and its tools. `requests`: what is judged is what is sent. `bench`: what it costs,
+    /// beside others.
     topic: String,
     /// One item of the topic; all of them without.
     item: Option<usize>,
@@ -84,7 +86,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "trust" => trust::ITEMS,
         "policy" => policy::ITEMS,
         "requests" => requests::ITEMS,
-        other => bail!("no topic `{other}`; there are: slice, trust, policy, requests"),
+        "bench" => bench::ITEMS,
+        other => bail!("no topic `{other}`; there are: slice, trust, policy, requests, bench"),
     };
     let effort = if args.quick { Effort::Quick } else { Effort::Full };
     let chosen: Vec<usize> = match args.item {

@@ -5,6 +5,7 @@ mod envoy;
 mod legs;
 mod peers;
 pub(crate) mod ready;
+mod rivals;
 pub(crate) mod verdicts;
 
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use crate::cargo::{self, Profile};
 
 pub(crate) use legs::run_all;
+pub(crate) use rivals::rivals;
 
 /// Options of `cargo interop`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     println!("{table}");
+    let rivals = rivals(&programs)?;
+    println!("proxies to be measured beside ours: {}", rivals.folder.display());
+    for (name, why) in &rivals.absent {
+        println!("{name}: not there: {why}");
+    }
     println!("{absent} legs did not run");
     println!("{passed} passed, {failed} failed");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
