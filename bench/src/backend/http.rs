@@ -85,7 +85,7 @@ fn asks_to_close(head: &[u8]) -> bool {
 }
 
 async fn second(stream: TcpStream) {
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(respond(request)) });
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(respond(request).await) });
     let server = http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(1024)
         .serve_connection(TokioIo::new(stream), service);
@@ -93,9 +93,13 @@ async fn second(stream: TcpStream) {
     drop(server.await);
 }
 
-fn respond(request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+async fn respond(request: Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
     let grpc = HeaderValue::from_static("application/grpc");
-    if request.headers().get(header::CONTENT_TYPE) != Some(&grpc) {
+    let is_grpc = request.headers().get(header::CONTENT_TYPE) == Some(&grpc);
+    // An answer before the message is there would be an early one, which resets the stream: no
+    // server of gRPC does that. A message that breaks off has nobody left to answer to.
+    drop(request.into_body().collect().await);
+    if !is_grpc {
         return Response::new(Full::new(Bytes::from_static(BODY)).boxed());
     }
     let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
