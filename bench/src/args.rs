@@ -33,6 +33,8 @@ pub(crate) enum Command {
     },
     /// Measures our sidecars and the proxies of others in turn, on the same load.
     Compare(Compare),
+    /// Counts the system calls of one call, on the caller's side and on the callee's.
+    Calls(Calls),
     /// Makes one HTML page with plots of what `compare` wrote.
     Report {
         /// Results, one or several beside each other.
@@ -134,6 +136,50 @@ pub(crate) struct Compare {
     /// The result, JSON.
     #[arg(long, default_value = "bench.json")]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Calls {
+    /// Seconds of each load.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+
+    /// These shapes of calls alone: http1-1, http1-32, http2, tcp.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) rows: Vec<String>,
+
+    /// These peers alone, in this order.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) peers: Vec<String>,
+
+    /// Where peers are described, one folder each.
+    #[arg(long, default_value = "bench/peers", value_name = "FOLDER")]
+    pub(crate) peers_folder: PathBuf,
+
+    /// Where the peers' programs are, besides the usual places. May repeat.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) programs: Vec<PathBuf>,
+
+    /// What counts; perf if it can, else strace.
+    #[arg(long)]
+    pub(crate) counter: Option<Counter>,
+
+    /// Writes here the system calls of a single call, one after the other, with strace.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sequence: Option<PathBuf>,
+
+    /// The result, JSON.
+    #[arg(long, default_value = "calls.json")]
+    pub(crate) out: PathBuf,
+}
+
+/// What counts system calls.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Counter {
+    /// The kernel's trace points: nobody is stopped.
+    Perf,
+    /// Stops a thread at each system call.
+    Strace,
 }
 
 #[derive(Debug, clap::Args)]

@@ -10,10 +10,12 @@
 //! * A [`Backend`], or proxies before one: [`lean_loop`], [`stream_loop`], [`echo_loop`], [`bulk()`],
 //!   [`Idle`]; what they get back is compared byte by byte.
 //! * What it costs: [`process`], [`machine`].
+//! * What one call costs in system calls: [`calls`].
 //! * Proxies of others and ours, in one interleaved run: [`compare`], [`page`].
 
 mod backend;
 mod bulk;
+pub mod calls;
 mod closed;
 pub mod compare;
 mod connection;

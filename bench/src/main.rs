@@ -1,6 +1,7 @@
 //! Load with histograms that do not lie about stalls, and comparisons of proxies.
 
 mod args;
+mod count;
 mod run;
 
 use std::{fs, io::Write as _, path::PathBuf};
@@ -36,6 +37,7 @@ async fn main() -> anyhow::Result<()> {
             relay(listen, Loopback::new(to)?).await.context("listen")
         }
         Command::Compare(compare) => Box::pin(compared(&compare)).await,
+        Command::Calls(args) => Box::pin(count::count(&args)).await,
         Command::Report { results, out } => reported(&results, &out),
     }
 }

@@ -44,6 +44,11 @@ pub fn usage(roots: &[u32]) -> Usage {
     sum(family(roots))
 }
 
+/// These processes and their descendants, by number.
+pub fn family_of(roots: &[u32]) -> Vec<u32> {
+    family(roots).into_keys().collect()
+}
+
 /// What one process uses without its descendants; those that it waited for count.
 pub fn alone(id: u32) -> Usage {
     sum(all().into_iter().filter(|(other, _)| *other == id))

@@ -68,11 +68,30 @@ pub async fn stream_loop(
 
 /// One call over a connection of its own.
 pub(crate) async fn once(server: Loopback, exchange: Exchange) -> Outcome {
-    let driver = TaskTracker::new();
-    let Some(sender) = open(server, &driver).await else { return Outcome::Connect };
-    let mut caller = Caller { server, exchange, sender };
-    let call = caller.call(request(server, exchange));
-    tokio::time::timeout(ANSWER, call).await.unwrap_or(Outcome::Timeout)
+    match Kept::open(server, exchange).await {
+        Some(mut kept) => kept.call().await,
+        None => Outcome::Connect,
+    }
+}
+
+/// A connection for one call after another.
+pub(crate) struct Kept {
+    caller: Caller,
+    _driver: TaskTracker,
+}
+
+impl Kept {
+    pub(crate) async fn open(server: Loopback, exchange: Exchange) -> Option<Self> {
+        let driver = TaskTracker::new();
+        let sender = open(server, &driver).await?;
+        Some(Self { caller: Caller { server, exchange, sender }, _driver: driver })
+    }
+
+    pub(crate) async fn call(&mut self) -> Outcome {
+        let Caller { server, exchange, .. } = self.caller;
+        let call = self.caller.call(request(server, exchange));
+        tokio::time::timeout(ANSWER, call).await.unwrap_or(Outcome::Timeout)
+    }
 }
 
 /// One connection, opened again when it has ended.

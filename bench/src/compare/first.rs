@@ -21,7 +21,7 @@ const SERVES: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_millis(1);
 
 /// Waits for a right answer of the kind that the row is about; what came last, if there is none.
-pub(super) async fn answered(entry: Loopback, traffic: Traffic) -> Result<(), String> {
+pub(crate) async fn answered(entry: Loopback, traffic: Traffic) -> Result<(), String> {
     let end = Instant::now() + SERVES;
     loop {
         let outcome = once(entry, traffic).await;

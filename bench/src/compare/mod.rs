@@ -25,8 +25,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::table::{figure, notes, pinned};
-use self::trial::{BackendAt, Trial, Tried};
+use self::trial::{Trial, Tried};
+pub(crate) use self::{
+    first::answered,
+    rows::Traffic,
+    table::{figure, notes, pinned},
+    trial::BackendAt,
+};
 pub use self::{
     result::{
         Comparison, Estimate, Measured, Reached, SCHEMA, Sample, Settings, Spread, Stand, Summary,
@@ -189,7 +194,7 @@ impl Run<'_> {
 }
 
 /// An error with all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -200,7 +205,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Our own program as the backend, on our core.
-async fn backend() -> io::Result<(Child, BackendAt)> {
+pub(crate) async fn backend() -> io::Result<(Child, BackendAt)> {
     #[derive(Deserialize)]
     struct Listening {
         http: SocketAddr,

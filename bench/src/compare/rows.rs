@@ -41,7 +41,7 @@ pub(super) enum Load {
 
 /// What goes to which port of the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Traffic {
+pub(crate) enum Traffic {
     Http1,
     Grpc,
     Echo,
@@ -74,7 +74,7 @@ impl Load {
 }
 
 impl Traffic {
-    pub(super) const fn protocol(self) -> Protocol {
+    pub(crate) const fn protocol(self) -> Protocol {
         match self {
             Self::Http1 => Protocol::Http1,
             Self::Grpc => Protocol::Http2,

@@ -34,11 +34,11 @@ const MICROSECONDS: f64 = 1e6;
 
 /// Where the backend is, and which process it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct BackendAt {
-    pub(super) http: SocketAddr,
-    pub(super) echo: SocketAddr,
-    pub(super) bulk: SocketAddr,
-    pub(super) id: u32,
+pub(crate) struct BackendAt {
+    pub(crate) http: SocketAddr,
+    pub(crate) echo: SocketAddr,
+    pub(crate) bulk: SocketAddr,
+    pub(crate) id: u32,
 }
 
 /// What all measurements have in common.

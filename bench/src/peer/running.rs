@@ -159,6 +159,11 @@ impl Scene {
 }
 
 impl Running {
+    /// What it is called in results.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Asks both sides to end, and makes them if they do not.
     ///
     /// # Errors
