@@ -35,6 +35,17 @@ pub(crate) enum Command {
     Compare(Compare),
     /// Counts the system calls of one call, on the caller's side and on the callee's.
     Calls(Calls),
+    /// Measures what one step of a call costs, in this process.
+    Micro(Micro),
+    /// Does one of these steps so often, for callgrind. Prints the nanoseconds of one.
+    Repeat {
+        /// Which.
+        row: String,
+        /// How often.
+        repetitions: u32,
+    },
+    /// Lists the steps whose instructions can be counted, one a line.
+    PureSteps,
     /// Makes one HTML page with plots of what `compare` wrote.
     Report {
         /// Results, one or several beside each other.
@@ -99,6 +110,22 @@ pub(crate) struct Run {
     pub(crate) duration: Duration,
 }
 
+/// Who takes part.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Peers {
+    /// These peers alone, in this order.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) peers: Vec<String>,
+
+    /// Where peers are described, one folder each.
+    #[arg(long, default_value = "bench/peers", value_name = "FOLDER")]
+    pub(crate) peers_folder: PathBuf,
+
+    /// Where the peers' programs are, besides the usual places. May repeat.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) programs: Vec<PathBuf>,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Compare {
     /// How often each peer is measured, in turn.
@@ -121,17 +148,8 @@ pub(crate) struct Compare {
     #[arg(long, value_delimiter = ',')]
     pub(crate) rows: Vec<String>,
 
-    /// These peers alone, in this order.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) peers: Vec<String>,
-
-    /// Where peers are described, one folder each.
-    #[arg(long, default_value = "bench/peers", value_name = "FOLDER")]
-    pub(crate) peers_folder: PathBuf,
-
-    /// Where the peers' programs are, besides the usual places. May repeat.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) programs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) peers: Peers,
 
     /// The result, JSON.
     #[arg(long, default_value = "bench.json")]
@@ -148,17 +166,8 @@ pub(crate) struct Calls {
     #[arg(long, value_delimiter = ',')]
     pub(crate) rows: Vec<String>,
 
-    /// These peers alone, in this order.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) peers: Vec<String>,
-
-    /// Where peers are described, one folder each.
-    #[arg(long, default_value = "bench/peers", value_name = "FOLDER")]
-    pub(crate) peers_folder: PathBuf,
-
-    /// Where the peers' programs are, besides the usual places. May repeat.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) programs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) peers: Peers,
 
     /// What counts; perf if it can, else strace.
     #[arg(long)]
@@ -170,6 +179,21 @@ pub(crate) struct Calls {
 
     /// The result, JSON.
     #[arg(long, default_value = "calls.json")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Micro {
+    /// How often each row is measured, in turn.
+    #[arg(long, default_value_t = 25)]
+    pub(crate) rounds: usize,
+
+    /// These rows alone.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) rows: Vec<String>,
+
+    /// The result, JSON.
+    #[arg(long, default_value = "micro.json")]
     pub(crate) out: PathBuf,
 }
 

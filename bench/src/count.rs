@@ -6,31 +6,25 @@ use anyhow::{Context as _, bail};
 use cellwall_bench::{
     calls::{self, Plan, SHAPES},
     machine,
-    peer::contenders,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Calls, Counter};
+use crate::{
+    args::{Calls, Counter},
+    rows::{self, Cast},
+};
 
 pub(crate) async fn count(args: &Calls) -> anyhow::Result<()> {
     machine::open_files();
-    let find = |name: &String| {
-        let names = || SHAPES.iter().map(|shape| shape.name).collect::<Vec<_>>().join(", ");
-        let shape = SHAPES.iter().find(|shape| shape.name == *name);
-        shape.with_context(|| format!("no row {name}; there are {}", names()))
-    };
-    let shapes = match args.rows.as_slice() {
-        [] => SHAPES.iter().collect(),
-        names => names.iter().map(find).collect::<anyhow::Result<Vec<_>>>()?,
-    };
+    let shapes = rows::named(SHAPES, &args.rows, |shape| shape.name)?;
     if !args.seconds.is_finite() || !(0.01..=3600.0).contains(&args.seconds) {
         bail!("seconds are between 0.01 and 3600");
     }
-    let folders = args.programs.iter().map(fs::canonicalize).collect::<Result<Vec<_>, _>>();
+    let Cast { contenders, programs } = Cast::of(&args.peers)?;
     let plan = Plan {
         shapes,
-        contenders: contenders(&fs::canonicalize(&args.peers_folder)?, &args.peers)?,
-        programs: folders.context("--programs")?,
+        contenders,
+        programs,
         counter: args.counter.map(|counter| match counter {
             Counter::Perf => calls::Counter::Perf,
             Counter::Strace => calls::Counter::Strace,

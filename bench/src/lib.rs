@@ -10,6 +10,7 @@
 //! * A [`Backend`], or proxies before one: [`lean_loop`], [`stream_loop`], [`echo_loop`], [`bulk()`],
 //!   [`Idle`]; what they get back is compared byte by byte.
 //! * What it costs: [`process`], [`machine`].
+//! * What one step of a call costs: [`micro`].
 //! * What one call costs in system calls: [`calls`].
 //! * Proxies of others and ours, in one interleaved run: [`compare`], [`page`].
 
@@ -26,6 +27,7 @@ mod lean;
 mod line;
 pub mod machine;
 mod measure;
+pub mod micro;
 mod open;
 mod pacer;
 pub mod page;

@@ -2,7 +2,9 @@
 
 mod args;
 mod count;
+mod rows;
 mod run;
+mod steps;
 
 use std::{fs, io::Write as _, path::PathBuf};
 
@@ -12,7 +14,6 @@ use cellwall_bench::{
     compare::{self, Comparison, Plan, ROWS, Settings},
     machine, open_loop,
     page::page,
-    peer::contenders,
     relay,
 };
 use clap::Parser as _;
@@ -23,7 +24,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Args, Command, Compare, Load};
+use crate::{
+    args::{Args, Command, Compare, Load},
+    rows::Cast,
+};
 
 // One thread: the servers under test need the other cores.
 #[tokio::main(flavor = "current_thread")]
@@ -38,6 +42,9 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Compare(compare) => Box::pin(compared(&compare)).await,
         Command::Calls(args) => Box::pin(count::count(&args)).await,
+        Command::Micro(args) => steps::micro(&args),
+        Command::Repeat { row, repetitions } => steps::repeat(&row, repetitions),
+        Command::PureSteps => steps::pure(),
         Command::Report { results, out } => reported(&results, &out),
     }
 }
@@ -58,24 +65,16 @@ async fn backend() -> anyhow::Result<()> {
 }
 
 async fn compared(args: &Compare) -> anyhow::Result<()> {
-    let find = |name: &String| {
-        let names = || ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
-        let row = ROWS.iter().find(|row| row.name == *name);
-        row.with_context(|| format!("no row {name}; there are {}", names()))
-    };
-    let rows = match args.rows.as_slice() {
-        [] => ROWS.iter().collect(),
-        names => names.iter().map(find).collect::<anyhow::Result<Vec<_>>>()?,
-    };
+    let rows = rows::named(ROWS, &args.rows, |row| row.name)?;
     let is_time = |seconds: f64| seconds.is_finite() && (0.0..=3600.0).contains(&seconds);
     if !is_time(args.seconds) || !is_time(args.warm_up) || args.seconds == 0.0 {
         bail!("seconds are between 0 and 3600");
     }
-    let folders = args.programs.iter().map(fs::canonicalize).collect::<Result<Vec<_>, _>>();
+    let Cast { contenders, programs } = Cast::of(&args.peers)?;
     let plan = Plan {
         rows,
-        contenders: contenders(&fs::canonicalize(&args.peers_folder)?, &args.peers)?,
-        programs: folders.context("--programs")?,
+        contenders,
+        programs,
         settings: Settings {
             rounds: args.rounds,
             seconds: args.seconds,

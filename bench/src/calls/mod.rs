@@ -15,7 +15,12 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde::{Deserialize, Serialize};
+use tokio::process::Child;
 
 use self::{perf::Perf, side::Sides, strace::Strace};
 pub use self::{
@@ -254,6 +259,19 @@ impl Sample {
             sides: <[Tally; 2]>::default(),
         }
     }
+}
+
+/// Asks a counting program to write what it has, and waits until it has ended.
+async fn interrupt(child: &mut Child, within: Duration) -> Result<(), CallsError> {
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
+    if let Some(id) = id {
+        // Not waited for yet, so that the number is surely its own.
+        let sent = kill(Pid::from_raw(id), Signal::SIGINT);
+        sent.map_err(|number| CallsError::system("interrupt what counts")(number.into()))?;
+    }
+    let ended = tokio::time::timeout(within, child.wait()).await;
+    let ended = ended.map_err(io::Error::from).flatten();
+    ended.map(drop).map_err(CallsError::system("wait for what counts"))
 }
 
 /// The program that counts, and what it says of itself.

@@ -10,13 +10,7 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::{
-        signal::{Signal, kill},
-        stat::Mode,
-    },
-    unistd::{Pid, mkfifo},
-};
+use nix::{sys::stat::Mode, unistd::mkfifo};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    CallsError,
+    CallsError, interrupt,
     side::Sides,
     tally::{Count, Tally},
 };
@@ -147,14 +141,7 @@ impl Perf {
         self.tell("enable").await?;
         let report = load.await?;
         self.tell("disable").await?;
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
-        if id > 1 {
-            // Not waited for yet, so that the number is surely its own.
-            let sent = kill(Pid::from_raw(id), Signal::SIGINT);
-            sent.map_err(|number| CallsError::system("interrupt perf")(number.into()))?;
-        }
-        let ended = tokio::time::timeout(ENDS, self.child.wait()).await;
-        ended.map_err(io::Error::from).flatten().map_err(CallsError::system("wait for perf"))?;
+        interrupt(&mut self.child, ENDS).await?;
         let counts = fs::read_to_string(self.folder.path().join("counts"));
         let counts = counts.map_err(CallsError::system("what perf has counted"))?;
         Ok((report, tallies(&counts, |thread| sides.side(thread))))

@@ -2,10 +2,6 @@
 
 use std::{fs, future::Future, io, process::Stdio, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
@@ -13,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    CallsError,
+    CallsError, interrupt,
     side::Sides,
     tally::{Count, Tally},
 };
@@ -98,14 +94,7 @@ impl Tracer {
 
     /// Lets go of the processes, and returns what was written.
     pub(super) async fn end(mut self) -> Result<String, CallsError> {
-        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
-        if id > 1 {
-            // Not waited for yet, so that the number is surely its own.
-            let sent = kill(Pid::from_raw(id), Signal::SIGINT);
-            sent.map_err(|number| CallsError::system("interrupt strace")(number.into()))?;
-        }
-        let ended = tokio::time::timeout(TIME, self.child.wait()).await;
-        ended.map_err(io::Error::from).flatten().map_err(CallsError::system("end strace"))?;
+        interrupt(&mut self.child, TIME).await?;
         let text = fs::read(self.folder.path().join("trace"));
         let text = text.map_err(CallsError::system("what strace has written"))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
