@@ -1,11 +1,12 @@
 //! The project's own commands: `cargo demo`, `cargo check-all`, `cargo evidence`, `cargo interop`,
-//! `cargo hygiene`.
+//! `cargo hygiene`, `cargo instructions`.
 
 mod cargo;
 mod check;
 mod demo;
 mod evidence;
 mod hygiene;
+mod instructions;
 mod interop;
 
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     Interop(interop::Args),
     /// Dependencies: advisories, licences, a list of them for each program; builds compared.
     Hygiene(hygiene::Args),
+    /// Instructions of the pure steps of a call, under callgrind, against those written down.
+    Instructions(instructions::Args),
     /// Runs fuzz targets beside each other for some minutes and writes fuzz/ledger.json.
     Fuzz {
         /// At least 30 for the ledger to hold.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Evidence(args) => evidence::run(&args),
         Command::Interop(args) => interop::run(&args),
         Command::Hygiene(args) => hygiene::run(&args),
+        Command::Instructions(args) => instructions::run(&args),
         Command::Fuzz { minutes, targets } => evidence::fuzzed(minutes, &targets),
         Command::AtRest => evidence::at_rest(),
     };

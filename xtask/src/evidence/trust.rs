@@ -1,9 +1,7 @@
 //! The slice under pressure: certificates that end, policies that change, a control plane that dies,
 //! and somebody who lies.
 
-use std::{path::Path, process::Command};
-
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -13,6 +11,7 @@ use super::{
 use crate::{
     cargo::{self, Profile},
     demo,
+    instructions::{self, Counter},
     interop::{self, verdicts},
 };
 
@@ -156,19 +155,18 @@ fn away(effort: Effort) -> anyhow::Result<Shown> {
     Ok(shown)
 }
 
-/// 6. The example `decide` of the policy crate: time, and instructions under callgrind.
+/// 6. The step `decide` of `cellwall-bench`: time, and instructions under callgrind.
 fn decide(effort: Effort) -> anyhow::Result<Shown> {
     const SIZES: [&str; 3] = ["10", "1000", "10000"];
     let mut shown = Shown::default();
-    let build = ["build", "-q", "--release", "-p", "cellwall-policy", "--example", "decide"];
-    cargo::run(cargo::cargo()?.args(build))?;
-    let program = cargo::target()?.join("release/examples/decide");
+    let program = instructions::program()?;
     let rounds = if effort == Effort::Quick { 3 } else { 11 };
     // Interleaved: what else the machine does meets all sizes alike.
     let mut times: [Vec<f64>; 3] = Default::default();
     for _ in 0..rounds {
         for (size, times) in SIZES.iter().zip(&mut times) {
-            times.push(steps::must(&program, &[size, "1000000"])?.trim().parse()?);
+            let step = format!("decide-{size}");
+            times.push(steps::must(&program, &["repeat", &step, "1000000"])?.trim().parse()?);
         }
     }
     let mut medians = Vec::new();
@@ -180,14 +178,18 @@ fn decide(effort: Effort) -> anyhow::Result<Shown> {
     }
     let (least, most) = spread(&medians);
     shown.goal("within 2x of each other", most < 2.0 * least);
+    let counter = match Counter::new()? {
+        Ok(counter) => counter,
+        Err(why) => {
+            shown.figure("instructions", format!("{why}: not counted"));
+            return Ok(shown);
+        }
+    };
     let mut counts = Vec::new();
     for size in SIZES {
-        let Some(count) = instructions(&program, size)? else {
-            shown.figure("instructions", "valgrind is not installed: not counted");
-            return Ok(shown);
-        };
+        let count = counter.count(&format!("decide-{size}"))?;
         shown.figure(&format!("instructions_per_decision_{size}_rules"), count);
-        counts.push(count);
+        counts.push(f64::from(u32::try_from(count)?));
     }
     let (least, most) = spread(&counts);
     shown.goal("instructions within 2x of each other", most < 2.0 * least);
@@ -197,30 +199,6 @@ fn decide(effort: Effort) -> anyhow::Result<Shown> {
 fn spread(values: &[f64]) -> (f64, f64) {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     (least, values.iter().copied().fold(0.0, f64::max))
-}
-
-/// Instructions per decision: what a thousand of them add to a run with none.
-fn instructions(program: &Path, size: &str) -> anyhow::Result<Option<f64>> {
-    const CALLS: u32 = 1_000;
-    if steps::output("valgrind", &["--version"]).is_none() {
-        return Ok(None);
-    }
-    let count = |calls: u32| {
-        let folder = tempfile::tempdir()?;
-        let out = folder.path().join("callgrind.out");
-        let output = Command::new("valgrind")
-            .arg("--tool=callgrind")
-            .arg(format!("--callgrind-out-file={}", out.display()))
-            .arg(program)
-            .args([size, &calls.to_string()])
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "valgrind: {text}");
-        let collected = text.lines().find_map(|line| line.split_once("Collected : "));
-        let (_, count) = collected.context("callgrind counted nothing")?;
-        anyhow::Ok(count.trim().parse::<f64>()?)
-    };
-    Ok(Some(((count(CALLS)? - count(0)?) / f64::from(CALLS)).round()))
 }
 
 /// 7. The demo.
