@@ -1,25 +1,35 @@
 //! What the proxy writes: its own log on stderr, one access-log line per flow on stdout.
 
+mod line;
+
 use std::{
     io::{self, Write},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
-    thread,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, Thread},
+    time::Duration,
 };
 
-use cellwall_policy::{Protocol, Verdict};
+use crossbeam_queue::ArrayQueue;
 use metrics::counter;
-use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing_subscriber::EnvFilter;
 
-use crate::{flow::FlowRecord, http::Upgrade};
+use self::line::Line;
+use crate::flow::FlowRecord;
 
 /// Lines that wait for the writer. When it is full a line is dropped and counted (OBS-03).
 const QUEUE: usize = 16 * 1024;
 
-/// About how long a line may wait in the buffer.
-const FLUSH: Duration = Duration::from_millis(200);
+/// How long a line may wait in the queue, unless that fills up or the writer sleeps.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// About how many bytes are written at once.
+const BATCH: usize = 64 * 1024;
+
+/// About as long as a line is.
+const LINE: usize = 1024;
 
 /// Longest method or RPC name in a line (OBS-01).
 const MAX_TEXT: usize = 256;
@@ -42,10 +52,27 @@ pub fn init(filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The access log: never waits, never blocks a call.
+/// The access log: never waits, never blocks a call. A call pushes its line and goes on. The writer
+/// looks by itself while there are lines, so only the first one after a pause pays for waking it.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    queue: SyncSender<Vec<u8>>,
+    handle: Arc<Handle>,
+}
+
+/// What the clones of a log have in common. With the last of them the writer ends.
+#[derive(Debug)]
+struct Handle {
+    queue: Arc<Queue>,
+    writer: Thread,
+}
+
+/// Lines on their way to the writer.
+#[derive(Debug)]
+struct Queue {
+    lines: ArrayQueue<Vec<u8>>,
+    /// The writer sleeps until somebody wakes it.
+    asleep: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl AccessLog {
@@ -55,163 +82,96 @@ impl AccessLog {
     ///
     /// When the thread cannot be started.
     pub fn start(out: impl Write + Send + 'static) -> io::Result<(Self, thread::JoinHandle<()>)> {
-        let (queue, lines) = sync_channel(QUEUE);
+        let queue = Arc::new(Queue {
+            lines: ArrayQueue::new(QUEUE),
+            asleep: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        });
+        let lines = queue.clone();
         let writer = thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_lines(&lines, io::BufWriter::with_capacity(32 * 1024, out)))?;
-        Ok((Self { queue }, writer))
+            .spawn(move || lines.write_all(out))?;
+        let handle = Handle { queue, writer: writer.thread().clone() };
+        Ok((Self { handle: Arc::new(handle) }, writer))
     }
 
     pub(crate) fn write(&self, record: &FlowRecord) {
-        let written = serde_json::to_vec(&Line::from(record)).is_ok_and(|mut line: Vec<u8>| {
+        let Handle { queue, writer } = &*self.handle;
+        let mut line = Vec::with_capacity(LINE);
+        let written = serde_json::to_writer(&mut line, &Line::from(record)).is_ok_and(|()| {
             line.push(b'\n');
-            self.queue.try_send(line).is_ok()
+            queue.lines.push(line).is_ok()
         });
         if !written {
             counter!("cellwall_log_dropped_total").increment(1);
         }
+        if queue.wants_to_be_looked_at() {
+            writer.unpark();
+        }
     }
 }
 
-fn write_lines(lines: &Receiver<Vec<u8>>, mut out: impl Write) {
-    let mut flushed = Instant::now();
-    loop {
-        let written = match lines.recv_timeout(FLUSH) {
-            Ok(line) => out.write_all(&line),
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            Err(RecvTimeoutError::Disconnected) => {
-                let _ = out.flush(); // nobody is left to tell
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.closed.store(true, Ordering::SeqCst);
+        self.writer.unpark();
+    }
+}
+
+impl Queue {
+    /// Whether the writer has to be woken for what was just pushed.
+    fn wants_to_be_looked_at(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst)
+            || self.lines.len() >= QUEUE / 4
+    }
+
+    /// Writes to `out` until the log is closed.
+    fn write_all(&self, mut out: impl Write) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            // Before the lines: what was pushed before the last handle went is still written.
+            let is_last = self.closed.load(Ordering::SeqCst);
+            let mut is_quiet = true;
+            while let Some(line) = self.lines.pop() {
+                is_quiet = false;
+                batch.extend_from_slice(&line);
+                if batch.len() >= BATCH {
+                    write_batch(&mut batch, &mut out);
+                }
+            }
+            write_batch(&mut batch, &mut out);
+            if is_last {
                 return;
             }
-        };
-        let due = flushed.elapsed() >= FLUSH;
-        let written = written.and_then(|()| if due { out.flush() } else { Ok(()) });
-        if due {
-            flushed = Instant::now();
+            if is_quiet {
+                self.sleep();
+            } else {
+                thread::park_timeout(LOOK);
+            }
         }
-        if written.is_err() {
-            counter!("cellwall_log_dropped_total").increment(1);
+    }
+
+    /// Sleeps until a line comes, or the log is closed.
+    fn sleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+        // Whoever pushes after this look sees that we are asleep.
+        if self.lines.is_empty() && !self.closed.load(Ordering::SeqCst) {
+            thread::park();
         }
+        self.asleep.store(false, Ordering::SeqCst);
     }
 }
 
-/// One line, by the names of OpenTelemetry where they exist (experience.md E.3).
-#[derive(Serialize)]
-struct Line<'a> {
-    ts: String,
-    level: &'static str,
-    kind: &'static str,
-    #[serde(rename = "cellwall.direction")]
-    direction: &'static str,
-    #[serde(rename = "cellwall.verdict")]
-    verdict: Option<&'static str>,
-    #[serde(rename = "cellwall.by")]
-    by: Option<String>,
-    #[serde(rename = "cellwall.reason")]
-    reason: &'static str,
-    #[serde(rename = "cellwall.fate")]
-    fate: &'static str,
-    #[serde(rename = "cellwall.attempts", skip_serializing_if = "is_once")]
-    attempts: u8,
-    #[serde(rename = "cellwall.tls.reason", skip_serializing_if = "Option::is_none")]
-    tls_reason: Option<&'static str>,
-    #[serde(rename = "cellwall.decision", skip_serializing_if = "Option::is_none")]
-    decision: Option<String>,
-    #[serde(rename = "cellwall.policy.version")]
-    policy_version: Option<u64>,
-    #[serde(rename = "cellwall.env")]
-    environment: &'a str,
-    #[serde(rename = "cellwall.caller.workload")]
-    caller_workload: Option<&'a str>,
-    #[serde(rename = "cellwall.caller.id")]
-    caller_id: Option<&'a str>,
-    #[serde(rename = "cellwall.caller.serial", skip_serializing_if = "Option::is_none")]
-    caller_serial: Option<&'a str>,
-    #[serde(rename = "cellwall.callee.workload")]
-    callee_workload: Option<&'a str>,
-    #[serde(rename = "cellwall.callee.id")]
-    callee_id: Option<&'a str>,
-    #[serde(rename = "network.peer.address")]
-    peer_address: std::net::IpAddr,
-    #[serde(rename = "network.peer.port")]
-    peer_port: u16,
-    #[serde(rename = "rpc.system.name", skip_serializing_if = "Option::is_none")]
-    rpc_system: Option<&'static str>,
-    #[serde(rename = "rpc.method", skip_serializing_if = "Option::is_none")]
-    rpc_method: Option<&'a str>,
-    #[serde(rename = "rpc.status_code", skip_serializing_if = "Option::is_none")]
-    rpc_status: Option<u16>,
-    #[serde(rename = "http.request.method", skip_serializing_if = "Option::is_none")]
-    method: Option<&'a str>,
-    #[serde(rename = "cellwall.upgrade", skip_serializing_if = "Option::is_none")]
-    upgrade: Option<&'a str>,
-    #[serde(rename = "http.route")]
-    route: Option<&'a str>,
-    #[serde(rename = "http.response.status_code", skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    duration_s: f64,
-    decided_s: Option<f64>,
-    upstream_s: Option<f64>,
-    first_byte_s: Option<f64>,
-    request_end_s: Option<f64>,
-    request_bytes: u64,
-    response_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_id: Option<&'a str>,
-}
-
-impl<'a> From<&'a FlowRecord> for Line<'a> {
-    fn from(record: &'a FlowRecord) -> Self {
-        let decision = record.decision.as_ref();
-        let denied = decision.is_some_and(|decision| decision.verdict == Verdict::Deny);
-        let refused = record.close.refusal().is_some();
-        Self {
-            ts: OffsetDateTime::from(record.began).format(&Rfc3339).unwrap_or_default(),
-            level: if denied || refused { "warn" } else { "info" },
-            kind: record.kind.as_str(),
-            direction: record.direction.as_str(),
-            verdict: decision.map(|decision| decision.verdict.as_str()),
-            by: decision.map(|decision| decision.by.to_string()),
-            reason: record.close.as_str(),
-            fate: record.fate.as_str(),
-            attempts: record.attempts,
-            tls_reason: record.close.refusal().map(cellwall_mtls::Refusal::as_str),
-            decision: record.decision_id.map(|id| id.to_string()),
-            policy_version: decision.map(|decision| decision.version.0),
-            environment: &record.environment,
-            caller_workload: record.caller.workload.as_deref(),
-            caller_id: record.caller.id.as_deref(),
-            caller_serial: record.caller_serial.as_deref(),
-            callee_workload: record.callee.workload.as_deref(),
-            callee_id: record.callee.id.as_deref(),
-            peer_address: record.remote.ip(),
-            peer_port: record.remote.port(),
-            rpc_system: (record.protocol == Some(Protocol::Grpc)).then_some("grpc"),
-            rpc_method: record.rpc.as_deref().map(shortened),
-            rpc_status: record.grpc_status,
-            method: record.method.as_ref().map(|method| shortened(method.as_str())),
-            upgrade: record.upgrade.as_ref().map(Upgrade::protocol),
-            route: decision.and_then(|decision| decision.route.as_deref()),
-            status: record.status,
-            duration_s: record.duration.as_secs_f64(),
-            decided_s: seconds(record.decided),
-            upstream_s: seconds(record.upstream),
-            first_byte_s: seconds(record.first_byte),
-            request_end_s: seconds(record.request_end),
-            request_bytes: record.bytes.0,
-            response_bytes: record.bytes.1,
-            trace_id: record.trace_id.as_deref(),
-        }
+/// Writes what has come together. What cannot be written is lost, and counted.
+fn write_batch(batch: &mut Vec<u8>, out: &mut impl Write) {
+    if batch.is_empty() {
+        return;
     }
-}
-
-/// Most calls are, and a line says no more than it has to.
-fn is_once(attempts: &u8) -> bool {
-    *attempts == 1
-}
-
-fn seconds(time: Option<Duration>) -> Option<f64> {
-    time.map(|time| time.as_secs_f64())
+    if out.write_all(batch).and_then(|()| out.flush()).is_err() {
+        let lines = batch.iter().filter(|byte| **byte == b'\n').count();
+        counter!("cellwall_log_dropped_total").increment(lines as u64);
+    }
+    batch.clear();
 }
 
 /// As much of it as is kept.

@@ -1,11 +1,13 @@
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use cellwall_mtls::Refusal;
 
-use super::AccessLog;
+use super::{AccessLog, QUEUE};
 use crate::{CloseReason, Direction, Flows, Kind};
 
 /// Collects what is written.
@@ -56,4 +58,57 @@ fn a_refused_handshake_says_why() {
     assert_eq!(line["cellwall.reason"], "tls_refused");
     assert_eq!(line["cellwall.tls.reason"], "unknown_issuer");
     assert_eq!(line["level"], "warn");
+}
+
+/// Ends a flow.
+fn end(flows: &Flows) {
+    let flow = flows.open(Kind::Call, Direction::Inbound, "127.0.0.1:9".parse().unwrap());
+    flow.close(CloseReason::Done);
+}
+
+/// Waits until it is so.
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(8), "{what}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_line_is_written_although_no_other_follows_it() {
+    let sink = Sink::default();
+    let (log, writer) = AccessLog::start(sink.clone()).unwrap();
+    let queue = log.handle.queue.clone();
+    let flows = Flows::new(log);
+    for line in 1..=3 {
+        // It wakes a writer that has nothing to do.
+        wait_until("asleep", || queue.asleep.load(Ordering::SeqCst));
+        end(&flows);
+        let lines = || sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
+        wait_until("written", || lines() == line);
+    }
+    drop(flows);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_disk_that_hangs_holds_nobody_up_and_costs_the_lines_that_find_the_queue_full() {
+    // OBS-03
+    let sink = Sink::default();
+    let (log, writer) = AccessLog::start(sink.clone()).unwrap();
+    let queue = log.handle.queue.clone();
+    let flows = Flows::new(log);
+    let hangs = sink.0.lock().unwrap();
+    end(&flows);
+    wait_until("taken", || queue.lines.is_empty());
+    for _ in 0..QUEUE + 100 {
+        end(&flows);
+    }
+    assert!(queue.lines.is_full());
+    drop(hangs);
+    drop(flows);
+    writer.join().unwrap();
+    let lines = sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines, 1 + QUEUE);
 }
