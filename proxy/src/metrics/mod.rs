@@ -3,6 +3,8 @@
 //! Label values are closed enums or names that the policy bounds (OBS-08): no path, address,
 //! SPIFFE ID or free text of a caller becomes a label.
 
+mod series;
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
@@ -99,37 +101,14 @@ fn describe() {
 /// Counts a flow that has ended.
 pub(crate) fn flow_ended(record: &FlowRecord) {
     match record.kind {
-        Kind::Call => call_ended(record),
+        Kind::Call => series::call_ended(record),
         Kind::Connection => connection_ended(record),
-    }
-    if let Some(decision) = &record.decision {
-        let (src, dst) = (label(&record.caller), label(&record.callee));
-        let by = decision.by.to_string();
-        counter!("cellwall_authz_decisions_total",
-            "dst" => dst, "src" => src, "verdict" => decision.verdict.as_str(), "by" => by)
-        .increment(1);
     }
     if let Some(reason) = upstream_failure(record.close) {
         counter!("cellwall_upstream_failures_total", "dst" => label(&record.callee),
             "reason" => reason)
         .increment(1);
     }
-}
-
-fn call_ended(record: &FlowRecord) {
-    let direction = record.direction.as_str();
-    let (src, dst) = (label(&record.caller), label(&record.callee));
-    let decision = record.decision.as_ref();
-    let route = decision.and_then(|decision| decision.route.clone());
-    let route: SharedString = route.map_or_else(|| "unknown".into(), SharedString::from);
-    let verdict = decision.map_or("none", |decision| decision.verdict.as_str());
-    let code = record.status.map_or_else(|| "none".into(), |code| code.to_string());
-    counter!("cellwall_requests_total", "direction" => direction, "src" => src.clone(),
-        "dst" => dst.clone(), "route" => route.clone(), "verdict" => verdict, "code" => code)
-    .increment(1);
-    histogram!("cellwall_request_duration_seconds", "direction" => direction, "src" => src,
-        "dst" => dst, "route" => route)
-    .record(record.duration.as_secs_f64());
 }
 
 fn connection_ended(record: &FlowRecord) {
@@ -143,12 +122,14 @@ fn connection_ended(record: &FlowRecord) {
             "dst" => dst.clone(), "flow" => flow)
         .increment(bytes);
     }
+    if let Some(decision) = &record.decision {
+        series::decisions(record, decision).increment(1);
+    }
 }
 
 /// Records what the proxy itself took of a call, until the head of the answer.
 pub(crate) fn overhead(direction: Direction, overhead: Duration) {
-    histogram!("cellwall_proxy_overhead_seconds", "direction" => direction.as_str())
-        .record(overhead.as_secs_f64());
+    series::overhead(direction, overhead.as_secs_f64());
 }
 
 /// Counts a handshake.
@@ -212,7 +193,7 @@ impl Open {
     }
 
     pub(crate) fn call(direction: Direction) -> Self {
-        Self::one_of(gauge!("cellwall_calls_open", "direction" => direction.as_str()))
+        Self::one_of(series::calls_open(direction))
     }
 
     fn one_of(gauge: metrics::Gauge) -> Self {
