@@ -16,6 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::{
     Authz, CloseReason, Directory, Drain, Flows, Identities, Identity, Permit,
+    ahead::Ahead,
     authority::{Authority, Needs},
     authz::tls,
     flow::{Direction, Flow, Kind},
@@ -55,7 +56,7 @@ pub struct Served {
 }
 
 /// A session with another sidecar that called us.
-type Inbound = Session<TlsStream<TcpStream>>;
+type Inbound = Session<TlsStream<Ahead<TcpStream>>>;
 
 impl Proxy {
     /// A connection from another workload's sidecar to our workload.
@@ -98,6 +99,7 @@ impl Proxy {
         let declared = self.authz.declared(served.port)?;
         let started = Instant::now();
         let alpn = offered(declared.protocol());
+        let tcp = Ahead::of(tcp);
         let session =
             cellwall_mtls::accept(&identity.material, tcp, alpn, HANDSHAKE_DEADLINE).await;
         let result = session.as_ref().map(drop).map_err(|error| error.refusal);

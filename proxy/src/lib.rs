@@ -13,6 +13,7 @@ mod outbound;
 mod probes;
 
 mod admin;
+mod ahead;
 mod authority;
 mod authz;
 mod close;

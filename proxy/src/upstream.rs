@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::{
     Authz, CloseReason, Drain, Permit,
+    ahead::Ahead,
     authority::Authority,
     authz::{Probe, tls},
     flow::Direction,
@@ -207,7 +208,7 @@ impl Peers {
         destination: &Destination,
         route: &Route,
         alpn: Alpn,
-    ) -> Result<(TlsStream<TcpStream>, Renewal), CloseReason> {
+    ) -> Result<(TlsStream<Ahead<TcpStream>>, Renewal), CloseReason> {
         let mut last = CloseReason::NoEndpoint;
         for endpoint in destination.endpoints(route)? {
             let identity = self.identity()?;
@@ -270,8 +271,8 @@ pub(crate) async fn session(
     address: SocketAddr,
     expected: &spiffe::SpiffeId,
     alpn: Alpn,
-) -> Result<Session<TlsStream<TcpStream>>, CloseReason> {
-    let tcp = tcp(address).await?;
+) -> Result<Session<TlsStream<Ahead<TcpStream>>>, CloseReason> {
+    let tcp = Ahead::of(tcp(address).await?);
     let started = Instant::now();
     let expected = std::slice::from_ref(expected);
     let session =

@@ -1,7 +1,10 @@
 //! Copies bytes both ways until both sides have closed. A half-closed side stays half-closed, and what
 //! is cut never looks closed.
 
+mod pipe;
+
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -10,10 +13,11 @@ use std::{
 
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
+use self::pipe::Pipe;
 use crate::{
     CloseReason,
     flow::{Progress, Way},
@@ -28,7 +32,13 @@ pub(crate) async fn both_ways(
     let (from, to) = (&progress.request, &progress.response);
     let mut caller = Counted { io: caller, from, towards: to };
     let mut callee = Counted { io: callee, from: to, towards: from };
-    copy_bidirectional(&mut caller, &mut callee).await.map(drop).map_err(|_| CloseReason::Io)
+    let (mut there, mut back) = (Pipe::default(), Pipe::default());
+    let relayed = poll_fn(|cx| {
+        let there = there.poll(cx, Pin::new(&mut caller), Pin::new(&mut callee))?;
+        let back = back.poll(cx, Pin::new(&mut callee), Pin::new(&mut caller))?;
+        if there.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    });
+    relayed.await.map_err(|_: io::Error| CloseReason::Io)
 }
 
 /// The socket of our own workload, which has no TLS to tell an end from a cut. Unless both sides have
@@ -177,13 +187,14 @@ mod tests {
     use std::time::Duration;
 
     use tokio::{
-        io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, Interest, duplex},
+        io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, DuplexStream, Interest, duplex},
         net::{TcpListener, TcpStream},
+        task::JoinHandle,
     };
 
     use super::{Plain, both_ways};
     use crate::{
-        AccessLog,
+        AccessLog, CloseReason,
         flow::{Direction, Flows, Kind},
     };
 
@@ -255,5 +266,59 @@ mod tests {
             read = read => assert_eq!(read.unwrap().unwrap(), 4),
         }
         assert_eq!(&heard, b"said");
+    }
+
+    /// Relays between two pipes of so many bytes until it ends; the far ends are the test's.
+    fn relayed(bytes: usize) -> (DuplexStream, DuplexStream, JoinHandle<Result<(), CloseReason>>) {
+        let ((app, mut caller), (mut callee, workload)) = (duplex(bytes), duplex(bytes));
+        let relay = async move {
+            let (log, _) = AccessLog::start(std::io::sink()).unwrap();
+            let from = "127.0.0.1:9".parse().unwrap();
+            let flow = Flows::new(log).open(Kind::Connection, Direction::Inbound, from);
+            both_ways(&mut caller, &mut callee, &flow.progress).await
+        };
+        (app, workload, tokio::spawn(relay))
+    }
+
+    #[tokio::test]
+    async fn much_goes_both_ways_at_once_and_each_side_ends_for_itself() {
+        let (app, workload, relay) = relayed(100_000);
+        let side = |end: DuplexStream, seed: u32| async move {
+            let said =
+                |seed: u32| (0..3_000_000_u32).map(move |at| (at.wrapping_mul(seed) >> 8) as u8);
+            let (mut read, mut write) = tokio::io::split(end);
+            let say = async {
+                write.write_all(&said(seed).collect::<Vec<_>>()).await.unwrap();
+                write.shutdown().await.unwrap();
+            };
+            let mut heard = Vec::new();
+            let hear = read.read_to_end(&mut heard);
+            tokio::join!(say, hear).1.unwrap();
+            assert!(heard.into_iter().eq(said(8 - seed)), "from {seed}");
+        };
+        let all = async { tokio::join!(side(app, 3), side(workload, 5), relay).2.unwrap() };
+        tokio::time::timeout(DEADLINE, all).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_a_cut_is_passed_on_and_the_cut_is_told() {
+        let (mut far, near) = connected().await;
+        let (mut app, mut caller) = duplex(64);
+        let relay = tokio::spawn(async move {
+            let (log, _) = AccessLog::start(std::io::sink()).unwrap();
+            let from = "127.0.0.1:9".parse().unwrap();
+            let flow = Flows::new(log).open(Kind::Connection, Direction::Inbound, from);
+            let mut near = near;
+            both_ways(&mut caller, &mut near, &flow.progress).await
+        });
+        far.write_all(&[7; 10_000]).await.unwrap();
+        let mut heard = vec![0; 64];
+        app.read_exact(&mut heard).await.unwrap(); // the rest is held
+        drop(Plain::new(far));
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(DEADLINE, app.read_to_end(&mut rest)).await.unwrap();
+        end.unwrap();
+        assert_eq!(relay.await.unwrap(), Err(CloseReason::Io));
+        assert_eq!(heard.len() + rest.len(), 10_000);
     }
 }

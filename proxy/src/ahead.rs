@@ -1,0 +1,156 @@
+//! Reading ahead of TLS: rustls asks a socket for 4 KiB at a time, and a busy one has far more.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+/// What is read at once from a connection that has little to say, and from one that has much.
+const LEAST: usize = 4 * 1024;
+const MOST: usize = 64 * 1024;
+
+/// Reads as much as there is, and holds nothing while there is nothing.
+#[derive(Debug)]
+pub(crate) struct Ahead<IO> {
+    io: IO,
+    read: BytesMut,
+    /// How much is read next.
+    size: usize,
+}
+
+impl<IO> Ahead<IO> {
+    /// Of a connection of which nothing was read.
+    pub(crate) fn of(io: IO) -> Self {
+        Self { io, read: BytesMut::new(), size: LEAST }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Ahead<IO> {
+    /// Reads once, and more the next time where there was more than that.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.read.clear();
+        self.read.reserve(self.size);
+        let polled = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read);
+        let Poll::Ready(Ok(read)) = polled else {
+            self.read = BytesMut::new(); // it may be silent for long
+            return polled.map_ok(drop);
+        };
+        self.size = if read < self.size / 2 { LEAST } else { (self.size * 2).min(MOST) };
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Ahead<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            ready!(self.poll_more(cx))?;
+        }
+        let taken = self.read.len().min(buffer.remaining());
+        if let Some(bytes) = self.read.get(..taken) {
+            buffer.put_slice(bytes);
+        }
+        self.read.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Ahead<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, buffers)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin, time::Duration};
+
+    use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf, duplex};
+
+    use super::{Ahead, LEAST, MOST};
+
+    #[tokio::test]
+    async fn what_is_read_ahead_is_what_was_said_in_pieces_of_any_size() {
+        let said: Vec<u8> = (0..1_000_000_u32).map(|number| (number % 251) as u8).collect();
+        let (mut far, near) = duplex(300_000);
+        let mut ahead = Ahead::of(near);
+        let say = async {
+            for (piece, size) in said.chunks(33_333).zip([1, 7, 100, 5000].iter().cycle()) {
+                for part in piece.chunks(size * 100) {
+                    far.write_all(part).await.unwrap();
+                }
+            }
+            drop(far);
+        };
+        let hear = async {
+            let mut heard = Vec::new();
+            let mut piece = vec![0; 4096];
+            for size in [1, 13, 4096].into_iter().cycle() {
+                let read = ahead.read(&mut piece[..size]).await.unwrap();
+                if read == 0 {
+                    return heard;
+                }
+                heard.extend_from_slice(&piece[..read]);
+            }
+            heard
+        };
+        let both = async { tokio::join!(say, hear).1 };
+        let heard = tokio::time::timeout(Duration::from_secs(8), both).await.unwrap();
+        assert!(heard == said, "{} of {}", heard.len(), said.len());
+    }
+
+    #[tokio::test]
+    async fn a_busy_connection_is_read_in_larger_pieces_and_a_silent_one_holds_nothing() {
+        let (mut far, near) = duplex(2 * MOST);
+        let mut ahead = Ahead::of(near);
+        far.write_all(&vec![1; 2 * MOST]).await.unwrap();
+        let mut rest = vec![0; 2 * MOST];
+        ahead.read_exact(&mut rest[..LEAST]).await.unwrap();
+        assert_eq!(ahead.size, 2 * LEAST);
+        ahead.read_exact(&mut rest[LEAST..MOST]).await.unwrap();
+        assert_eq!(ahead.size, MOST);
+        ahead.read_exact(&mut rest[MOST..]).await.unwrap();
+        let mut buffer = [0; 8];
+        let silent = poll_fn(|cx| {
+            let polled = pin!(&mut ahead).poll_read(cx, &mut ReadBuf::new(&mut buffer));
+            std::task::Poll::Ready(polled.is_pending())
+        });
+        assert!(silent.await);
+        assert_eq!(ahead.read.capacity(), 0);
+        far.write_all(b"little").await.unwrap();
+        assert_eq!(ahead.read(&mut buffer).await.unwrap(), 6);
+        assert_eq!(ahead.size, LEAST);
+    }
+}
