@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use cellwall_api::distribution::Hello;
 use cellwall_policy::Snapshot;
 use rand::Rng as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
 
 use crate::{
     AccessLog, Admin, Authz, Configured, Directory, Drain, FlowFeed, Flows, Identities, Live,
@@ -24,11 +27,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     logging::init(&args.log).context("--log")?;
     let config = Config::try_from(args)?;
     hardening::harden();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = config.threads {
-        runtime.worker_threads(threads);
-    }
-    let runtime = runtime.enable_all().build().context("starting the runtime")?;
+    let runtime = runtime(config.threads).context("starting the runtime")?;
     let (log, writer) = AccessLog::start(io::stdout()).context("starting the access log")?;
     let spans = config.traces.map(|traces| Spans::new(traces.ratio));
     let flows = spans.into_iter().fold(Flows::new(log), Flows::tracing);
@@ -36,6 +35,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     // The last handle of the log goes with its tasks. A disk that hangs holds nobody up.
     runtime.shutdown_timeout(Duration::from_secs(2));
     writer.join().map_err(|_| anyhow::anyhow!("the access log's thread panicked"))
+}
+
+/// One thread runs what is ready in the order in which it became so: calls that came together leave
+/// together, in few writes. Several share the work instead, and write for each.
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    let mut runtime = match threads {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    runtime.worker_threads(threads).enable_all().build()
 }
 
 async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {

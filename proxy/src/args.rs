@@ -97,9 +97,10 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
 
-    /// Threads that carry calls; by default one for each core.
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    /// Threads that carry calls. One is the cheapest for each call: what comes together leaves
+    /// together.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub threads: usize,
 
     /// What to log: LEVEL or TARGET=LEVEL, separated by commas.
     #[arg(

@@ -3,6 +3,7 @@
 use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
 use cellwall_testkit::{client, workload::Saw};
 use http_body_util::Full;
+use tokio::task::JoinSet;
 
 use crate::kit::{Plan, Town, checkout, destination, id, payments, policy};
 
@@ -26,6 +27,36 @@ async fn a_payment_goes_through_both_sidecars_and_arrives_with_its_callers_id() 
     assert_eq!(line["cellwall.caller.workload"], "checkout");
     assert_eq!(line["cellwall.callee.id"], id("payments"));
     assert_eq!(line["cellwall.reason"], "done");
+}
+
+#[tokio::test]
+async fn several_threads_carry_and_judge_calls_as_one_does() {
+    let town = Town::new().await;
+    let threads = |_| vec!["--threads=3".to_owned()];
+    let (plan, policy) = payments();
+    let callee = town.flagged(plan, threads).await;
+    let callee = town.made_ready(callee, "payments", policy).await;
+    town.control.follow("payments", &id("payments"));
+    let (plan, policy) = checkout(&["payments"], vec![destination("payments", Protocol::Http)]);
+    let caller = town.flagged(plan, threads).await;
+    let caller = town.made_ready(caller, "checkout", policy).await;
+    caller.knows("payments").await;
+    let mut callers = JoinSet::new();
+    for number in 0..8 {
+        let (call, expected) =
+            [("POST /v1/payments", 200), ("DELETE /v1/payments", 403)][number % 2];
+        let entry = caller.outbound["payments"];
+        callers.spawn(async move {
+            for _ in 0..25 {
+                let answer = client::request(entry, call).await.unwrap();
+                assert_eq!(answer.status().as_u16(), expected);
+            }
+        });
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!(callee.seen().len(), 100);
 }
 
 #[tokio::test]
@@ -182,7 +213,7 @@ async fn calls_that_wait_for_a_silent_address_fail_together() {
     let caller = town.sidecar(plan, policy).await;
     caller.knows("payments").await;
     let port = caller.outbound["payments"];
-    let mut calls = tokio::task::JoinSet::new();
+    let mut calls = JoinSet::new();
     for _ in 0..8 {
         calls.spawn(async move { client::request(port, "POST /v1/payments").await.unwrap() });
     }

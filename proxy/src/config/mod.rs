@@ -44,7 +44,7 @@ pub struct Config {
     /// What calls in progress may take after SIGTERM.
     pub drain: Duration,
     /// Worker threads.
-    pub threads: Option<usize>,
+    pub threads: usize,
 }
 
 /// One listener for other sidecars.
@@ -259,7 +259,7 @@ fn check_limits(args: &Args) -> Result<(), String> {
     if args.max_connections == 0 {
         return Err("--max-connections 0: nothing could be served".to_owned());
     }
-    if args.threads == Some(0) {
+    if args.threads == 0 {
         return Err("--threads 0: nothing could run".to_owned());
     }
     Ok(())
