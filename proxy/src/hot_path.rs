@@ -159,7 +159,8 @@ impl Proxy {
         let _named = self.register.enter(binding, &authority);
         let caller = Caller { peer, authority: authority.clone(), arrival };
         let version = if alpn == Alpn::H2 { Version::Http2 } else { Version::Http1 };
-        let calls = |request| self.clone().call(caller.clone(), request);
+        // In a box: hyper moves what it is given several times.
+        let calls = |request| Box::pin(self.clone().call(caller.clone(), request));
         web::serve(stream, version, (&self.drain, Some(&authority)), calls).await;
     }
 

@@ -94,7 +94,9 @@ impl Proxy {
             () = drain.stopping() => return,
         };
         let Ok((version, app)) = spoken else { return };
-        let calls = |request| self.clone().request(destination.clone(), protocol, from, request);
+        // In a box: hyper moves what it is given several times.
+        let calls =
+            |request| Box::pin(self.clone().request(destination.clone(), protocol, from, request));
         web::serve(app, version, (&self.drain, None), calls).await;
     }
 

@@ -189,6 +189,7 @@ struct Tasks {
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
         let ended = self.over.ended.clone();
+        let task = Box::pin(task); // which is moved several times
         self.drain.spawn(self.over.running.track_future(async move {
             tokio::select! {
                 () = task => {}

@@ -58,7 +58,7 @@ impl Recycled {
                 Err(Unsent::Gone(error)) => return Err(error),
             }
         }
-        let mut line = open().await.map_err(SendError::not_done)?;
+        let mut line = Box::pin(open()).await.map_err(SendError::not_done)?;
         match exchange(&mut line, request).await {
             Ok(response) => Ok(self.recycle(line, response)),
             Err(Unsent::Returned(_)) => Err(SendError::not_done(CloseReason::ConnectFailed)),
