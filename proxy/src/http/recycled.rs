@@ -74,6 +74,10 @@ impl Recycled {
             return response;
         }
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
+        if line.sender.is_ready() && !watch.is_stopping() {
+            let _ = idle.push(line); // full: one connection fewer
+            return response;
+        }
         self.drain.services().spawn(async move {
             tokio::select! {
                 () = watch.stopping() => {}
