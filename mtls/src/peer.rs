@@ -17,7 +17,8 @@ pub struct Peer {
 #[derive(Debug, Eq, PartialEq)]
 struct Facts {
     leaf: Leaf,
-    text: Box<str>,
+    text: Arc<str>,
+    serial_text: Arc<str>,
     certificate_hash: Box<str>,
     anchor: AnchorId,
     authority_end: UnixTime,
@@ -31,9 +32,10 @@ impl Peer {
     /// `der` is the certificate that `leaf` was read from.
     pub(crate) fn verified(leaf: Leaf, der: &CertificateDer<'_>, path: Path) -> Self {
         let text = leaf.id.to_string().into();
+        let serial_text = leaf.serial.to_string().into();
         let Path { anchor, authority_end } = path;
         let certificate_hash = sha256(der).iter().map(|byte| format!("{byte:02x}")).collect();
-        let facts = Facts { leaf, text, certificate_hash, anchor, authority_end };
+        let facts = Facts { leaf, text, serial_text, certificate_hash, anchor, authority_end };
         Self { facts: Arc::new(facts) }
     }
 
@@ -55,6 +57,11 @@ impl Peer {
         &self.facts.text
     }
 
+    /// The same, to be kept.
+    pub fn shared_id_text(&self) -> Arc<str> {
+        self.facts.text.clone()
+    }
+
     /// The SHA-256 of the peer's certificate, in 64 lower-case hexadecimal digits, made once.
     pub fn certificate_hash(&self) -> &str {
         &self.facts.certificate_hash
@@ -63,6 +70,11 @@ impl Peer {
     /// The serial number of the peer's certificate.
     pub fn serial(&self) -> &Serial {
         &self.facts.leaf.serial
+    }
+
+    /// The same as text, made once, to be kept.
+    pub fn shared_serial_text(&self) -> Arc<str> {
+        self.facts.serial_text.clone()
     }
 
     /// When the peer's certificate ends.

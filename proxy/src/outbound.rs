@@ -58,7 +58,7 @@ impl Proxy {
         let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
         flow.record.protocol = Some(Protocol::Tcp);
         let snapshot = self.authz.snapshot();
-        flow.identify_callee(&destination.name, Some(&route.expected), snapshot.as_deref());
+        flow.identify_callee(&destination.name, Some(&route.expected_text), snapshot.as_deref());
         flow.decided();
         let drain = self.drain.watch();
         let relayed = async {
@@ -111,7 +111,7 @@ impl Proxy {
         let started = Instant::now();
         let mut flow = self.flows.open(Kind::Call, Direction::Outbound, from);
         let (snapshot, route) = (self.authz.snapshot(), self.route(&destination));
-        let expected = route.as_ref().ok().map(|route| &route.expected);
+        let expected = route.as_ref().ok().map(|route| &route.expected_text);
         flow.identify_callee(&destination.name, expected, snapshot.as_deref());
         let tolerated = match (&route, protocol) {
             (Ok(route), Protocol::Http) => route.tolerates,

@@ -40,6 +40,8 @@ pub struct Destination {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) expected: SpiffeId,
+    /// The same as text, for records.
+    pub(crate) expected_text: Arc<str>,
     pub(crate) protocol: Protocol,
     /// What the callee tolerates in a path: its own sidecar knows in which.
     pub(crate) tolerates: Tolerated,
@@ -85,9 +87,10 @@ impl Destination {
         let snapshot = snapshot.ok_or(CloseReason::NoPolicy)?;
         let known = snapshot.destination(&self.name).ok_or(CloseReason::NoRoute)?;
         let addresses = self.fixed.clone().unwrap_or_else(|| directory.addresses(&self.name));
-        let (expected, protocol) = (known.id.clone(), known.protocol);
+        let (expected, expected_text) = (known.id.clone(), known.id_text.clone());
+        let protocol = known.protocol;
         let (tolerates, idempotent) = (known.tolerates, known.idempotent.clone());
-        Ok(Route { expected, protocol, tolerates, idempotent, addresses })
+        Ok(Route { expected, expected_text, protocol, tolerates, idempotent, addresses })
     }
 
     /// The addresses to try, in order: by turns, those that failed just now at the end.

@@ -39,9 +39,10 @@ pub struct Snapshot {
     pub(crate) guards: Guards,
     pub(crate) probes: Probes,
     callee: SpiffeId,
+    callee_text: Arc<str>,
     introduction: Arc<Introduction>,
     workload: Arc<str>,
-    environment: String,
+    environment: Arc<str>,
     issued_at: SystemTime,
     max_age: Duration,
     destinations: HashMap<Box<str>, Destination>,
@@ -58,6 +59,8 @@ pub struct Destination {
     pub name: Arc<str>,
     /// The SPIFFE ID that must answer.
     pub id: SpiffeId,
+    /// The same as text, made once.
+    pub id_text: Arc<str>,
     /// What is spoken there.
     pub protocol: Protocol,
     /// What it tolerates in a path: that of its own sidecar is narrower, template by template.
@@ -100,12 +103,13 @@ impl Snapshot {
                 .ok_or(SnapshotError::Date(document.issued_at))?,
             max_age: Duration::from_secs(document.max_age_seconds),
             mode: document.mode,
-            environment: identities.environment(),
+            environment: identities.environment().into(),
             identities,
             calls: calls.finish()?,
             rules,
             guards,
             probes: Probes::index(&document.probes)?,
+            callee_text: callee.to_string().into(),
             callee,
             introduction: Arc::new(introduction),
             workload: Arc::from(document.workload.as_str()),
@@ -138,6 +142,11 @@ impl Snapshot {
         &self.callee
     }
 
+    /// The same as text, made once.
+    pub const fn callee_text(&self) -> &Arc<str> {
+        &self.callee_text
+    }
+
     /// How its workload is told who calls.
     pub const fn introduction(&self) -> &Arc<Introduction> {
         &self.introduction
@@ -149,7 +158,7 @@ impl Snapshot {
     }
 
     /// The callee's values of the identity template's variables, joined by `/`; `""` without any.
-    pub fn environment(&self) -> &str {
+    pub const fn environment(&self) -> &Arc<str> {
         &self.environment
     }
 
@@ -261,7 +270,8 @@ fn index_destinations(
         let protocol = entry.protocol;
         let idempotent = Idempotent::index(protocol, &entry.idempotent)?;
         let tolerates = entry.tolerates;
-        let destination = Destination { name, id, protocol, tolerates, idempotent };
+        let id_text = id.to_string().into();
+        let destination = Destination { name, id, id_text, protocol, tolerates, idempotent };
         if destinations.insert(Box::from(entry.name.as_str()), destination).is_some() {
             return Err(SnapshotError::Duplicate(entry.name.clone()));
         }

@@ -92,7 +92,7 @@ fn every_variable_but_workload_is_a_boundary_and_the_first_that_differs_is_named
             ("prod/eu/checkout", "POST", "/v1/tokens", "deny by boundary/region"),
         ],
     );
-    assert_eq!(Snapshot::new(document).unwrap().environment(), "eu/prod");
+    assert_eq!(&**Snapshot::new(document).unwrap().environment(), "eu/prod");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn without_variables_there_is_no_boundary_and_the_default_holds() {
             ("cellwall/control-plane", "POST", "/v1/tokens", "deny by default"),
         ],
     );
-    assert_eq!(Snapshot::new(document).unwrap().environment(), "");
+    assert_eq!(&**Snapshot::new(document).unwrap().environment(), "");
 }
 
 #[test]
@@ -240,12 +240,14 @@ fn a_snapshot_names_callers_and_destinations_that_it_knows() {
     assert_eq!(name("spiffe://pay.example/prod/unknown"), None);
     let destination = snapshot.destination("staging/payments").unwrap();
     assert_eq!(destination.id, id("spiffe://pay.example/staging/payments"));
+    assert_eq!(&*destination.id_text, "spiffe://pay.example/staging/payments");
     assert_eq!(destination.protocol, Protocol::Http);
     assert!(destination.idempotent.is_none());
     assert!(snapshot.destination("payments").is_none());
-    assert_eq!((&**snapshot.workload(), snapshot.environment()), ("card-vault", "prod"));
+    assert_eq!((&**snapshot.workload(), &**snapshot.environment()), ("card-vault", "prod"));
     assert_eq!(snapshot.listens(), vault().listens);
     assert_eq!(snapshot.callee(), &id("spiffe://pay.example/prod/card-vault"));
+    assert_eq!(&**snapshot.callee_text(), "spiffe://pay.example/prod/card-vault");
 }
 
 #[test]

@@ -8,7 +8,6 @@ use std::{net::SocketAddr, sync::Arc};
 use cellwall_mtls::Peer;
 use cellwall_policy::Snapshot;
 use http::{HeaderMap, Request};
-use spiffe::SpiffeId;
 
 pub(crate) use self::progress::{Attempt, Progress, Way};
 pub use self::record::{Direction, FlowRecord, Kind, Outcome, Party};
@@ -81,29 +80,28 @@ impl Flow {
     pub(crate) fn identify_caller(&mut self, peer: &Peer, snapshot: Option<&Snapshot>) {
         self.ours(snapshot, Direction::Inbound);
         let workload = snapshot.and_then(|snapshot| snapshot.workload_of(peer.id())).cloned();
-        self.record.caller = Party { workload, id: Some(peer.id_text().into()) };
-        self.record.caller_serial = Some(peer.serial().to_string());
+        self.record.caller = Party { workload, id: Some(peer.shared_id_text()) };
+        self.record.caller_serial = Some(peer.shared_serial_text());
     }
 
     /// An outbound flow: we call `expected`, which the destination `name` stands for.
     pub(crate) fn identify_callee(
         &mut self,
         name: &Arc<str>,
-        expected: Option<&SpiffeId>,
+        expected: Option<&Arc<str>>,
         snapshot: Option<&Snapshot>,
     ) {
         self.ours(snapshot, Direction::Outbound);
-        let id = expected.map(|id| id.to_string().into());
-        self.record.callee = Party { workload: Some(name.clone()), id };
+        self.record.callee = Party { workload: Some(name.clone()), id: expected.cloned() };
     }
 
     fn ours(&mut self, snapshot: Option<&Snapshot>, direction: Direction) {
         let Some(snapshot) = snapshot else { return };
         let us = Party {
             workload: Some(snapshot.workload().clone()),
-            id: Some(snapshot.callee().to_string().into()),
+            id: Some(snapshot.callee_text().clone()),
         };
-        self.record.environment = snapshot.environment().into();
+        self.record.environment = snapshot.environment().clone();
         match direction {
             Direction::Inbound => self.record.callee = us,
             Direction::Outbound => self.record.caller = us,

@@ -67,7 +67,7 @@ pub struct FlowRecord {
     /// Who calls.
     pub caller: Party,
     /// The serial number of the caller's certificate, inbound.
-    pub caller_serial: Option<String>,
+    pub caller_serial: Option<Arc<str>>,
     /// Who is called.
     pub callee: Party,
     /// What the policy said, if it was asked.

@@ -141,7 +141,7 @@ impl SpanFeed {
             let workload = us.workload().to_string();
             vec![
                 text("service.name", workload),
-                text("deployment.environment.name", us.environment()),
+                text("deployment.environment.name", us.environment().to_string()),
             ]
         });
         let resource =
