@@ -1,5 +1,7 @@
 //! What ours costs beside the proxies of others, measured in one interleaved run.
 
+mod optimisations;
+
 use std::{fs, path::Path, process::Command};
 
 use anyhow::Context as _;
@@ -13,7 +15,10 @@ use crate::{
 };
 
 /// In the order of the issue.
-pub(super) const ITEMS: &[Item] = &[Item { title: "each row beside each peer", run: compared }];
+pub(super) const ITEMS: &[Item] = &[
+    Item { title: "each row beside each peer", run: compared },
+    Item { title: "before and after each optimisation", run: optimisations::measured },
+];
 
 /// As `cellwall-bench compare` writes it, as far as it is shown here.
 #[derive(Debug, Deserialize)]
