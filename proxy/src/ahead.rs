@@ -6,8 +6,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf as _, BufMut as _, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop,
+};
 use tokio_util::io::poll_read_buf;
 
 /// What is read at once from a connection that has little to say, and from one that has much.
@@ -21,26 +24,30 @@ pub(crate) struct Ahead<IO> {
     read: BytesMut,
     /// How much is read next.
     size: usize,
+    /// The memory for it is of another size.
+    is_outgrown: bool,
 }
 
 impl<IO> Ahead<IO> {
     /// Of a connection of which nothing was read.
     pub(crate) fn of(io: IO) -> Self {
-        Self { io, read: BytesMut::new(), size: LEAST }
+        Self { io, read: BytesMut::new(), size: LEAST, is_outgrown: false }
     }
 }
 
 impl<IO: AsyncRead + Unpin> Ahead<IO> {
     /// Reads once, and more the next time where there was more than that.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.read.clear();
         self.read.reserve(self.size);
-        let polled = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read);
-        let Poll::Ready(Ok(read)) = polled else {
+        let mut room = (&mut self.read).limit(self.size);
+        let polled = poll_read_buf(Pin::new(&mut self.io), cx, &mut room);
+        let Poll::Ready(Ok(read @ 1..)) = polled else {
             self.read = BytesMut::new(); // it may be silent for long
             return polled.map_ok(drop);
         };
-        self.size = if read < self.size / 2 { LEAST } else { (self.size * 2).min(MOST) };
+        let size = if read < self.size / 2 { LEAST } else { (self.size * 2).min(MOST) };
+        self.is_outgrown = size != self.size;
+        self.size = size;
         Poll::Ready(Ok(()))
     }
 }
@@ -52,7 +59,13 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Ahead<IO> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.read.is_empty() {
+            if self.is_outgrown {
+                self.read = BytesMut::new();
+            }
             ready!(self.poll_more(cx))?;
+        } else {
+            // What is here already takes its turn as a read of the socket would (RES-01).
+            ready!(coop::poll_proceed(cx)).made_progress();
         }
         let taken = self.read.len().min(buffer.remaining());
         if let Some(bytes) = self.read.get(..taken) {
@@ -152,5 +165,35 @@ mod tests {
         far.write_all(b"little").await.unwrap();
         assert_eq!(ahead.read(&mut buffer).await.unwrap(), 6);
         assert_eq!(ahead.size, LEAST);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_taken_in_turns_and_in_no_more_memory_than_it_says() {
+        let (mut far, near) = duplex(64 * MOST);
+        let mut ahead = Ahead::of(near);
+        far.write_all(&vec![1; 64 * MOST]).await.unwrap();
+        let mut buffer = [0; 64];
+        let mut at_once = 0;
+        // One poll of a task, as HTTP/2 reads its frames.
+        poll_fn(|cx| {
+            loop {
+                let mut read = ReadBuf::new(&mut buffer);
+                if pin!(&mut ahead).poll_read(cx, &mut read).is_pending() {
+                    return std::task::Poll::Ready(());
+                }
+                at_once += 1;
+            }
+        })
+        .await;
+        assert!(at_once <= 128, "{at_once}");
+        let mut rest = vec![0; 32 * MOST];
+        while ahead.size < MOST {
+            ahead.read_exact(&mut rest[..LEAST]).await.unwrap();
+        }
+        ahead.read_exact(&mut rest).await.unwrap();
+        assert!(ahead.read.capacity() <= MOST, "{}", ahead.read.capacity());
+        drop(far);
+        ahead.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(ahead.read.capacity(), 0);
     }
 }

@@ -126,20 +126,17 @@ impl Queue {
     }
 
     /// Writes to `out` until the log is closed.
-    fn write_all(&self, mut out: impl Write) {
-        let mut batch = Vec::with_capacity(BATCH);
+    fn write_all(&self, out: impl Write) {
+        let mut batch = Batch::new(out);
         loop {
             // Before the lines: what was pushed before the last handle went is still written.
             let is_last = self.closed.load(Ordering::SeqCst);
             let mut is_quiet = true;
             while let Some(line) = self.lines.pop() {
                 is_quiet = false;
-                batch.extend_from_slice(&line);
-                if batch.len() >= BATCH {
-                    write_batch(&mut batch, &mut out);
-                }
+                batch.push(&line);
             }
-            write_batch(&mut batch, &mut out);
+            batch.write();
             if is_last {
                 return;
             }
@@ -162,16 +159,51 @@ impl Queue {
     }
 }
 
-/// Writes what has come together. What cannot be written is lost, and counted.
-fn write_batch(batch: &mut Vec<u8>, out: &mut impl Write) {
-    if batch.is_empty() {
-        return;
+/// Lines that go to `out` at once.
+struct Batch<W> {
+    lines: Vec<u8>,
+    out: W,
+    /// The last line that was begun has no end.
+    is_torn: bool,
+}
+
+impl<W: Write> Batch<W> {
+    fn new(out: W) -> Self {
+        Self { lines: Vec::with_capacity(BATCH), out, is_torn: false }
     }
-    if out.write_all(batch).and_then(|()| out.flush()).is_err() {
-        let lines = batch.iter().filter(|byte| **byte == b'\n').count();
-        counter!("cellwall_log_dropped_total").increment(lines as u64);
+
+    fn push(&mut self, line: &[u8]) {
+        if self.is_torn && self.lines.is_empty() {
+            self.lines.push(b'\n'); // what follows is whole again
+        }
+        self.lines.extend_from_slice(line);
+        if self.lines.len() >= BATCH {
+            self.write();
+        }
     }
-    batch.clear();
+
+    /// Writes what has come together. What cannot be written is lost, and counted.
+    fn write(&mut self) {
+        let mut written = 0;
+        while let Some(left) = self.lines.get(written..).filter(|left| !left.is_empty()) {
+            match self.out.write(left) {
+                Ok(0) => break,
+                Ok(more) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let _ = self.out.flush(); // what it took is no longer ours to count
+        let (whole, left) = self.lines.split_at_checked(written).unwrap_or_default();
+        if let Some(last) = whole.last() {
+            self.is_torn = *last != b'\n';
+        }
+        let lost = left.iter().filter(|byte| **byte == b'\n').count();
+        if lost > 0 {
+            counter!("cellwall_log_dropped_total").increment(lost as u64);
+        }
+        self.lines.clear();
+    }
 }
 
 /// As much of it as is kept.

@@ -7,7 +7,7 @@ use std::{
 
 use cellwall_mtls::Refusal;
 
-use super::{AccessLog, QUEUE};
+use super::{AccessLog, Batch, QUEUE};
 use crate::{CloseReason, Direction, Flows, Kind};
 
 /// Collects what is written.
@@ -111,4 +111,49 @@ fn a_disk_that_hangs_holds_nobody_up_and_costs_the_lines_that_find_the_queue_ful
     writer.join().unwrap();
     let lines = sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
     assert_eq!(lines, 1 + QUEUE);
+}
+
+/// Takes as many bytes as it says, then fails once.
+struct Full {
+    takes: usize,
+    has: Vec<u8>,
+}
+
+impl io::Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.takes == 0 {
+            self.takes = usize::MAX;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let taken = bytes.len().min(self.takes);
+        self.takes -= taken;
+        self.has.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_disk_that_was_full_in_the_middle_of_a_line_spoils_that_line_alone() {
+    // OBS-01
+    for takes in 0..=8 {
+        let mut batch = Batch::new(Full { takes, has: Vec::new() });
+        for line in [b"one\n", b"two\n"] {
+            batch.push(line);
+        }
+        batch.write();
+        batch.push(b"new\n");
+        batch.write();
+        let text = String::from_utf8(batch.out.has).unwrap();
+        let mut lines: Vec<&str> = text.lines().collect();
+        if takes == 8 {
+            assert_eq!(lines, ["one", "two"], "it was full for the new one");
+            continue;
+        }
+        assert_eq!(lines.pop(), Some("new"), "{takes}: {text:?}");
+        assert_eq!(lines.len(), takes.div_ceil(4), "{takes}: {text:?}");
+    }
 }
