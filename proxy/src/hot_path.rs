@@ -161,7 +161,7 @@ impl Proxy {
         let version = if alpn == Alpn::H2 { Version::Http2 } else { Version::Http1 };
         // In a box: hyper moves what it is given several times.
         let calls = |request| Box::pin(self.clone().call(caller.clone(), request));
-        web::serve(stream, version, (&self.drain, Some(&authority)), calls).await;
+        Box::pin(web::serve(stream, version, (&self.drain, Some(&authority)), calls)).await;
     }
 
     /// One call on such a connection. Policy is asked anew for each.

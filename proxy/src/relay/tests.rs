@@ -1,9 +1,11 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, BufWriter, DuplexStream, Interest, duplex},
+    io::{
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, DuplexStream,
+        Interest, duplex,
+    },
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
 };
 
 use super::{Plain, both_ways};
@@ -82,21 +84,20 @@ async fn what_a_side_says_is_not_held_back_until_it_says_more() {
     assert_eq!(&heard, b"said");
 }
 
-/// Relays between two pipes of so many bytes until it ends; the far ends are the test's.
-fn relayed(bytes: usize) -> (DuplexStream, DuplexStream, JoinHandle<Result<(), CloseReason>>) {
-    let ((app, mut caller), (mut callee, workload)) = (duplex(bytes), duplex(bytes));
-    let relay = async move {
-        let (log, _) = AccessLog::start(std::io::sink()).unwrap();
-        let from = "127.0.0.1:9".parse().unwrap();
-        let flow = Flows::new(log).open(Kind::Connection, Direction::Inbound, from);
-        both_ways(&mut caller, &mut callee, &flow.progress).await
-    };
-    (app, workload, tokio::spawn(relay))
+/// Relays until both sides have said all, or one is cut.
+async fn relay(
+    mut caller: impl AsyncRead + AsyncWrite + Unpin,
+    mut callee: impl AsyncRead + AsyncWrite + Unpin,
+) -> Result<(), CloseReason> {
+    let (log, _) = AccessLog::start(std::io::sink()).unwrap();
+    let from = "127.0.0.1:9".parse().unwrap();
+    let flow = Flows::new(log).open(Kind::Connection, Direction::Inbound, from);
+    both_ways(&mut caller, &mut callee, &flow.progress).await
 }
 
 #[tokio::test]
 async fn much_goes_both_ways_at_once_and_each_side_ends_for_itself() {
-    let (app, workload, relay) = relayed(100_000);
+    let ((app, caller), (callee, workload)) = (duplex(100_000), duplex(100_000));
     let side = |end: DuplexStream, seed: u32| async move {
         let said = |seed: u32| (0..3_000_000_u32).map(move |at| (at.wrapping_mul(seed) >> 8) as u8);
         let (mut read, mut write) = tokio::io::split(end);
@@ -109,28 +110,23 @@ async fn much_goes_both_ways_at_once_and_each_side_ends_for_itself() {
         tokio::join!(say, hear).1.unwrap();
         assert!(heard.into_iter().eq(said(8 - seed)), "from {seed}");
     };
-    let all = async { tokio::join!(side(app, 3), side(workload, 5), relay).2.unwrap() };
+    let all = async { tokio::join!(side(app, 3), side(workload, 5), relay(caller, callee)).2 };
     tokio::time::timeout(DEADLINE, all).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn what_was_said_before_a_cut_is_passed_on_and_the_cut_is_told() {
     let (mut far, near) = connected().await;
-    let (mut app, mut caller) = duplex(64);
-    let relay = tokio::spawn(async move {
-        let (log, _) = AccessLog::start(std::io::sink()).unwrap();
-        let from = "127.0.0.1:9".parse().unwrap();
-        let flow = Flows::new(log).open(Kind::Connection, Direction::Inbound, from);
-        let mut near = near;
-        both_ways(&mut caller, &mut near, &flow.progress).await
-    });
-    far.write_all(&[7; 10_000]).await.unwrap();
-    let mut heard = vec![0; 64];
-    app.read_exact(&mut heard).await.unwrap(); // the rest is held
-    drop(Plain::new(far));
-    let mut rest = Vec::new();
-    let end = tokio::time::timeout(DEADLINE, app.read_to_end(&mut rest)).await.unwrap();
-    end.unwrap();
-    assert_eq!(relay.await.unwrap(), Err(CloseReason::Io));
-    assert_eq!(heard.len() + rest.len(), 10_000);
+    let (mut app, caller) = duplex(64);
+    let hear = async {
+        far.write_all(&[7; 10_000]).await.unwrap();
+        let mut heard = vec![0; 64];
+        app.read_exact(&mut heard).await.unwrap(); // the rest is held
+        drop(Plain::new(far));
+        app.read_to_end(&mut heard).await.unwrap();
+        heard.len()
+    };
+    let both = async { tokio::join!(hear, relay(caller, near)) };
+    let told = tokio::time::timeout(DEADLINE, both).await.unwrap();
+    assert_eq!(told, (10_000, Err(CloseReason::Io)));
 }
