@@ -24,30 +24,26 @@ pub(crate) struct Ahead<IO> {
     read: BytesMut,
     /// How much is read next.
     size: usize,
-    /// The memory for it is of another size.
-    is_outgrown: bool,
 }
 
 impl<IO> Ahead<IO> {
     /// Of a connection of which nothing was read.
     pub(crate) fn of(io: IO) -> Self {
-        Self { io, read: BytesMut::new(), size: LEAST, is_outgrown: false }
+        Self { io, read: BytesMut::new(), size: LEAST }
     }
 }
 
 impl<IO: AsyncRead + Unpin> Ahead<IO> {
     /// Reads once, and more the next time where there was more than that.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.read.reserve(self.size);
+        self.read = BytesMut::with_capacity(self.size);
         let mut room = (&mut self.read).limit(self.size);
         let polled = poll_read_buf(Pin::new(&mut self.io), cx, &mut room);
         let Poll::Ready(Ok(read @ 1..)) = polled else {
             self.read = BytesMut::new(); // it may be silent for long
             return polled.map_ok(drop);
         };
-        let size = if read < self.size / 2 { LEAST } else { (self.size * 2).min(MOST) };
-        self.is_outgrown = size != self.size;
-        self.size = size;
+        self.size = if read < self.size / 2 { LEAST } else { (self.size * 2).min(MOST) };
         Poll::Ready(Ok(()))
     }
 }
@@ -59,9 +55,6 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Ahead<IO> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.read.is_empty() {
-            if self.is_outgrown {
-                self.read = BytesMut::new();
-            }
             ready!(self.poll_more(cx))?;
         } else {
             // What is here already takes its turn as a read of the socket would (RES-01).

@@ -84,12 +84,9 @@ impl Pipe {
         Poll::Ready(Ok(()))
     }
 
-    /// Reads until there is no more, or enough.
+    /// Reads until there is no more, or enough. Nothing is held before.
     fn fill(&mut self, cx: &mut Context<'_>, mut from: Pin<&mut impl AsyncRead>) -> Poll<()> {
-        if self.held.capacity() != self.size {
-            self.held = BytesMut::new();
-        }
-        self.held.reserve(self.size);
+        self.held = BytesMut::with_capacity(self.size);
         while !self.heard_all && self.failed.is_none() && self.held.len() < self.size {
             let left = self.size.saturating_sub(self.held.len());
             let mut room = (&mut self.held).limit(left);
