@@ -64,19 +64,17 @@ pub(super) fn measured(effort: Effort) -> anyhow::Result<Shown> {
     let list: Vec<Optimisation> = serde_json::from_slice(&list).context(LIST)?;
     let programs = cargo::build(Profile::Release)?;
     let places = Places::make(&root)?;
-    let mut states = BTreeSet::new();
-    for one in &list {
-        for state in [one.before()?, one.after()?] {
-            if states.insert(state.clone()) {
-                places.build(&root, &state)?;
-                places.contender(&state.name(), &programs, &root)?;
-            }
-        }
+    let states: Vec<_> = list.iter().map(Optimisation::states).collect::<Result<_, _>>()?;
+    let mut names = Vec::new();
+    for state in states.iter().flatten().collect::<BTreeSet<_>>() {
+        let name = state.name();
+        places.build(&root, state)?;
+        places.contender(&name, &programs, &root)?;
+        names.push(name);
     }
-    let names: Vec<_> = states.iter().map(State::name).collect();
     let comparison = places.compare(&programs, (&list, &names), effort)?;
-    for one in &list {
-        one.show(&mut shown, &comparison)?;
+    for (one, states) in list.iter().zip(&states) {
+        one.show(&mut shown, states, &comparison)?;
     }
     shown.goal("something was kept", list.iter().any(|one| one.patch.is_none()));
     shown.goal("three were not", list.iter().filter(|one| one.patch.is_some()).count() >= 3);
@@ -84,17 +82,20 @@ pub(super) fn measured(effort: Effort) -> anyhow::Result<Shown> {
 }
 
 impl Optimisation {
-    fn before(&self) -> anyhow::Result<State> {
+    /// Before it and after it.
+    fn states(&self) -> anyhow::Result<[State; 2]> {
         let parent = if self.patch.is_some() { "" } else { "^" };
-        State::of(&format!("{}{parent}", self.commit), None)
+        let before = State::of(&format!("{}{parent}", self.commit), None)?;
+        Ok([before, State::of(&self.commit, self.patch.clone())?])
     }
 
-    fn after(&self) -> anyhow::Result<State> {
-        State::of(&self.commit, self.patch.clone())
-    }
-
-    fn show(&self, shown: &mut Shown, comparison: &Comparison) -> anyhow::Result<()> {
-        let (before, after) = (self.before()?.name(), self.after()?.name());
+    fn show(
+        &self,
+        shown: &mut Shown,
+        states: &[State; 2],
+        comparison: &Comparison,
+    ) -> anyhow::Result<()> {
+        let [before, after] = states.each_ref().map(State::name);
         let mut best = f64::INFINITY;
         let mut rows = BTreeMap::new();
         for row in &self.rows {
