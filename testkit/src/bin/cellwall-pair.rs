@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use cellwall_testkit::{
     ca::pem,
-    sidecar::{PairConfig, Side, SidecarPair},
+    sidecar::{PairConfig, Side, SidecarPair, sign_snapshot},
     x509::{Algorithm, Key},
 };
 use clap::{Parser, ValueEnum};
@@ -183,7 +183,5 @@ fn snapshot(
         "guards": [],
         "destinations": destinations,
     });
-    let payload = document.to_string().into_bytes();
-    let signature = key.sign(&[b"cellwall policy snapshot v1\0", &payload[..]].concat());
-    (payload, signature)
+    sign_snapshot(key, &document)
 }

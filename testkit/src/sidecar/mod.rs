@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::Value;
 
-pub use self::pair::{PairConfig, Side, SidecarPair};
+pub use self::pair::{PairConfig, Side, SidecarPair, sign_snapshot};
 use crate::{
     client,
     process::{Process, Spawn, Tail, binary},

@@ -12,6 +12,7 @@ use crate::{
     ca::TestCa,
     distribution::ScriptedDistribution,
     workload_api::{ScriptedWorkloadApi, X509State},
+    x509::Key,
 };
 
 /// How long a sidecar may take until it has its identity and its policy.
@@ -40,12 +41,20 @@ pub struct PairConfig {
 pub struct Side {
     /// Its SPIFFE ID.
     pub id: String,
-    /// Its snapshot: payload and signature, as the test made them.
+    /// Its snapshot: payload and signature, as [`sign_snapshot`] makes them.
     pub snapshot: (Vec<u8>, Vec<u8>),
     /// Its workload. A caller that is never called may name any address.
     pub workload: SocketAddr,
     /// Further flags.
     pub flags: Vec<String>,
+}
+
+/// A snapshot as the control plane would sign it, written by hand: what a sidecar takes is a form of
+/// bytes, not a crate. Payload and signature.
+pub fn sign_snapshot(key: &Key, document: &Value) -> (Vec<u8>, Vec<u8>) {
+    let payload = document.to_string().into_bytes();
+    let signature = key.sign(&[b"cellwall policy snapshot v1\0", &payload[..]].concat());
+    (payload, signature)
 }
 
 /// Two sidecars, both ready, the client's with a local port for the server.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use cellwall_testkit::{
     ca::{TestCa, pem},
     client,
-    sidecar::{PairConfig, Side, SidecarPair},
+    sidecar::{PairConfig, Side, SidecarPair, sign_snapshot},
     workload::{Protocol, Workload, WorkloadConfig},
     x509::{Algorithm, Key},
 };
@@ -52,9 +52,7 @@ fn snapshot(key: &Key, callee: &str, rules: &Value, destinations: &Value) -> (Ve
         "guards": [],
         "destinations": destinations,
     });
-    let payload = document.to_string().into_bytes();
-    let signature = key.sign(&[b"cellwall policy snapshot v1\0", &payload[..]].concat());
-    (payload, signature)
+    sign_snapshot(key, &document)
 }
 
 fn config(workload: SocketAddr) -> PairConfig {
