@@ -20,7 +20,7 @@ use crate::{
     authority::{Authority, Needs},
     authz::tls,
     flow::{Direction, Flow, Kind},
-    http::{self as web, Body, Canonical, Introduced, Reply, SendError, Version},
+    http::{self as web, Body, Canonical, Introduced, Received, Reply, SendError, Version},
     listener::{Declared, offered},
     metrics, relay,
     reproof::{self, Register},
@@ -234,7 +234,7 @@ impl Served {
         authority: &Authority,
         (declared, canonical): (Declared, &Canonical),
         (request, flow): (Request<Incoming>, &mut Flow),
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<Response<Received>, SendError> {
         let version = declared.version().ok_or(NOT_HTTP)?;
         let request = web::carried(request, flow.progress.clone(), Some(authority));
         let peer = authority.peer();

@@ -9,7 +9,6 @@ use std::{
 use cellwall_mtls::{Alpn, HandshakeError, Refusal, Session};
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -21,7 +20,7 @@ use crate::{
     flow::Direction,
     heard::Heard,
     http::{
-        Body, Conn, Multiplexed, Recycled, SendError, Upgrade, alone, alone_at_workload,
+        Body, Conn, Multiplexed, Received, Recycled, SendError, Upgrade, alone, alone_at_workload,
         handshake_h1, handshake_h2,
     },
     identity::{Identities, Identity},
@@ -65,7 +64,7 @@ impl Workload {
         _permit: &Permit,
         version: Version,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<Response<Received>, SendError> {
         self.pass(version, request).await
     }
 
@@ -73,7 +72,7 @@ impl Workload {
         &self,
         version: Version,
         mut request: Request<Body>,
-    ) -> Result<Response<Incoming>, SendError> {
+    ) -> Result<Response<Received>, SendError> {
         if version == Version::HTTP_2 {
             let open = || async {
                 let opened = handshake_h2(tcp(self.address).await?, &self.drain, None).await?;
@@ -146,7 +145,7 @@ impl Peers {
         destination: &Destination,
         route: &Route,
         mut request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Authority), SendError> {
+    ) -> Result<(Response<Received>, Authority), SendError> {
         if Upgrade::of(request.headers()).is_some() {
             return Box::pin(self.switch(destination, route, request)).await;
         }
@@ -189,7 +188,7 @@ impl Peers {
         destination: &Destination,
         route: &Route,
         request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Authority), SendError> {
+    ) -> Result<(Response<Received>, Authority), SendError> {
         let opened = self.connect(destination, route, Alpn::Http11).await;
         let (stream, renewal) = opened.map_err(SendError::not_done)?;
         let (authority, address) = (renewal.authority.clone(), renewal.address);

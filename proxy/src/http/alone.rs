@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use hyper::{Request, Response, body::Incoming, client::conn::http1};
+use hyper::{Request, Response, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -14,6 +14,7 @@ use super::{
     body::Body,
     client::{Over, Unsent, drive},
     fate::SendError,
+    received::Received,
     recycled::{Line, exchange},
     serve::MAX_HEADERS,
 };
@@ -46,7 +47,7 @@ pub(crate) async fn alone_at_workload(
     tcp: TcpStream,
     drain: &Drain,
     request: Request<Body>,
-) -> Result<Response<Incoming>, SendError> {
+) -> Result<Response<Received>, SendError> {
     alone(Heard::nothing(Plain::asking(tcp)), (drain, None), request).await
 }
 
@@ -56,7 +57,7 @@ pub(crate) async fn alone(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     (drain, renewal): (&Drain, Option<Renewal>),
     request: Request<Body>,
-) -> Result<Response<Incoming>, SendError> {
+) -> Result<Response<Received>, SendError> {
     const FAILED: SendError = SendError::not_done(CloseReason::ConnectFailed);
     let mut speaking = http1::Builder::new();
     if renewal.is_some() {

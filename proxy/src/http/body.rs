@@ -18,6 +18,7 @@ use super::{
     kept::{Kept, Source},
     multiplexed::Place,
     passing::{Passing, Towards},
+    received::Received,
     tunnel::Tunnel,
 };
 use crate::{
@@ -102,7 +103,7 @@ impl Body {
     ) -> Self {
         let watched = authority.cloned().map(Watched::by);
         let role = Role::Request(Some((progress, Attempt::First)));
-        Self::passing(Source::Passing(incoming), version, (role, watched))
+        Self::passing(Source::Passing(incoming.into()), version, (role, watched))
     }
 
     /// The same of a call that may be made twice.
@@ -116,12 +117,12 @@ impl Body {
     /// A response's body on its way to the caller. `flow` ends when it does, and its place on the
     /// connection is free; it is cut when `authority` ends before.
     pub(super) fn response(
-        (incoming, version): (Incoming, Version),
+        (received, version): (Received, Version),
         flow: Flow,
         (authority, place): (Authority, Option<Place>),
     ) -> Self {
         let role = Role::Response(Some(Answer { flow, _place: place }.into()));
-        Self::passing(Source::Passing(incoming), version, (role, Some(Watched::by(authority))))
+        Self::passing(Source::Passing(received), version, (role, Some(Watched::by(authority))))
     }
 
     fn passing(source: Source, version: Version, (role, watched): (Role, Option<Watched>)) -> Self {

@@ -1,31 +1,27 @@
 //! Speaking HTTP as a client, and telling what was sent from what was not: a call is sent again
 //! only when no byte of it left us.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use hyper::{
     Request, Response,
     body::Incoming,
-    client::conn::{TrySendError, http1, http2},
-    rt::Executor,
+    client::conn::{TrySendError, http1},
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::{
-    sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
-};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     body::Body,
     canonical::{Upgrade, check_answer},
     fate::SendError,
+    received::Received,
     recycled::Line,
 };
 use crate::{
     CloseReason, Drain,
     authority::{Authority, ended},
-    reproof::Renewal,
 };
 
 /// What became of a request that has no answer.
@@ -36,31 +32,21 @@ pub(super) enum Unsent {
     Gone(SendError),
 }
 
-/// When a connection is over, and all that hyper ran beside it. hyper tells each call on it so, but
+/// When a connection is over. hyper tells each call on it so, but
 /// for one that it is given in the very moment of the end: that lies in a queue which nobody reads
 /// any more, for as long as somebody waits for its answer (tokio's channels; hyperium/hyper #4122).
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Over {
-    ended: CancellationToken,
-    running: TaskTracker,
-}
+pub(crate) struct Over(CancellationToken);
 
 impl Over {
     /// Resolves when hyper has told whatever it had to tell.
     async fn reached(&self) {
-        self.ended.cancelled().await;
-        self.last_task().await;
-    }
-
-    /// Resolves when the last of what hyper runs has ended.
-    async fn last_task(&self) {
-        self.running.close();
-        self.running.wait().await;
+        self.0.cancelled().await;
     }
 
     /// The connection ends with this.
     pub(super) fn guard(&self) -> DropGuard {
-        self.ended.clone().drop_guard()
+        self.0.clone().drop_guard()
     }
 }
 
@@ -70,7 +56,7 @@ pub(super) async fn answered(
     (patience, asked): (Option<Duration>, Option<Upgrade>),
     over: &Over,
     sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
-) -> Result<Response<Incoming>, Unsent> {
+) -> Result<Response<Received>, Unsent> {
     let sent = async {
         match patience {
             Some(patience) => tokio::time::timeout(patience, sent).await,
@@ -88,50 +74,13 @@ pub(super) async fn answered(
         Ok(Ok(response)) if check_answer(&response, asked.as_ref()).is_err() => {
             Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
         }
-        Ok(Ok(response)) => Ok(response),
+        Ok(Ok(response)) => Ok(response.map(Received::from)),
         Ok(Err(mut error)) => Err(match error.take_message() {
             Some(request) => Unsent::Returned(Box::new(request)),
             None => Unsent::Gone(SendError::lost(error.error())),
         }),
         Err(_) => Err(Unsent::Gone(SendError::unknown(CloseReason::UpstreamTimeout))),
     }
-}
-
-/// Speaks HTTP/2 as a client on `io`, until its authority ends. A connection to our own workload has
-/// none to renew.
-pub(crate) async fn handshake_h2(
-    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    drain: &Drain,
-    renewal: Option<Renewal>,
-) -> Result<(http2::SendRequest<Body>, Over), CloseReason> {
-    let tasks = Tasks { drain: drain.services(), over: Over::default() };
-    let (sender, connection) = http2::Builder::new(tasks.clone())
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(256 * 1024)
-        .initial_connection_window_size(1024 * 1024)
-        .max_header_list_size(64 * 1024)
-        .max_send_buf_size(128 * 1024)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|_| CloseReason::ConnectFailed)?;
-    let over = tasks.over.clone();
-    let guard = over.guard();
-    let whole = async move {
-        let _cut_with_this = guard;
-        let end = connection.await;
-        tasks.over.last_task().await; // after a GOAWAY, calls in progress go on
-        end
-    };
-    let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
-    let kept = async move {
-        let Some(mut renewal) = renewal else { return std::future::pending().await };
-        renewal.authority.retired().await; // new calls have gone elsewhere: these last
-        renewal.keep().await
-    };
-    drive(drain, authority, kept, whole);
-    Ok((sender, over))
 }
 
 /// Speaks HTTP/1.1 as a client on `io`.
@@ -159,7 +108,7 @@ pub(super) fn drive(
     drain: &Drain,
     authority: Option<Authority>,
     kept: impl Future<Output = Infallible> + Send + 'static,
-    connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+    connection: impl Future<Output = Result<(), impl fmt::Display>> + Send + 'static,
 ) {
     let watch = drain.watch();
     // No work by itself: the calls on it are, and an idle one must not hold a drain up.
@@ -179,26 +128,6 @@ pub(super) fn drive(
     });
 }
 
-/// What hyper runs beside an HTTP/2 connection, and ends with it.
-#[derive(Clone)]
-struct Tasks {
-    drain: Drain,
-    over: Over,
-}
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
-    fn execute(&self, task: F) {
-        let ended = self.over.ended.clone();
-        let task = Box::pin(task); // which is moved several times
-        self.drain.spawn(self.over.running.track_future(async move {
-            tokio::select! {
-                () = task => {}
-                () = ended.cancelled() => {}
-            }
-        }));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{future::pending, time::Duration};
@@ -206,7 +135,7 @@ mod tests {
     use hyper::Request;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-    use super::{Body, Over, SendError, Unsent, answered, handshake_h1, handshake_h2};
+    use super::{Body, Over, SendError, Unsent, answered, handshake_h1};
     use crate::{CloseReason, Drain};
 
     #[tokio::test]
@@ -232,10 +161,6 @@ mod tests {
         let line = handshake_h1(near, &drain).await.unwrap();
         drop(callee);
         assert_eq!(forgotten(&line.over).await, unknown);
-        let (callee, near) = duplex(4096);
-        let (_sender, over) = handshake_h2(near, &drain, None).await.unwrap();
-        drop(callee);
-        assert_eq!(forgotten(&over).await, unknown);
     }
 
     #[tokio::test]

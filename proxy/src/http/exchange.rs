@@ -16,6 +16,7 @@ use super::{
     headers,
     introduction::Introduced,
     kept::{Keeper, is_too_long},
+    received::Received,
     repeat::{Repeatable, is_shown},
     reply::Reply,
     serve::{MAX_HEAD, MAX_HEADERS, MAX_LIST},
@@ -160,7 +161,7 @@ pub(crate) fn unanswered(flow: Flow, protocol: Protocol, error: SendError) -> Re
 pub(crate) fn delivered(
     mut flow: Flow,
     started: Instant,
-    (mut response, authority): (Response<Incoming>, Authority),
+    (mut response, authority): (Response<Received>, Authority),
     caller: OnUpgrade,
 ) -> Response<Body> {
     let callee = hyper::upgrade::on(&mut response);

@@ -78,6 +78,11 @@ impl SendError {
         Self { reason: ended.unwrap_or(self.reason), ..self }
     }
 
+    /// The callee, or the connection, gave the call up.
+    pub(super) fn reset(error: &h2::Error) -> Self {
+        Self { reason: CloseReason::UpstreamFailed, fate: Fate::said_by(error) }
+    }
+
     /// The connection failed with the call on it.
     pub(super) fn lost(error: &hyper::Error) -> Self {
         // What hyper cannot read is an answer, but no one's (HTTP-23).

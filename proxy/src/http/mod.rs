@@ -19,27 +19,32 @@ mod lingering;
 mod multiplexed;
 mod passing;
 mod patience;
+mod pump;
+mod received;
 mod recycled;
 mod repeat;
 mod reply;
 mod serve;
 mod spoken;
+mod streams;
 mod tunnel;
 
 pub(crate) use alone::{alone, alone_at_workload};
 pub(crate) use body::Body;
 pub(crate) use budget::Budget;
 pub(crate) use canonical::{Canonical, Upgrade};
-pub(crate) use client::{handshake_h1, handshake_h2};
+pub(crate) use client::handshake_h1;
 pub(crate) use fate::SendError;
 pub(crate) use headers::of_second_attempt;
 pub(crate) use introduction::Introduced;
 pub(crate) use multiplexed::{Conn, Multiplexed};
+pub(crate) use received::Received;
 pub(crate) use recycled::Recycled;
 pub(crate) use repeat::{Repeat, Sent, Told};
 pub(crate) use reply::Reply;
 pub(crate) use serve::{Version, serve};
 pub(crate) use spoken::spoken;
+pub(crate) use streams::handshake_h2;
 
 pub(crate) use exchange::{
     carried, delivered, outgoing, read, refused, to_callee, to_peer, unanswered,

@@ -9,15 +9,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hyper::{Request, Response, body::Incoming, client::conn::http2};
+use http::{Request, Response};
 use tokio::sync::Mutex;
 
-use super::{
-    body::Body,
-    client::{Over, Unsent, answered},
-    fate::SendError,
-    patience::patience,
-};
+use super::{body::Body, client::Unsent, fate::SendError, received::Received, streams::Streams};
 use crate::{CloseReason, authority::Authority};
 
 /// Calls in flight on one connection before another is opened.
@@ -47,9 +42,7 @@ struct Failed<K> {
 /// One HTTP/2 connection, and what it was opened for.
 #[derive(Debug)]
 pub(crate) struct Conn<K> {
-    sender: http2::SendRequest<Body>,
-    over: Over,
-    in_flight: Arc<AtomicUsize>,
+    streams: Streams,
     /// What a call compares to know whether it may use this connection.
     pub(crate) key: K,
     /// What it stands on; nothing for a connection to our own workload.
@@ -69,7 +62,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         request: Request<Body>,
         key: &K,
         open: impl Fn() -> F,
-    ) -> Result<Response<Incoming>, SendError>
+    ) -> Result<Response<Received>, SendError>
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
@@ -83,7 +76,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         mut request: Request<Body>,
         key: &K,
         open: impl Fn() -> F,
-    ) -> Result<(Response<Incoming>, Arc<Conn<K>>), (SendError, Option<Request<Body>>)>
+    ) -> Result<(Response<Received>, Arc<Conn<K>>), (SendError, Option<Request<Body>>)>
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
@@ -93,9 +86,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                 Err(reason) => return Err((SendError::not_done(reason), Some(request))),
             };
             let place = Place::on(&conn);
-            let patience = patience(request.headers());
-            let sent = conn.sender.clone().try_send_request(request);
-            match answered((patience, None), &conn.over, sent).await {
+            match conn.streams.call(request).await {
                 Ok(mut response) => {
                     response.extensions_mut().insert(place);
                     return Ok((response, conn));
@@ -130,7 +121,9 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         if let Some(failed) = failed.as_ref().filter(|one| one.at > asked && one.key == *key) {
             return Err(failed.reason);
         }
-        let usable: Vec<_> = self.usable(key).collect();
+        let (connections, now) = (self.connections.load_full(), SystemTime::now());
+        let usable = connections.iter().filter(|conn| conn.is_usable(key, now));
+        let usable: Vec<_> = usable.cloned().collect();
         if usable.len() >= MAX_CONNECTIONS
             && let Some(conn) = self.least_busy(key, usize::MAX)
         {
@@ -150,21 +143,10 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
     }
 
     fn least_busy(&self, key: &K, busy: usize) -> Option<Arc<Conn<K>>> {
-        let load = |conn: &Arc<Conn<K>>| conn.in_flight.load(Ordering::Relaxed);
-        self.usable(key).filter(|conn| load(conn) < busy).min_by_key(load)
-    }
-
-    fn usable(&self, key: &K) -> impl Iterator<Item = Arc<Conn<K>>> {
         let now = SystemTime::now();
-        let connections = self.connections.load_full();
-        let usable: Vec<_> = connections
-            .iter()
-            .filter(|conn| !conn.sender.is_closed())
-            .filter(|conn| conn.authority.as_ref().is_none_or(|one| now < one.retire_at()))
-            .filter(|conn| conn.key == *key)
-            .cloned()
-            .collect();
-        usable.into_iter()
+        let connections = self.connections.load();
+        let usable = connections.iter().filter(|conn| conn.is_usable(key, now));
+        usable.filter(|conn| conn.calls() < busy).min_by_key(|conn| conn.calls()).cloned()
     }
 }
 
@@ -180,8 +162,9 @@ struct Taken(Arc<AtomicUsize>);
 
 impl Place {
     fn on<K>(conn: &Conn<K>) -> Self {
-        conn.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { _taken: Arc::new(Taken(conn.in_flight.clone())) }
+        let calls = conn.streams.calls();
+        calls.fetch_add(1, Ordering::Relaxed);
+        Self { _taken: Arc::new(Taken(calls.clone())) }
     }
 }
 
@@ -191,9 +174,21 @@ impl Drop for Taken {
     }
 }
 
+impl<K: PartialEq> Conn<K> {
+    /// Whether a call for `key` may begin on it at `now`.
+    fn is_usable(&self, key: &K, now: SystemTime) -> bool {
+        let is_retired = self.authority.as_ref().is_some_and(|one| now >= one.retire_at());
+        !self.streams.is_closed() && !is_retired && self.key == *key
+    }
+}
+
 impl<K> Conn<K> {
-    pub(crate) fn new((sender, over): (http2::SendRequest<Body>, Over), key: K) -> Self {
-        Self { sender, over, in_flight: Arc::default(), key, authority: None }
+    pub(crate) fn new(streams: Streams, key: K) -> Self {
+        Self { streams, key, authority: None }
+    }
+
+    fn calls(&self) -> usize {
+        self.streams.calls().load(Ordering::Relaxed)
     }
 
     /// Why its authority has ended, if it has.

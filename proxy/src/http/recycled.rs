@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use http::Version;
-use hyper::{Request, Response, body::Incoming, client::conn::http1};
+use hyper::{Request, Response, client::conn::http1};
 
 use super::{
     body::Body,
@@ -13,6 +13,7 @@ use super::{
     fate::SendError,
     interim,
     patience::patience,
+    received::Received,
 };
 use crate::{CloseReason, Drain};
 
@@ -43,7 +44,7 @@ impl Recycled {
         &self,
         mut request: Request<Body>,
         open: impl Fn() -> F,
-    ) -> Result<Response<Incoming>, SendError>
+    ) -> Result<Response<Received>, SendError>
     where
         F: Future<Output = Result<Line, CloseReason>>,
     {
@@ -67,7 +68,7 @@ impl Recycled {
     }
 
     /// Takes the connection back once both bodies are through (HTTP-22).
-    fn recycle(&self, mut line: Line, response: Response<Incoming>) -> Response<Incoming> {
+    fn recycle(&self, mut line: Line, response: Response<Received>) -> Response<Received> {
         // Where HTTP/1.0 was spoken hyper goes on in it: it has no chunks, and a body of unknown
         // length would be left out in silence (HTTP-10).
         if response.version() != Version::HTTP_11 {
@@ -97,7 +98,7 @@ impl Recycled {
 pub(super) async fn exchange(
     Line { sender, over }: &mut Line,
     mut request: Request<Body>,
-) -> Result<Response<Incoming>, Unsent> {
+) -> Result<Response<Received>, Unsent> {
     let too_many = interim::bounded(&mut request);
     let waits = (patience(request.headers()), Upgrade::of(request.headers()));
     tokio::select! {

@@ -8,7 +8,6 @@ use std::{
 
 use cellwall_policy::IdempotentBy;
 use http::{HeaderMap, HeaderName, Method, Request, Response, Uri, Version, header};
-use hyper::body::Incoming;
 
 use super::{
     body::Body,
@@ -17,6 +16,7 @@ use super::{
     headers,
     kept::Keeper,
     patience::patience,
+    received::Received,
 };
 use crate::{
     CloseReason,
@@ -38,7 +38,7 @@ const CONDITIONS: [HeaderName; 4] = [
 ];
 
 /// What came of one attempt: an answer, with the authority of its connection, or none.
-pub(crate) struct Sent(pub(crate) Result<(Response<Incoming>, Authority), SendError>);
+pub(crate) struct Sent(pub(crate) Result<(Response<Received>, Authority), SendError>);
 
 /// What came of a call, in as many attempts as it took.
 pub(crate) struct Told {
@@ -156,7 +156,7 @@ impl Again {
     /// Sends it, and waits for the head of its answer no longer than the caller would.
     pub(crate) async fn by<F>(self, send: impl FnOnce(Request<Body>) -> F) -> Sent
     where
-        F: Future<Output = Result<(Response<Incoming>, Authority), SendError>>,
+        F: Future<Output = Result<(Response<Received>, Authority), SendError>>,
     {
         let late = SendError::unknown(CloseReason::UpstreamTimeout);
         let sent = tokio::time::timeout(self.left, send(self.request));
@@ -221,7 +221,7 @@ fn left(headers: &HeaderMap, passed: Duration) -> Option<Duration> {
 }
 
 /// 502, 503 and 504; UNKNOWN, DEADLINE_EXCEEDED and UNAVAILABLE: what `Reply::unanswered` tells.
-fn is_failure(response: &Response<Incoming>) -> bool {
+fn is_failure(response: &Response<Received>) -> bool {
     match headers::grpc_status(response.headers()) {
         Some(status) => matches!(status, 2 | 4 | 14),
         None => matches!(response.status().as_u16(), 502..=504),

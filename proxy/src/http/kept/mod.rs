@@ -11,19 +11,20 @@ use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::received::Received;
 use crate::flow::Attempt;
 
 /// The most that is kept of one body, in bytes. A longer one is sent once.
 const MOST: usize = 64 * 1024;
 
 /// What a body says next.
-type Polled = Poll<Option<Result<Frame<Bytes>, Lost>>>;
+pub(super) type Polled = Poll<Option<Result<Frame<Bytes>, Lost>>>;
 
 /// Where a body comes from.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// As it comes, and gone with that: all bodies but those of declared calls.
-    Passing(Incoming),
+    Passing(Received),
     Kept(Kept),
 }
 
@@ -32,6 +33,8 @@ pub(crate) enum Source {
 pub(crate) enum Lost {
     #[error(transparent)]
     Broken(#[from] hyper::Error),
+    #[error(transparent)]
+    Reset(#[from] h2::Error),
     #[error("another attempt has it now")]
     TakenOver,
 }
@@ -241,27 +244,25 @@ impl Body for Source {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         match self.get_mut() {
-            Self::Passing(incoming) => {
-                Pin::new(incoming).poll_frame(cx).map(|it| it.map(|it| it.map_err(Lost::Broken)))
-            }
+            Self::Passing(received) => Pin::new(received).poll_frame(cx),
             Self::Kept(kept) => Pin::new(kept).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Passing(incoming) => incoming.is_end_stream(),
+            Self::Passing(received) => received.is_end_stream(),
             Self::Kept(kept) => kept.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Passing(incoming) => incoming.size_hint(),
+            Self::Passing(received) => received.size_hint(),
             Self::Kept(kept) => kept.size_hint(),
         }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::http) mod tests;

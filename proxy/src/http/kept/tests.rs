@@ -45,7 +45,7 @@ fn bodies(version: Version) -> (DuplexStream, mpsc::Receiver<Incoming>, JoinSet<
 }
 
 /// The body of one request over HTTP/1.1.
-async fn body(request: &str) -> (Incoming, JoinSet<()>, DuplexStream) {
+pub(in crate::http) async fn body(request: &str) -> (Incoming, JoinSet<()>, DuplexStream) {
     let (mut app, mut bodies, tasks) = bodies(Version::HTTP_11);
     app.write_all(request.as_bytes()).await.unwrap();
     (bodies.recv().await.unwrap(), tasks, app)
