@@ -20,8 +20,8 @@ use crate::{
     flow::Direction,
     heard::Heard,
     http::{
-        Body, Conn, Multiplexed, Received, Recycled, SendError, Upgrade, alone, alone_at_workload,
-        handshake_h1, handshake_h2,
+        Body, Conn, Line, Multiplexed, Received, Recycled, SendError, Upgrade, alone,
+        alone_at_workload, handshake_h2,
     },
     identity::{Identities, Identity},
     listener::prepare,
@@ -86,7 +86,7 @@ impl Workload {
             let tcp = tcp(self.address).await.map_err(SendError::not_done)?;
             return Box::pin(alone_at_workload(tcp, &self.drain, request)).await;
         }
-        let open = || async { handshake_h1(tcp(self.address).await?, &self.drain).await };
+        let open = || async { Line::new(tcp(self.address).await?).await };
         self.http1.send(request, open).await
     }
 

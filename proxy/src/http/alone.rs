@@ -12,10 +12,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     body::Body,
-    client::{Over, Unsent, drive},
+    canonical::Upgrade,
+    client::{Over, Unsent, answered, drive},
     fate::SendError,
+    interim::Interim,
+    patience::patience,
     received::Received,
-    recycled::{Line, exchange},
     serve::MAX_HEADERS,
 };
 use crate::{CloseReason, Drain, heard::Heard, relay::Plain, reproof::Renewal};
@@ -56,14 +58,15 @@ pub(crate) async fn alone_at_workload(
 pub(crate) async fn alone(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     (drain, renewal): (&Drain, Option<Renewal>),
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response<Received>, SendError> {
     const FAILED: SendError = SendError::not_done(CloseReason::ConnectFailed);
     let mut speaking = http1::Builder::new();
     if renewal.is_some() {
         speaking.max_headers(MAX_HEADERS); // of a workload's hundred, hyper's own limit, and a sidecar's
     }
-    let (sender, connection) = speaking.handshake(TokioIo::new(io)).await.map_err(|_| FAILED)?;
+    let (mut sender, connection) =
+        speaking.handshake(TokioIo::new(io)).await.map_err(|_| FAILED)?;
     let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
     let kept = renewal.map(|renewal| HeldOpen::by(renewal, drain));
     let over = Over::default();
@@ -73,8 +76,16 @@ pub(crate) async fn alone(
         connection.with_upgrades().await
     };
     drive(drain, authority.clone(), std::future::pending(), whole);
-    let mut line = Line { sender, over };
-    let mut response = exchange(&mut line, request).await.map_err(|unsent| match unsent {
+    let interim = Interim::of(&mut request);
+    let waits = (patience(request.headers()), Upgrade::of(request.headers()));
+    let answer = tokio::select! {
+        biased; // an answer behind too many others is none
+        () = interim.too_many() => {
+            Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
+        }
+        answer = answered(waits, &over, sender.try_send_request(request)) => answer,
+    };
+    let mut response = answer.map_err(|unsent| match unsent {
         Unsent::Returned(_) => FAILED,
         Unsent::Gone(error) => {
             let ended = authority.and_then(|one| one.holds(SystemTime::now()).err());

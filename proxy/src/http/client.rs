@@ -3,13 +3,7 @@
 
 use std::{convert::Infallible, fmt, time::Duration};
 
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::{Request, Response, body::Incoming, client::conn::TrySendError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -17,7 +11,6 @@ use super::{
     canonical::{Upgrade, check_answer},
     fate::SendError,
     received::Received,
-    recycled::Line,
 };
 use crate::{
     CloseReason, Drain,
@@ -71,35 +64,26 @@ pub(super) async fn answered(
         }
     };
     match told {
-        Ok(Ok(response)) if check_answer(&response, asked.as_ref()).is_err() => {
-            Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
-        }
-        Ok(Ok(response)) => Ok(response.map(Received::from)),
-        Ok(Err(mut error)) => Err(match error.take_message() {
-            Some(request) => Unsent::Returned(Box::new(request)),
-            None => Unsent::Gone(SendError::lost(error.error())),
-        }),
+        Ok(told) => read(told, asked.as_ref()),
         Err(_) => Err(Unsent::Gone(SendError::unknown(CloseReason::UpstreamTimeout))),
     }
 }
 
-/// Speaks HTTP/1.1 as a client on `io`.
-pub(crate) async fn handshake_h1(
-    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    drain: &Drain,
-) -> Result<Line, CloseReason> {
-    let (sender, connection) = http1::Builder::new()
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|_| CloseReason::ConnectFailed)?;
-    let over = Over::default();
-    let guard = over.guard();
-    let whole = async move {
-        let _until_it_ends = guard;
-        connection.await
-    };
-    drive(drain, None, std::future::pending(), whole);
-    Ok(Line { sender, over })
+/// The one reading of an answer.
+pub(super) fn read(
+    told: Result<Response<Incoming>, TrySendError<Request<Body>>>,
+    asked: Option<&Upgrade>,
+) -> Result<Response<Received>, Unsent> {
+    match told {
+        Ok(response) if check_answer(&response, asked).is_err() => {
+            Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)))
+        }
+        Ok(response) => Ok(response.map(Received::from)),
+        Err(mut error) => Err(match error.take_message() {
+            Some(request) => Unsent::Returned(Box::new(request)),
+            None => Unsent::Gone(SendError::lost(error.error())),
+        }),
+    }
 }
 
 /// A client connection runs until its last call is answered, until its authority ends, or until a
@@ -132,11 +116,8 @@ pub(super) fn drive(
 mod tests {
     use std::{future::pending, time::Duration};
 
-    use hyper::Request;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-
-    use super::{Body, Over, SendError, Unsent, answered, handshake_h1};
-    use crate::{CloseReason, Drain};
+    use super::{Over, SendError, Unsent, answered};
+    use crate::CloseReason;
 
     #[tokio::test]
     async fn of_a_call_that_is_not_answered_in_time_nobody_knows() {
@@ -145,33 +126,13 @@ mod tests {
         assert_eq!(error, SendError::unknown(CloseReason::UpstreamTimeout));
     }
 
-    /// What is told of a call that lies in hyper's queue when its connection ends.
-    async fn forgotten(over: &Over) -> SendError {
-        let told = answered((None, None), over, pending());
-        let told = tokio::time::timeout(Duration::from_secs(8), told).await.unwrap();
-        let Err(Unsent::Gone(error)) = told else { panic!("it was answered") };
-        error
-    }
-
     #[tokio::test]
     async fn a_call_does_not_wait_for_the_answer_of_a_connection_that_is_over() {
-        let unknown = SendError::unknown(CloseReason::UpstreamFailed);
-        let drain = Drain::default();
-        let (callee, near) = duplex(4096);
-        let line = handshake_h1(near, &drain).await.unwrap();
-        drop(callee);
-        assert_eq!(forgotten(&line.over).await, unknown);
-    }
-
-    #[tokio::test]
-    async fn what_was_told_of_a_call_is_not_forgotten_for_the_end_of_its_connection() {
-        let (mut callee, near) = duplex(4096);
-        let mut line = handshake_h1(near, &Drain::default()).await.unwrap();
-        let sent = line.sender.try_send_request(Request::new(Body::ours("")));
-        callee.read_exact(&mut [0]).await.unwrap();
-        callee.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
-        drop(callee);
-        line.over.reached().await;
-        assert!(answered((None, None), &line.over, sent).await.is_ok());
+        let over = Over::default();
+        drop(over.guard());
+        let told = answered((None, None), &over, pending());
+        let told = tokio::time::timeout(Duration::from_secs(8), told).await.unwrap();
+        let Err(Unsent::Gone(error)) = told else { panic!("it was answered") };
+        assert_eq!(error, SendError::unknown(CloseReason::UpstreamFailed));
     }
 }
