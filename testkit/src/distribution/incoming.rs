@@ -41,6 +41,9 @@ pub(super) async fn accept(
     while let Ok((tcp, _)) = listener.accept().await {
         let (party, accepted) = (party.clone(), accepted.clone());
         tasks.spawn(async move {
+            if tcp.set_nodelay(true).is_err() {
+                return;
+            }
             let handshake = tokio::time::timeout(HANDSHAKE_DEADLINE, party.accept(tcp)).await;
             let Ok(Ok(stream)) = handshake else { return };
             let Some(id) = stream.get_ref().1.peer_certificates().and_then(caller) else { return };
