@@ -11,6 +11,7 @@ mod document;
 mod identity;
 mod introduction;
 mod listens;
+mod lookup;
 mod names;
 mod path;
 mod publication;

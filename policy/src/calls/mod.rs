@@ -5,13 +5,13 @@ mod idempotent;
 mod matching;
 mod tree;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::{
     Call, CallDocument, Conflict, ListensDocument, PathTemplate, Protocol, RequestPath,
-    TemplateError, Tolerated, is_call_method, is_grpc_name, wire_method,
+    TemplateError, Tolerated, is_call_method, is_grpc_name, lookup::Lookup, wire_method,
 };
 use http::Ends;
 pub use http::MAX_HTTP_TEMPLATES;
@@ -28,11 +28,11 @@ pub(crate) struct RouteIndex(u32);
 pub(crate) struct CallIndex {
     listens: Vec<ListensDocument>,
     http: HttpIndex<RouteIndex>,
-    grpc: HashMap<Box<str>, Service>,
-    tcp: HashMap<u16, RouteIndex>,
+    grpc: Lookup<Box<str>, Service>,
+    tcp: Lookup<u16, RouteIndex>,
     routes: Routes,
     /// The templates that take an encoded slash somewhere.
-    loosened: HashMap<RouteIndex, PathTemplate>,
+    loosened: Lookup<RouteIndex, PathTemplate>,
 }
 
 /// Collects the calls of one callee.
@@ -48,7 +48,7 @@ pub(crate) struct Routes(Vec<Arc<str>>);
 
 #[derive(Debug, Default)]
 struct Service {
-    methods: HashMap<Box<str>, RouteIndex>,
+    methods: Lookup<Box<str>, RouteIndex>,
     others: Option<RouteIndex>,
 }
 
@@ -160,10 +160,10 @@ impl CallBuilder {
         let index = CallIndex {
             listens: listens.to_vec(),
             http: HttpIndex::default(),
-            grpc: HashMap::new(),
-            tcp: HashMap::new(),
+            grpc: Lookup::default(),
+            tcp: Lookup::default(),
             routes: Routes::default(),
-            loosened: HashMap::new(),
+            loosened: Lookup::default(),
         };
         Self { index, declared: http::Declared::default() }
     }

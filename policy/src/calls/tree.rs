@@ -1,8 +1,8 @@
 //! The tree of templates that a request walks: one lookup per segment.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use crate::{RequestPath, path::ENCODED_SLASH};
+use crate::{RequestPath, lookup::Lookup, path::ENCODED_SLASH};
 
 /// Where every path begins.
 const ROOT: usize = 0;
@@ -16,13 +16,13 @@ pub(crate) struct HttpIndex<T> {
 #[derive(Debug)]
 pub(super) struct Node<T> {
     /// Where these segments lead.
-    pub(super) literals: HashMap<Box<str>, usize>,
+    pub(super) literals: Lookup<Box<str>, usize>,
     /// Where every other segment leads.
     pub(super) others: Option<usize>,
     /// What a path that ends here comes to, by method.
-    pub(super) end: HashMap<Box<str>, T>,
+    pub(super) end: Lookup<Box<str>, T>,
     /// What a path that ends here in a slash comes to, by method.
-    pub(super) end_slash: HashMap<Box<str>, T>,
+    pub(super) end_slash: Lookup<Box<str>, T>,
 }
 
 impl<T> Default for HttpIndex<T> {
@@ -34,10 +34,10 @@ impl<T> Default for HttpIndex<T> {
 impl<T> Default for Node<T> {
     fn default() -> Self {
         Self {
-            literals: HashMap::new(),
+            literals: Lookup::default(),
             others: None,
-            end: HashMap::new(),
-            end_slash: HashMap::new(),
+            end: Lookup::default(),
+            end_slash: Lookup::default(),
         }
     }
 }

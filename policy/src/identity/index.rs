@@ -1,10 +1,11 @@
 //! From a caller's SPIFFE ID to its number in a snapshot, without allocating.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use spiffe::{SpiffeId, TrustDomain};
 
 use super::{IdentityTemplate, Shape, is_reserved};
+use crate::lookup::Lookup;
 
 /// A caller's number in one snapshot.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -19,7 +20,7 @@ pub(crate) struct IdentityIndex {
     /// A trie over the segments between the variables. The first node is the root.
     nodes: Vec<Node>,
     /// Callers of other trust domains, by their whole ID.
-    foreign: HashMap<SpiffeId, CallerIndex>,
+    foreign: Lookup<SpiffeId, CallerIndex>,
     names: Vec<Arc<str>>,
 }
 
@@ -36,7 +37,7 @@ struct Side {
 
 #[derive(Debug, Default)]
 struct Node {
-    children: HashMap<Box<str>, usize>,
+    children: Lookup<Box<str>, usize>,
     caller: Option<CallerIndex>,
 }
 
@@ -81,7 +82,7 @@ impl IdentityIndex {
             trust_domain: template.trust_domain().clone(),
             boundary: boundary.collect::<Option<_>>()?,
             nodes: vec![Node::default()],
-            foreign: HashMap::new(),
+            foreign: Lookup::default(),
             names: Vec::new(),
         })
     }

@@ -1,7 +1,6 @@
 //! The rules and grants of one callee, indexed by caller and call.
 
 use std::{
-    collections::HashMap,
     hash::Hash,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -17,6 +16,7 @@ use crate::{
     calls::{CallBuilder, RouteIndex},
     condition::{Compiled, Facts},
     identity::{CallerIndex, IdentityIndex, Reading, Variables},
+    lookup::Lookup,
     snapshot::check_grant_name,
 };
 
@@ -30,9 +30,9 @@ pub(crate) struct Rules {
     /// the one that a decision names.
     clauses: Vec<Clause>,
     chains: Chains,
-    allowed: HashMap<(CallerIndex, RouteIndex), Chain>,
+    allowed: Lookup<(CallerIndex, RouteIndex), Chain>,
     /// For each workload that the snapshot lists, whatever its trust domain's others are.
-    allowed_to_all: HashMap<RouteIndex, Chain>,
+    allowed_to_all: Lookup<RouteIndex, Chain>,
     /// Callers with this number or a larger one are of other trust domains.
     first_foreign: usize,
 }
@@ -186,7 +186,7 @@ struct Extend<'a> {
 }
 
 impl Extend<'_> {
-    fn extend<K: Eq + Hash>(&mut self, lists: &mut HashMap<K, Chain>, key: K) -> Option<()> {
+    fn extend<K: Eq + Hash>(&mut self, lists: &mut Lookup<K, Chain>, key: K) -> Option<()> {
         let clause = |number: u32| self.clauses.get(usize::try_from(number).ok()?);
         let new = clause(self.number)?;
         let covers = |known| clause(known).is_some_and(|known| known.covers(new));

@@ -37,7 +37,7 @@ const COLLECTED: Duration = Duration::from_secs(5);
 /// Decisions on their way into a batch.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    edges: HashMap<Edge, Counts>,
+    edges: HashMap<Edge, Counts, foldhash::fast::RandomState>,
     /// When the oldest count came.
     since: Option<Instant>,
     decisions: VecDeque<Arc<DecisionRecord>>,

@@ -130,9 +130,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in nominated {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove(headers, |name| HOP_BY_HOP.contains(name));
 }
 
 #[cfg(test)]
