@@ -52,7 +52,7 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let drain = Drain::default();
     let services = drain.services();
     let store = open_store(config.state_dir.as_deref())?;
-    let listeners = Listeners::bind(&config).await?;
+    let listeners = Listeners::bind(&config)?;
     let configured = listeners.describe(&config)?;
     let serving = listeners.serving(&config.control)?;
     announce(&configured)?;

@@ -29,19 +29,19 @@ pub(crate) struct Doors {
 }
 
 impl Listeners {
-    pub(crate) async fn bind(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn bind(config: &Config) -> anyhow::Result<Self> {
         let mut inbound = Vec::new();
         for one in &config.inbound {
-            inbound.push((*one, bind("--inbound", one.listen).await?));
+            inbound.push((*one, bind("--inbound", one.listen)?));
         }
-        let admin = bind("--admin", config.admin).await?;
+        let admin = bind("--admin", config.admin)?;
         let probes = match config.probes {
-            Some(one) => Some((one, bind("--probes", one.listen).await?)),
+            Some(one) => Some((one, bind("--probes", one.listen)?)),
             None => None,
         };
         let mut outbound = Vec::new();
         for one in &config.outbound {
-            let listener = bind("--outbound", SocketAddr::from(([127, 0, 0, 1], one.port))).await?;
+            let listener = bind("--outbound", SocketAddr::from(([127, 0, 0, 1], one.port)))?;
             let destination = Destination::new(&one.destination, one.addresses.clone());
             outbound.push((Arc::new(destination), listener));
         }
@@ -119,8 +119,8 @@ impl Doors {
     }
 }
 
-async fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address}"))
+fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    crate::listener::bind(address).with_context(|| format!("{flag} {address}"))
 }
 
 /// What others connect to. An unspecified address means this host, as the control plane's route

@@ -1,7 +1,7 @@
 //! Listeners: what the policy declares them to be, and accepting: a bounded number of connections,
 //! and a pause when the kernel has no descriptors.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use cellwall_mtls::Alpn;
 use cellwall_policy::{HttpVersion, ListensDocument, Protocol};
@@ -9,7 +9,7 @@ use http::Version;
 use metrics::counter;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
 };
 
@@ -91,7 +91,6 @@ where
         };
         match accepted {
             Ok((tcp, from)) => {
-                prepare(&tcp);
                 let connection = serve(tcp, from);
                 drain.spawn(async move {
                     connection.await;
@@ -111,6 +110,23 @@ where
     }
 }
 
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Listens at `address`. What is accepted there inherits what every socket of ours has (tcp(7)),
+/// without a system call for each.
+///
+/// # Errors
+///
+/// When the address is taken, or not ours.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    prepare(&socket);
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// How long the kernel waits for an answer to what we sent before it gives a connection up.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
@@ -119,7 +135,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// What every socket of ours has: no delay for small writes (TLS-10), and an end when the other
 /// host is gone (RES-03).
-pub(crate) fn prepare(tcp: &TcpStream) {
+pub(crate) fn prepare(tcp: &impl AsFd) {
     let socket = SockRef::from(tcp);
     let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(UNACKNOWLEDGED / 3);
     let set = socket
@@ -128,5 +144,38 @@ pub(crate) fn prepare(tcp: &TcpStream) {
         .and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
     if let Err(error) = set {
         tracing::debug!(%error, "socket options");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+    use tokio::{net::TcpStream, sync::mpsc};
+
+    use super::{SILENCE, UNACKNOWLEDGED, bind, listen};
+    use crate::Drain;
+
+    #[tokio::test]
+    async fn what_is_accepted_does_not_wait_with_small_writes_and_ends_when_the_host_is_gone() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, mut accepted) = mpsc::channel(1);
+        let serve = move |tcp: TcpStream, _| {
+            let tell = tell.clone();
+            async move { tell.send(tcp).await.unwrap() }
+        };
+        let accepted = tokio::select! {
+            () = listen(listener, 1, Drain::default(), serve) => panic!("nobody stopped it"),
+            accepted = async {
+                let _caller = TcpStream::connect(address).await.unwrap();
+                accepted.recv().await.unwrap()
+            } => accepted,
+        };
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap()); // TLS-10
+        assert!(socket.keepalive().unwrap()); // RES-03
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), UNACKNOWLEDGED / 3);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
     }
 }
