@@ -141,6 +141,7 @@ async fn the_sidecar_leaves_no_core_and_hides_its_memory() {
     let config = sidecar::SidecarConfig {
         name: "proxy".to_owned(),
         folder: dir.path().to_owned(),
+        inbound: [127, 0, 0, 1].into(),
         workload: ([127, 0, 0, 1], 9).into(),
         outbound: Vec::new(),
         control: control.address(),

@@ -13,12 +13,15 @@ use std::{
 use anyhow::Context as _;
 use cellwall_testkit::{
     ca::pem,
-    sidecar::{PairConfig, Side, SidecarPair, sign_snapshot},
+    sidecar::{Beside, PairConfig, Side, SidecarPair, sign_snapshot},
     x509::{Algorithm, Key},
 };
 use clap::{Parser, ValueEnum};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{Interval, interval},
+};
 
 /// Two sidecars, until SIGTERM. Prints one JSON line when both are ready.
 #[derive(Debug, Parser)]
@@ -35,9 +38,38 @@ struct Args {
     #[arg(long, default_value_t = 1000)]
     rules: usize,
 
+    /// Callers that the policy lists besides the one that calls; its rules name them in turn.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..100_000))]
+    callers: u32,
+
+    /// At how many addresses of loopback the callee is found. It listens on all addresses of this
+    /// machine if there are several.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    endpoints: u16,
+
+    /// How often both sidecars get new certificates, in milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    rotate_every: Option<u64>,
+
+    /// How often the callee gets another policy, in milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    change_every: Option<u64>,
+
+    /// Starts one more caller, whom the policy denies everything: `denied` in the line.
+    #[arg(long)]
+    denied: bool,
+
+    /// Starts one more caller, with the same rights as the first: `second` in the line.
+    #[arg(long)]
+    second: bool,
+
     /// Threads of each sidecar that carry calls.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+
+    /// Connections of each sidecar in each direction.
+    #[arg(long, default_value_t = 8192)]
+    max_connections: usize,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -54,8 +86,8 @@ const ENDS: Duration = Duration::from_secs(3);
 /// The port that the policy declares.
 const PORT: u16 = 8443;
 
-/// Callers that the rules name in turn.
-const CALLERS: usize = 100;
+/// Paths that rules for others are about, in turn: a sidecar takes 1,024.
+const PATHS: usize = 1000;
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
@@ -66,42 +98,140 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let config = config(args);
+    let mut policy = Policy::new(args);
+    let config = policy.pair();
     let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let mut pair = SidecarPair::start(config).await?;
     pair.distribution.forget_reports();
+    let denied = beside(&pair, &policy, args.denied.then_some("denied")).await?;
+    let second = beside(&pair, &policy, args.second.then_some("second")).await?;
+    let entry = |caller: &Option<Beside>| caller.as_ref().map(|caller| caller.entry);
     let line = json!({
         "ready": true,
         "pids": [[pair.client.process.id()], [pair.server.process.id()]],
         "version": concat!("cellwall ", env!("CARGO_PKG_VERSION")),
         "entry": pair.entry,
+        "denied": entry(&denied),
+        "second": entry(&second),
+        "admin": [pair.client.admin, pair.server.admin],
         "began_us": u64::try_from(began.as_micros())?,
     });
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("print")?;
-    terminate.recv().await;
+    let (mut rotations, mut changes) = (every(args.rotate_every), every(args.change_every));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            () = due(&mut rotations) => pair.rotate_leaves(),
+            () = due(&mut changes) => pair.set_snapshot(&id("callee"), policy.next()),
+        }
+    }
     // One that does not end in time is killed when the pair is dropped.
     drop(pair.client.process.stop(ENDS).await);
     drop(pair.server.process.stop(ENDS).await);
     Ok(())
 }
 
-fn config(args: &Args) -> PairConfig {
-    let key = Key::generate(Algorithm::P256);
-    let protocol = args.protocol.declared();
-    let destination = json!([{"name": "callee", "id": id("callee"), "protocol": protocol}]);
-    let side = |name: &str, rules: &[Value], destinations: Value| Side {
-        id: id(name),
-        snapshot: snapshot(&key, name, (protocol, rules), &destinations),
-        workload: args.workload,
-        flags: vec![format!("--threads={}", args.threads), "--drain-seconds=1".to_owned()],
-    };
-    PairConfig {
-        trust_domain: "bench.example".to_owned(),
-        policy_key_pem: pem("PUBLIC KEY", &key.public_key_info()),
-        client: side("caller", &[], destination),
-        server: side("callee", &rules(args), json!([])),
-        destination: "callee".to_owned(),
+fn every(milliseconds: Option<u64>) -> Option<Interval> {
+    milliseconds.map(|milliseconds| interval(Duration::from_millis(milliseconds)))
+}
+
+async fn due(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// One more caller, if it is wanted.
+async fn beside(
+    pair: &SidecarPair,
+    policy: &Policy<'_>,
+    name: Option<&str>,
+) -> anyhow::Result<Option<Beside>> {
+    let Some(name) = name else { return Ok(None) };
+    Ok(Some(pair.beside(name, &policy.side(name, &[])).await?))
+}
+
+/// What is in force, and what comes after it.
+struct Policy<'a> {
+    args: &'a Args,
+    key: Key,
+    rules: Vec<Value>,
+    callers: Vec<Value>,
+    version: u64,
+}
+
+impl<'a> Policy<'a> {
+    fn new(args: &'a Args) -> Self {
+        let names = ["caller", "second"].map(str::to_owned).into_iter();
+        let names = names.chain((0..args.callers).map(|number| format!("other-{number}")));
+        Self {
+            args,
+            key: Key::generate(Algorithm::P256),
+            rules: rules(args),
+            callers: names.map(|name| json!({"name": name})).collect(),
+            version: 1,
+        }
+    }
+
+    fn pair(&self) -> PairConfig {
+        PairConfig {
+            trust_domain: "bench.example".to_owned(),
+            policy_key_pem: pem("PUBLIC KEY", &self.key.public_key_info()),
+            client: self.side("caller", &[]),
+            server: self.side("callee", &self.rules),
+            destination: "callee".to_owned(),
+            endpoints: self.args.endpoints,
+        }
+    }
+
+    /// A sidecar's; whoever has no rules is a caller.
+    fn side(&self, name: &str, rules: &[Value]) -> Side {
+        let args = self.args;
+        Side {
+            id: id(name),
+            snapshot: self.snapshot(name, rules),
+            workload: args.workload,
+            flags: vec![
+                format!("--threads={}", args.threads),
+                format!("--max-connections={}", args.max_connections),
+                "--drain-seconds=1".to_owned(),
+            ],
+        }
+    }
+
+    /// The callee's next version: in every other one nobody may do what the first rule is about.
+    fn next(&mut self) -> (Vec<u8>, Vec<u8>) {
+        self.version += 1;
+        let left_out = usize::from(self.version.is_multiple_of(2) && self.rules.len() > 1);
+        self.snapshot("callee", self.rules.get(left_out..).unwrap_or_default())
+    }
+
+    /// A snapshot as the control plane would sign it: a form of bytes, not a crate.
+    fn snapshot(&self, name: &str, rules: &[Value]) -> (Vec<u8>, Vec<u8>) {
+        let protocol = self.args.protocol.declared();
+        let destination = json!([{"name": "callee", "id": id("callee"), "protocol": protocol}]);
+        let is_callee = name == "callee";
+        let document = json!({
+            "schema": 2,
+            "trust_domain": "bench.example",
+            "callee": id(name),
+            "workload": name,
+            "epoch": 1,
+            "version": self.version,
+            "digest": "0".repeat(64),
+            "issued_at": 1,
+            "max_age_seconds": 86_400,
+            "mode": "enforce",
+            "listens": [{"protocol": protocol, "port": PORT}],
+            "identity": "spiffe://bench.example/{env}/{workload}",
+            "callers": if is_callee { self.callers.as_slice() } else { &[] },
+            "rules": rules,
+            "guards": [],
+            "destinations": if is_callee { json!([]) } else { destination },
+        });
+        sign_snapshot(&self.key, &document)
     }
 }
 
@@ -109,17 +239,18 @@ fn id(name: &str) -> String {
     format!("spiffe://bench.example/prod/{name}")
 }
 
-/// Rules for others and other calls, and the one that lets the caller in at the end.
+/// Rules for others and other calls, and the one that lets the load in at the end.
 fn rules(args: &Args) -> Vec<Value> {
-    let rule = |number: usize, from: &str, call: Value| json!({"name": format!("rule-{number}"), "from": {"named": [from]}, "calls": [call]});
+    let rule = |number: usize, from: &[&str], call: Value| json!({"name": format!("rule-{number}"), "from": {"named": from}, "calls": [call]});
+    let callers = usize::try_from(args.callers).unwrap_or(usize::MAX);
     let others = args.rules.saturating_sub(1);
     let mut rules = (0..others)
         .map(|number| {
-            let from = format!("other-{}", number % CALLERS);
-            rule(number, &from, args.protocol.other_call(number))
+            let from = format!("other-{}", number % callers);
+            rule(number, &[&from], args.protocol.other_call(number % PATHS))
         })
         .collect::<Vec<_>>();
-    rules.push(rule(others, "caller", args.protocol.call()));
+    rules.push(rule(others, &["caller", "second"], args.protocol.call()));
     rules
 }
 
@@ -154,34 +285,4 @@ impl Protocol {
             Self::Tcp => self.call(),
         }
     }
-}
-
-/// A snapshot as the control plane would sign it: a form of bytes, not a crate.
-fn snapshot(
-    key: &Key,
-    callee: &str,
-    (protocol, rules): (&str, &[Value]),
-    destinations: &Value,
-) -> (Vec<u8>, Vec<u8>) {
-    let others = (0..CALLERS).map(|number| json!({"name": format!("other-{number}")}));
-    let callers = [json!({"name": "caller"})].into_iter().chain(others).collect::<Vec<_>>();
-    let document = json!({
-        "schema": 2,
-        "trust_domain": "bench.example",
-        "callee": id(callee),
-        "workload": callee,
-        "epoch": 1,
-        "version": 1,
-        "digest": "0".repeat(64),
-        "issued_at": 1,
-        "max_age_seconds": 86_400,
-        "mode": "enforce",
-        "listens": [{"protocol": protocol, "port": PORT}],
-        "identity": "spiffe://bench.example/{env}/{workload}",
-        "callers": callers,
-        "rules": rules,
-        "guards": [],
-        "destinations": destinations,
-    });
-    sign_snapshot(key, &document)
 }

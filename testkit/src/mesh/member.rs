@@ -152,6 +152,7 @@ async fn start_sidecar(
     let config = SidecarConfig {
         name: format!("{}-sidecar", spec.file_name()),
         folder: folder.join("logs"),
+        inbound: Ipv4Addr::LOCALHOST.into(),
         workload,
         outbound: spec.destinations.clone(),
         control: control.mesh,

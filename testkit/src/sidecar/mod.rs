@@ -4,7 +4,7 @@ mod pair;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::Value;
 
-pub use self::pair::{PairConfig, Side, SidecarPair, sign_snapshot};
+pub use self::pair::{Beside, PairConfig, Side, SidecarPair, sign_snapshot};
 use crate::{
     client,
     process::{Process, Spawn, Tail, binary},
@@ -32,6 +32,8 @@ pub struct SidecarConfig {
     pub name: String,
     /// Where its log files are.
     pub folder: PathBuf,
+    /// Where other sidecars connect, on a free port; loopback in tests.
+    pub inbound: IpAddr,
     /// Its workload.
     pub workload: SocketAddr,
     /// Its destinations: `[ENV/]WORKLOAD[@ADDR,...]`; each gets a free local port.
@@ -138,7 +140,7 @@ fn spawn(config: &SidecarConfig) -> anyhow::Result<Spawn> {
     };
     let spawn = Spawn::new(&config.name, &program, &config.folder)
         .arg("run")
-        .args(["--inbound", &format!("127.0.0.1:0={}", config.workload)])
+        .args(["--inbound", &format!("{}:0={}", config.inbound, config.workload)])
         .args(["--admin", "127.0.0.1:0"])
         .args(["--control", &config.control.to_string()])
         .args([Path::new("--policy-key"), &config.policy_key])

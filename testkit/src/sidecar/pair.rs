@@ -1,6 +1,11 @@
 //! Two sidecars with a scripted Workload API each and a scripted distribution server for both.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::ensure;
 use serde_json::Value;
@@ -34,6 +39,9 @@ pub struct PairConfig {
     pub server: Side,
     /// What the client's policy calls the server: `WORKLOAD` or `ENV/WORKLOAD`.
     pub destination: String,
+    /// At how many addresses of loopback the client finds the server. With more than one the server
+    /// listens on all addresses of this machine.
+    pub endpoints: u16,
 }
 
 /// One of the two.
@@ -55,6 +63,17 @@ pub fn sign_snapshot(key: &Key, document: &Value) -> (Vec<u8>, Vec<u8>) {
     let payload = document.to_string().into_bytes();
     let signature = key.sign(&[b"cellwall policy snapshot v1\0", &payload[..]].concat());
     (payload, signature)
+}
+
+/// The sidecar of one more caller.
+#[derive(Debug)]
+pub struct Beside {
+    /// The sidecar.
+    pub sidecar: Sidecar,
+    /// Its local port for the server.
+    pub entry: SocketAddr,
+    /// It keeps its identity while this is there.
+    _api: ScriptedWorkloadApi,
 }
 
 /// Two sidecars, both ready, the client's with a local port for the server.
@@ -92,32 +111,45 @@ impl SidecarPair {
             let (payload, signature) = side.snapshot.clone();
             distribution.set_snapshot(&side.id, payload, signature);
         }
-        distribution.follow(&config.destination, &config.server.id);
         fs::write(folder.path().join("policy-key.pem"), &config.policy_key_pem)?;
         let client_api = api(folder.path(), "client", &ca, &config.client).await?;
         let server_api = api(folder.path(), "server", &ca, &config.server).await?;
-        let sidecar = |name: &str, side: &Side, api: &ScriptedWorkloadApi| SidecarConfig {
-            name: name.to_owned(),
-            folder: folder.path().to_owned(),
-            workload: side.workload,
-            outbound: Vec::new(),
-            control: distribution.address(),
-            policy_key: folder.path().join("policy-key.pem"),
-            workload_api: api.endpoint(),
-            state: None,
-            program: None,
-            flags: side.flags.clone(),
-            user: None,
-        };
-        let server = sidecar("server", &config.server, &server_api);
-        let mut client = sidecar("client", &config.client, &client_api);
+        let stage = Stage { folder: folder.path(), distribution: &distribution };
+        let mut server = stage.sidecar("server", &config.server, &server_api);
+        if config.endpoints > 1 {
+            server.inbound = Ipv4Addr::UNSPECIFIED.into();
+        }
+        let mut client = stage.sidecar("client", &config.client, &client_api);
         client.outbound.push(config.destination.clone());
         let mut server = Sidecar::start(&server).await?;
+        if config.endpoints > 1 {
+            let addresses = loopbacks(config.endpoints, server.inbound.port());
+            distribution.set_endpoints(&config.destination, &addresses);
+        } else {
+            distribution.follow(&config.destination, &config.server.id);
+        }
         let mut client = Sidecar::start(&client).await?;
         server.ready(READY).await?;
         client.ready(READY).await?;
         let entry = client.to(&config.destination)?;
         Ok(Self { client, server, client_api, server_api, distribution, ca, entry, config, folder })
+    }
+
+    /// Starts the sidecar of one more caller of the same server.
+    ///
+    /// # Errors
+    /// If it is not ready in time.
+    pub async fn beside(&self, name: &str, side: &Side) -> anyhow::Result<Beside> {
+        let (payload, signature) = side.snapshot.clone();
+        self.distribution.set_snapshot(&side.id, payload, signature);
+        let api = api(self.folder.path(), name, &self.ca, side).await?;
+        let stage = Stage { folder: self.folder.path(), distribution: &self.distribution };
+        let mut started = stage.sidecar(name, side, &api);
+        started.outbound.push(self.config.destination.clone());
+        let mut sidecar = Sidecar::start(&started).await?;
+        sidecar.ready(READY).await?;
+        let entry = sidecar.to(&self.config.destination)?;
+        Ok(Beside { sidecar, entry, _api: api })
     }
 
     /// Gives both a new leaf of the same root.
@@ -179,6 +211,38 @@ impl SidecarPair {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// What all sidecars of a pair have in common.
+struct Stage<'a> {
+    folder: &'a Path,
+    distribution: &'a ScriptedDistribution,
+}
+
+impl Stage<'_> {
+    fn sidecar(&self, name: &str, side: &Side, api: &ScriptedWorkloadApi) -> SidecarConfig {
+        SidecarConfig {
+            name: name.to_owned(),
+            folder: self.folder.to_owned(),
+            inbound: Ipv4Addr::LOCALHOST.into(),
+            workload: side.workload,
+            outbound: Vec::new(),
+            control: self.distribution.address(),
+            policy_key: self.folder.join("policy-key.pem"),
+            workload_api: api.endpoint(),
+            state: None,
+            program: None,
+            flags: side.flags.clone(),
+            user: None,
+        }
+    }
+}
+
+/// Addresses of loopback, each of which is this machine.
+fn loopbacks(count: u16, port: u16) -> Vec<String> {
+    let first = u32::from(Ipv4Addr::LOCALHOST);
+    let address = |number: u16| Ipv4Addr::from(first + u32::from(number));
+    (0..count).map(|number| format!("{}:{port}", address(number))).collect()
 }
 
 async fn api(

@@ -72,6 +72,7 @@ fn config(workload: SocketAddr) -> PairConfig {
         client: side(CHECKOUT, &json!([]), &there),
         server: side(PAYMENTS, &rules, &json!([])),
         destination: "payments".to_owned(),
+        endpoints: 1,
     }
 }
 
