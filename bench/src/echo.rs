@@ -2,11 +2,12 @@
 
 use crate::{
     ClosedLoop, Control, LoadError, Loopback, Report,
+    backend::ECHOED,
     line::{Answer, Dialogue, talk},
     measure::Outcome,
 };
 
-const MESSAGE: [u8; 100] = [b'e'; 100];
+const MESSAGE: [u8; 100] = [ECHOED; 100];
 
 /// Clients of an echo that never pause, each with a connection of its own, or one for each message.
 ///

@@ -34,8 +34,11 @@ pub mod page;
 pub mod peer;
 pub mod process;
 mod relay;
+mod scrape;
+mod shares;
 mod streams;
 mod target;
+mod witness;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -46,10 +49,11 @@ pub use self::{
     closed::{ClosedLoop, Connections, closed_loop},
     echo::echo_loop,
     idle::{Idle, Spoken},
-    lean::lean_loop,
+    lean::{lean_loop, sized_loop},
     measure::{Latency, Progress, Report},
-    open::{OpenLoop, open_loop},
+    open::{OpenLoop, lean_open, open_loop},
     relay::relay,
+    shares::Shares,
     streams::{Exchange, Streams, stream_loop},
     target::{Loopback, Target, TargetError},
 };

@@ -25,18 +25,21 @@ pub(crate) struct Dialogue {
 /// The one answer that is right.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
-    /// The backend's over HTTP/1.1.
-    Http,
+    /// The backend's over HTTP/1.1, of so many bytes.
+    Http(usize),
     /// The same message.
     Echo,
+    /// Whatever comes.
+    Any,
 }
 
 impl Answer {
     /// What the bytes so far are; nothing while they may still become right.
     fn judge(self, received: &[u8]) -> Option<Outcome> {
         match self {
-            Self::Http => lean::judge(received),
+            Self::Http(bytes) => lean::judge(received, bytes),
             Self::Echo => echo::judge(received),
+            Self::Any => Some(Outcome::Done),
         }
     }
 }
@@ -60,15 +63,18 @@ pub(crate) async fn talk(
 }
 
 async fn client(mut line: Line, recorder: Recorder, stop: CancellationToken) {
+    let mut served = 0;
     while !stop.is_cancelled() {
         let start = Instant::now();
         recorder.sent(Duration::ZERO);
         let outcome = line.exchange(&recorder).await;
         recorder.ended(&outcome, start.elapsed());
+        served += u64::from(outcome.is_ok());
         if outcome == Outcome::Connect {
             tokio::time::sleep(AGAIN).await;
         }
     }
+    recorder.client_had(served);
 }
 
 /// One connection at a time.

@@ -55,8 +55,8 @@ async fn backend() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let backend = Backend::start().await.context("listen")?;
-    let Backend { http, echo, bulk, .. } = &backend;
-    print(&json!({"http": http, "echo": echo, "bulk": bulk}))?;
+    let Backend { http, echo, bulk, strange, .. } = &backend;
+    print(&json!({"http": http, "echo": echo, "bulk": bulk, "strange": strange}))?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

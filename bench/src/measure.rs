@@ -9,7 +9,7 @@ use std::{
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::{Control, LoadError};
+use crate::{Control, LoadError, Shares};
 
 /// The longest latency that is told apart from longer ones, in microseconds: ten minutes.
 const MAX_US: u64 = 600_000_000;
@@ -42,6 +42,9 @@ pub struct Report {
     /// Bytes that passed one way; only of a load that is about bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// What each client had; only of a closed loop in which each counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<Shares>,
 }
 
 impl Report {
@@ -145,6 +148,8 @@ struct Inner {
     opened: u64,
     closed: u64,
     bytes: Option<u64>,
+    /// Right answers of each client that has ended.
+    served: Vec<u64>,
     /// `ok` and failures when the last progress was told.
     told: (u64, u64),
 }
@@ -162,6 +167,7 @@ impl Recorder {
             opened: 0,
             closed: 0,
             bytes: None,
+            served: Vec::new(),
             told: (0, 0),
         };
         Ok(Self { began, inner: Arc::new(Mutex::new(inner)) })
@@ -202,6 +208,11 @@ impl Recorder {
         inner.bytes = Some(inner.bytes.unwrap_or(0).saturating_add(bytes));
     }
 
+    /// A client has ended, after so many right answers.
+    pub(crate) fn client_had(&self, served: u64) {
+        self.lock().served.push(served);
+    }
+
     pub(crate) fn progress(&self) -> Progress {
         let mut inner = self.lock();
         let failed = inner.errors.values().sum::<u64>();
@@ -240,6 +251,7 @@ impl Recorder {
             latency_us: Latency::of(&inner.total),
             start_delay_us: wanted_rate.map(|_| Latency::of(&inner.start_delay)),
             bytes: inner.bytes,
+            shares: Shares::of(&inner.served),
         }
     }
 

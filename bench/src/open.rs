@@ -8,9 +8,11 @@ use std::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Control, LoadError, Report, Target,
+    Connections, Control, LoadError, Loopback, Report, Target,
     connection::{CLOSING, Connection},
-    measure::{Recorder, watch},
+    lean,
+    line::Line,
+    measure::{Outcome, Recorder, watch},
     pacer::{Pacer, Schedule},
 };
 
@@ -35,6 +37,59 @@ pub async fn open_loop(
     load: OpenLoop,
     control: Control,
 ) -> Result<Report, LoadError> {
+    let (target, tasks) = (Arc::new(target), TaskTracker::new());
+    let connection = |recorder: &Recorder| {
+        let connection = Connection::new(target.clone(), recorder.clone(), tasks.clone());
+        Channel::Parsed(connection)
+    };
+    let report = scheduled(load, control, connection).await?;
+    tasks.close();
+    // A server that does not close its end is not worth waiting for: all is measured.
+    drop(tokio::time::timeout(CLOSING, tasks.wait()).await);
+    Ok(report)
+}
+
+/// The same to a [`crate::Backend`], or to proxies before one, for less CPU: what comes back is
+/// compared and not parsed.
+///
+/// # Errors
+/// As [`open_loop`].
+pub async fn lean_open(
+    server: Loopback,
+    load: OpenLoop,
+    control: Control,
+) -> Result<Report, LoadError> {
+    let line = |recorder: &Recorder| {
+        let dialogue = lean::dialogue(server, Connections::Kept);
+        let line = Line::new(server, dialogue, Connections::Kept);
+        Channel::Lean(Box::new((line, recorder.clone())))
+    };
+    scheduled(load, control, line).await
+}
+
+/// What carries one request after another.
+enum Channel {
+    Parsed(Connection),
+    Lean(Box<(Line, Recorder)>),
+}
+
+impl Channel {
+    async fn exchange(&mut self) -> Outcome {
+        match self {
+            Self::Parsed(connection) => connection.exchange().await,
+            Self::Lean(lean) => {
+                let (line, recorder) = &mut **lean;
+                line.exchange(recorder).await
+            }
+        }
+    }
+}
+
+async fn scheduled(
+    load: OpenLoop,
+    control: Control,
+    channel: impl Fn(&Recorder) -> Channel,
+) -> Result<Report, LoadError> {
     if !(load.rate.is_finite() && load.rate > 0.0) || load.connections == 0 {
         return Err(LoadError::Setting("rate and connections must be above 0"));
     }
@@ -46,27 +101,17 @@ pub async fn open_loop(
         u64::try_from(requests).unwrap_or(u64::MAX)
     });
     let pacer = Pacer::start(Schedule { began, interval, length }).map_err(LoadError::Pacer)?;
-    let pacer = Arc::new(pacer);
-    let (target, clients, tasks) = (Arc::new(target), TaskTracker::new(), TaskTracker::new());
+    let (pacer, clients) = (Arc::new(pacer), TaskTracker::new());
     for _ in 0..load.connections {
-        let connection = Connection::new(target.clone(), recorder.clone(), tasks.clone());
-        clients.spawn(client(connection, recorder.clone(), pacer.clone(), control.clone()));
+        let channel = channel(&recorder);
+        clients.spawn(client(channel, recorder.clone(), pacer.clone(), control.clone()));
     }
     clients.close();
     watch(&recorder, &control, clients.wait()).await;
-    let report = recorder.report(Some(load.rate));
-    tasks.close();
-    // A server that does not close its end is not worth waiting for: all is measured.
-    drop(tokio::time::timeout(CLOSING, tasks.wait()).await);
-    Ok(report)
+    Ok(recorder.report(Some(load.rate)))
 }
 
-async fn client(
-    mut connection: Connection,
-    recorder: Recorder,
-    pacer: Arc<Pacer>,
-    control: Control,
-) {
+async fn client(mut channel: Channel, recorder: Recorder, pacer: Arc<Pacer>, control: Control) {
     loop {
         let intended = tokio::select! {
             intended = pacer.due() => intended,
@@ -77,7 +122,7 @@ async fn client(
             return;
         }
         recorder.sent(intended.elapsed());
-        let outcome = connection.exchange().await;
+        let outcome = channel.exchange().await;
         recorder.ended(&outcome, intended.elapsed());
     }
 }

@@ -11,14 +11,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Control, LoadError, Loopback, Report,
-    backend::BODY,
+    backend::{BODY, DENIED},
     crowd::{AGAIN, ANSWER, Crowd},
     line::connect,
     measure::{Outcome, Recorder},
 };
 
 /// The gRPC method that is called.
-const METHOD: &str = "/bench.v1.Bench/Call";
+pub(crate) const METHOD: &str = "/bench.v1.Bench/Call";
 
 /// A gRPC message of ten bytes: not compressed, its length, itself.
 const MESSAGE: &[u8] = b"\0\0\0\0\x0abenchmark.";
@@ -72,6 +72,17 @@ pub(crate) async fn once(server: Loopback, exchange: Exchange) -> Outcome {
         Some(mut kept) => kept.call().await,
         None => Outcome::Connect,
     }
+}
+
+/// A call of a method that no load calls, over a connection of its own.
+pub(crate) async fn denied(server: Loopback, method: &str) -> Outcome {
+    let Some(mut kept) = Kept::open(server, Exchange::Grpc).await else { return Outcome::Connect };
+    let mut request = request(server, Exchange::Grpc);
+    let uri = format!("http://{}{method}", server.address());
+    *request.uri_mut() = uri.parse().unwrap_or_default();
+    request.headers_mut().insert(DENIED, HeaderValue::from_static("1"));
+    let call = kept.caller.call(request);
+    tokio::time::timeout(ANSWER, call).await.unwrap_or(Outcome::Timeout)
 }
 
 /// A connection for one call after another.

@@ -127,6 +127,29 @@ fn rows_of_streams_and_of_a_schedule_can_be_measured() {
 }
 
 #[test]
+fn rows_of_the_slowest_can_be_measured() {
+    check_rows(&["tail-256", "tail-1000", "tail-50", "tail-80", "tail-two"]);
+}
+
+#[test]
+fn where_a_call_that_has_to_be_denied_is_answered_there_is_no_measurement() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/relay/run");
+    let run = fs::read_to_string(own).unwrap();
+    // It says that it denies whoever comes where in truth everybody is let through.
+    let run = run.replace(r#"--version)""#, r#"--version)" ",\"denied\":\"$ENTRY\"""#);
+    let peers = peers(&[("open", &run)]);
+    let out = peers.path().join("result.json");
+
+    let output = compare(peers.path(), &out, &["--rounds=1", "--rows=http1-1", "--peers=open"]);
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result = read(&out);
+    let error = result.rows[0].samples[0].error.as_deref().unwrap();
+    assert!(error.starts_with("the policy and its witness: "), "{error}");
+    assert!(error.ends_with(" ended with Status(200)"), "{error}");
+}
+
+#[test]
 fn rows_of_memory_and_of_the_start_can_be_measured() {
     check_rows(&["idle-http", "idle-tcp", "start"]);
 }

@@ -5,6 +5,10 @@ mod http;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::{
@@ -27,7 +31,23 @@ pub(crate) const RECEIVE: u8 = b'r';
 /// How much is written or read at once.
 pub(crate) const CHUNK: usize = 256 * 1024;
 
-/// A backend on three free ports of loopback. Dropping it ends everything.
+/// What every message of a load begins with on the echo's port.
+pub(crate) const ECHOED: u8 = b'e';
+
+/// A header that no load sends; what has it was denied by whoever decides, or should have been.
+pub(crate) const DENIED: &str = "x-denied";
+
+/// How many requests came that no load of ours sends. It knows the calls of the loads and no policy.
+#[derive(Debug, Default)]
+pub(crate) struct Strange(AtomicU64);
+
+impl Strange {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A backend on free ports of loopback. Dropping it ends everything.
 #[derive(Debug)]
 pub struct Backend {
     /// HTTP/1.1 and HTTP/2: 100 bytes for every request, gRPC if it asks so.
@@ -36,6 +56,9 @@ pub struct Backend {
     pub echo: SocketAddr,
     /// Sends or takes bytes, as the first byte says.
     pub bulk: SocketAddr,
+    /// Says, to whoever connects, how many requests came that no load of ours sends: eight bytes,
+    /// the largest first.
+    pub strange: SocketAddr,
     stop: CancellationToken,
 }
 
@@ -46,10 +69,13 @@ impl Backend {
     /// If there is no port.
     pub async fn start() -> io::Result<Self> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let http = listen(&stop, &tasks, http::serve).await?;
-        let echo = listen(&stop, &tasks, echo).await?;
-        let bulk = listen(&stop, &tasks, bulk).await?;
-        Ok(Self { http, echo, bulk, stop })
+        let seen = Arc::new(Strange::default());
+        let port = Port { stop: &stop, tasks: &tasks, strange: &seen };
+        let http = port.serve(http::serve).await?;
+        let echo = port.serve(echo).await?;
+        let bulk = port.serve(bulk).await?;
+        let strange = port.serve(tell).await?;
+        Ok(Self { http, echo, bulk, strange, stop })
     }
 }
 
@@ -59,50 +85,67 @@ impl Drop for Backend {
     }
 }
 
-/// Serves each connection by `serve`, until it ends or the backend does.
-async fn listen<S>(
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-    serve: fn(TcpStream) -> S,
-) -> io::Result<SocketAddr>
-where
-    S: Future<Output = ()> + Send + 'static,
-{
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    let (stop, spawner) = (stop.clone(), tasks.clone());
-    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                // Out of files: connections that end make room.
-                tokio::time::sleep(AGAIN).await;
-                continue;
-            };
-            if stream.set_nodelay(true).is_ok() {
-                spawner.spawn(stop.clone().run_until_cancelled_owned(serve(stream)));
-            }
-        }
-    }));
-    Ok(address)
+/// What all ports have in common.
+struct Port<'a> {
+    stop: &'a CancellationToken,
+    tasks: &'a TaskTracker,
+    strange: &'a Arc<Strange>,
 }
 
-async fn echo(mut stream: TcpStream) {
+impl Port<'_> {
+    /// Serves each connection by `serve`, until it ends or the backend does.
+    async fn serve<S>(&self, serve: fn(TcpStream, Arc<Strange>) -> S) -> io::Result<SocketAddr>
+    where
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let (stop, spawner, strange) =
+            (self.stop.clone(), self.tasks.clone(), self.strange.clone());
+        self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Out of files: connections that end make room.
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                };
+                if stream.set_nodelay(true).is_ok() {
+                    let served = serve(stream, strange.clone());
+                    spawner.spawn(stop.clone().run_until_cancelled_owned(served));
+                }
+            }
+        }));
+        Ok(address)
+    }
+}
+
+async fn tell(mut stream: TcpStream, strange: Arc<Strange>) {
+    let count = strange.0.load(Ordering::Relaxed);
+    // Whoever asked and went away does not miss it.
+    drop(stream.write_u64(count).await);
+}
+
+async fn echo(mut stream: TcpStream, strange: Arc<Strange>) {
     let mut buffer = [0; 4096];
     loop {
         let Ok(length @ 1..) = stream.read(&mut buffer).await else { return };
         let Some(message) = buffer.get(..length) else { return };
+        if message.iter().any(|byte| *byte != ECHOED) {
+            strange.add();
+        }
         if stream.write_all(message).await.is_err() {
             return;
         }
     }
 }
 
-async fn bulk(mut stream: TcpStream) {
+async fn bulk(mut stream: TcpStream, strange: Arc<Strange>) {
     let asked = stream.read_u8().await;
     let mut buffer = vec![0; CHUNK];
     match asked {
         Ok(SEND) => while stream.write_all(&buffer).await.is_ok() {},
         Ok(RECEIVE) => while let Ok(1..) = stream.read(&mut buffer).await {},
-        Ok(_) | Err(_) => {}
+        Ok(_) => strange.add(),
+        Err(_) => {}
     }
 }

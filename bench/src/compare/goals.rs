@@ -2,7 +2,10 @@
 
 use super::{
     result::{Estimate, Measured, Reached},
-    rows::{ADDED_P50, ADDED_P99, CPU, CPU_PER_GIB, KIB, P50, P99, PROGRAM, RSS, START},
+    rows::{
+        ADDED_P50, ADDED_P99, CPU, CPU_PER_GIB, DENIED_PASSED, DENIED_SEEN, KIB, P50, P99, PROGRAM,
+        RSS, START, STARVED,
+    },
     summary::{NONE, OURS},
 };
 
@@ -42,6 +45,9 @@ const GOALS: &[Goal] = &[
     goal("open-4000", CPU, 70.0, Some(("nginx", 75.0))),
     goal("open-4000", ADDED_P50, 80.0, None),
     goal("open-4000", ADDED_P99, 130.0, None),
+    goal("tail-256", STARVED, 0.0, None),
+    goal("tail-1000", STARVED, 0.0, None),
+    goal("tail-two", "few_starved", 0.0, None),
     goal("idle-http", KIB, 8.0, None),
     goal("idle-http", RSS, 10.0, None),
     goal("idle-tcp", KIB, 40.0, None),
@@ -109,8 +115,23 @@ pub(super) fn reached(rows: &[Measured]) -> Vec<Reached> {
     for row in rows {
         all.extend(GOALS.iter().filter(|goal| goal.row == row.name).map(|goal| goal.reached(row)));
         all.extend(ahead(row));
+        all.extend(DENIED.iter().filter_map(|(figure, because)| denied(row, figure, because)));
     }
     all
+}
+
+/// What no policy may have let happen in any round.
+const DENIED: &[(&str, &str)] = &[
+    (DENIED_PASSED, "no call that the policy denies is answered"),
+    (DENIED_SEEN, "none reaches the backend"),
+];
+
+fn denied(row: &Measured, figure: &str, because: &str) -> Option<Reached> {
+    let ours = row.summaries.iter().find(|summary| summary.contender == OURS)?;
+    let highest = ours.figures.get(figure)?.high;
+    let mut reached = Reached::new(row, figure, 0.0, because.to_owned());
+    (reached.ours, reached.is_reached) = (Some(highest), highest <= 0.0);
+    Some(reached)
 }
 
 impl Goal {
@@ -211,6 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn one_round_in_which_a_denied_call_was_seen_misses_the_goal() {
+        let mut row = row(&[("ours", 10.0)]);
+        for (seen, is_reached) in [(0.0, true), (1.0, false)] {
+            let spread = Spread { median: 0.0, low: 0.0, high: seen };
+            row.summaries[0].figures.insert(DENIED_SEEN.to_owned(), spread);
+            let goals = reached(std::slice::from_ref(&row));
+            let goal = goals.iter().find(|goal| goal.figure == DENIED_SEEN).unwrap();
+            assert_eq!((goal.ours, goal.is_reached), (Some(seen), is_reached));
+        }
+    }
+
+    #[test]
     fn those_who_are_not_here_are_told_by_ratio() {
         let row = row(&[("nginx", 52.8)]);
         let names = row.estimates.iter().map(|one| one.peer.as_str()).collect::<Vec<_>>();
@@ -223,7 +256,8 @@ mod tests {
         let is_row = |name: &str| ROWS.iter().any(|row| row.name == name);
         assert!(GOALS.iter().all(|goal| is_row(goal.row)));
         assert!(ELSEWHERE.iter().all(|there| is_row(there.row)));
-        // And every row has a goal.
-        assert!(ROWS.iter().all(|row| GOALS.iter().any(|goal| goal.row == row.name)));
+        // And every row has a goal; those of schedules are to be ahead.
+        let has = |name: &str| GOALS.iter().any(|goal| goal.row == name);
+        assert!(ROWS.iter().all(|row| has(row.name) || ["tail-50", "tail-80"].contains(&row.name)));
     }
 }

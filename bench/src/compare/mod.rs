@@ -1,5 +1,6 @@
 //! Proxies of others beside ours, in one interleaved run: A B C A B C, row by row.
 
+mod apply;
 mod first;
 mod goals;
 mod result;
@@ -7,6 +8,7 @@ mod rows;
 mod summary;
 mod table;
 mod trial;
+mod weigh;
 
 use std::{
     collections::BTreeMap,
@@ -211,6 +213,7 @@ pub(crate) async fn backend() -> io::Result<(Child, BackendAt)> {
         http: SocketAddr,
         echo: SocketAddr,
         bulk: SocketAddr,
+        strange: SocketAddr,
     }
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("backend").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -218,9 +221,9 @@ pub(crate) async fn backend() -> io::Result<(Child, BackendAt)> {
     let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let line = tokio::time::timeout(LISTENS, BufReader::new(output).lines().next_line()).await??;
     let line = line.ok_or(io::ErrorKind::UnexpectedEof)?;
-    let Listening { http, echo, bulk } = serde_json::from_str(&line)?;
+    let Listening { http, echo, bulk, strange } = serde_json::from_str(&line)?;
     let id = child.id().ok_or(io::ErrorKind::NotFound)?;
-    Ok((child, BackendAt { http, echo, bulk, id }))
+    Ok((child, BackendAt { http, echo, bulk, strange, id }))
 }
 
 fn bar(plan: &Plan) -> ProgressBar {

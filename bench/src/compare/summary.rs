@@ -46,7 +46,8 @@ fn add_what_proxies_add(samples: &mut [Sample]) {
     }
 }
 
-fn summaries(figure: &str, samples: &[Sample]) -> Vec<Summary> {
+/// The medians of each contender.
+pub(crate) fn summaries(figure: &str, samples: &[Sample]) -> Vec<Summary> {
     let mut names = Vec::new();
     for sample in samples {
         if !names.contains(&sample.contender) {

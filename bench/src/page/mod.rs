@@ -157,6 +157,8 @@ fn title_of(figure: &str) -> &'static str {
     match figure {
         "cpu_us_per_call" => "CPU of both proxies for a call, microseconds",
         "cpu_s_per_gib" => "CPU of both proxies for a GiB, seconds",
+        "p999_us" => "99.9 % of answers took no longer, microseconds",
+        "few_p99_us" => "99 % of the caller's with few connections took no longer, microseconds",
         "kib_per_connection" => "memory of both proxies for an idle connection, KiB",
         _ => "start to the first answer, milliseconds",
     }

@@ -3,9 +3,11 @@
 //! A folder each, with `about.json` and a script `run`. The script gets by environment `CERTS`
 //! (`ca.pem`, `client.pem`, `client.key`, `server.pem`, `server.key`), `WORK` (a folder of its own),
 //! `ENTRY` (where the load will come), `BETWEEN` (where the two sides meet), `BACKEND`, `PROTOCOL`
-//! (`http1`, `http2`, `tcp`) and `LAYER` (4 or 7). It starts both sides, prints one line
-//! `{"ready": true, "pids": [[..], [..]], "version": ".."}` and ends both at SIGTERM. Where it lacks
-//! a program it prints `{"ready": false, "why": ".."}` and ends.
+//! (`http1`, `http2`, `tcp`), `LAYER` (4 or 7) and `PAIR` (options for `cellwall-pair`; others do not
+//! know them). It starts both sides, prints one line
+//! `{"ready": true, "pids": [[..], [..]], "version": ".."}` and ends both at SIGTERM. One with a policy
+//! adds `denied`, where somebody calls whom it denies everything. Where it lacks a program it prints
+//! `{"ready": false, "why": ".."}` and ends.
 
 mod certificates;
 mod running;
@@ -56,7 +58,19 @@ pub struct Contender {
     pub protocols: Vec<Protocol>,
     /// One line about how it is set up.
     pub about: String,
+    /// Options for `cellwall-pair`.
+    pub pair: Vec<String>,
     folder: PathBuf,
+}
+
+impl Contender {
+    /// The same, with more options for `cellwall-pair`.
+    #[must_use]
+    pub fn with(&self, options: impl IntoIterator<Item = String>) -> Self {
+        let mut more = self.clone();
+        more.pair.extend(options);
+        more
+    }
 }
 
 /// A folder's `about.json`: one entry for each way to set it up.
@@ -68,6 +82,9 @@ struct About {
     protocols: Vec<Protocol>,
     about: String,
 }
+
+/// What ours has where nothing else is said: the design's number of rules.
+const RULES: &str = "--rules=1000";
 
 /// Why a peer could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +151,7 @@ pub fn contenders(folder: &Path, names: &[String]) -> Result<Vec<Contender>, Pee
                 layer: way.layer,
                 protocols: way.protocols,
                 about: way.about,
+                pair: vec![RULES.to_owned()],
                 folder: entry.clone(),
             }));
         }

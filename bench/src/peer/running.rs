@@ -46,6 +46,12 @@ pub struct Running {
     pub version: String,
     /// Where the load goes.
     pub entry: Loopback,
+    /// Where somebody calls whom the policy denies; only of those that have a policy.
+    pub denied: Option<Loopback>,
+    /// Where a second caller calls, if there is one.
+    pub second: Option<Loopback>,
+    /// Where the caller's side and the callee's tell their metrics, if they do.
+    pub admin: Option<[Loopback; 2]>,
     /// The processes of the caller's side, and of the callee's.
     pub pids: [Vec<u32>; 2],
     /// When the first of them was started.
@@ -78,6 +84,9 @@ struct Said {
     why: String,
     /// Where it took other ports than it was given.
     entry: Option<SocketAddr>,
+    denied: Option<SocketAddr>,
+    second: Option<SocketAddr>,
+    admin: Option<[SocketAddr; 2]>,
     /// In microseconds since 1970.
     began_us: Option<u64>,
 }
@@ -120,6 +129,7 @@ impl Scene {
         command.env("ENTRY", entry.to_string()).env("BETWEEN", between.to_string());
         command.env("BACKEND", backend.to_string()).env("PROTOCOL", protocol.as_str());
         command.env("LAYER", contender.layer.to_string()).env("PATH", &self.path);
+        command.env("PAIR", contender.pair.join(" "));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         // A group of its own: whatever it starts can be ended by one number.
         command.process_group(0).kill_on_drop(true);
@@ -142,12 +152,17 @@ impl Scene {
         if !said.ready {
             return Ok(Started::Absent(said.why));
         }
-        let entry = said.entry.unwrap_or(entry);
-        let entry = Loopback::new(entry).map_err(|error| failed(error.to_string()))?;
+        let here = |address| Loopback::new(address).map_err(|error| failed(error.to_string()));
+        let entry = here(said.entry.unwrap_or(entry))?;
+        let [denied, second] = [said.denied, said.second].map(|there| there.map(here).transpose());
+        let admin = said.admin.map(|[client, server]| Ok([here(client)?, here(server)?]));
         let told = said.began_us.map(|us| SystemTime::UNIX_EPOCH + Duration::from_micros(us));
         Ok(Started::Running(Box::new(Running {
             version: said.version,
             entry,
+            denied: denied?,
+            second: second?,
+            admin: admin.transpose()?,
             pids: said.pids,
             began: told.unwrap_or(began),
             name: name.clone(),
