@@ -33,6 +33,8 @@ pub(crate) enum Command {
     },
     /// Measures our sidecars and the proxies of others in turn, on the same load.
     Compare(Compare),
+    /// Measures what ours cost as something grows or changes, and plots it.
+    Curves(Curves),
     /// Counts the system calls of one call, on the caller's side and on the callee's.
     Calls(Calls),
     /// Measures what one step of a call costs, in this process.
@@ -46,7 +48,7 @@ pub(crate) enum Command {
     },
     /// Lists the steps whose instructions can be counted, one a line.
     PureSteps,
-    /// Makes one HTML page with plots of what `compare` wrote.
+    /// Makes one HTML page with plots of what `compare`, or `curves`, wrote.
     Report {
         /// Results, one or several beside each other.
         #[arg(required = true, value_name = "JSON")]
@@ -153,6 +155,46 @@ pub(crate) struct Compare {
 
     /// The result, JSON.
     #[arg(long, default_value = "bench.json")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Curves {
+    /// How often each point is measured, in turn.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+
+    /// Seconds of each load.
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+
+    /// Seconds of the same load before, not measured.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) warm_up: f64,
+
+    /// These curves alone.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) curves: Vec<String>,
+
+    /// Two points of each curve and a hundred idle connections: that all of it works.
+    #[arg(long)]
+    pub(crate) ends: bool,
+
+    /// Where a `cellwall-proxy` is that tells nothing of its calls, to be measured beside the usual
+    /// one.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) without_telemetry: Option<PathBuf>,
+
+    /// Where peers are described, one folder each.
+    #[arg(long, default_value = "bench/peers", value_name = "FOLDER")]
+    pub(crate) peers_folder: PathBuf,
+
+    /// Where our programs are, besides the usual places. May repeat.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) programs: Vec<PathBuf>,
+
+    /// The result, JSON.
+    #[arg(long, default_value = "curves.json")]
     pub(crate) out: PathBuf,
 }
 

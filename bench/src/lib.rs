@@ -13,6 +13,7 @@
 //! * What one step of a call costs: [`micro`].
 //! * What one call costs in system calls: [`calls`].
 //! * Proxies of others and ours, in one interleaved run: [`compare`], [`page`].
+//! * What ours cost as something grows or changes: [`curves`].
 
 mod backend;
 mod bulk;
@@ -21,6 +22,7 @@ mod closed;
 pub mod compare;
 mod connection;
 mod crowd;
+pub mod curves;
 mod echo;
 mod idle;
 mod lean;

@@ -2,19 +2,18 @@
 
 mod args;
 mod count;
+mod draw;
 mod rows;
 mod run;
 mod steps;
 
-use std::{fs, io::Write as _, path::PathBuf};
+use std::{fs, io::Write as _};
 
 use anyhow::{Context as _, bail};
 use cellwall_bench::{
     Backend, ClosedLoop, Connections, Control, Loopback, OpenLoop, Report, Target, closed_loop,
-    compare::{self, Comparison, Plan, ROWS, Settings},
-    machine, open_loop,
-    page::page,
-    relay,
+    compare::{self, Plan, ROWS, Settings},
+    machine, open_loop, relay,
 };
 use clap::Parser as _;
 use serde_json::{Value, json};
@@ -41,11 +40,12 @@ async fn main() -> anyhow::Result<()> {
             relay(listen, Loopback::new(to)?).await.context("listen")
         }
         Command::Compare(compare) => Box::pin(compared(&compare)).await,
+        Command::Curves(args) => Box::pin(draw::curves(&args)).await,
         Command::Calls(args) => Box::pin(count::count(&args)).await,
         Command::Micro(args) => steps::micro(&args),
         Command::Repeat { row, repetitions } => steps::repeat(&row, repetitions),
         Command::PureSteps => steps::pure(),
-        Command::Report { results, out } => reported(&results, &out),
+        Command::Report { results, out } => draw::report(&results, &out),
     }
 }
 
@@ -66,10 +66,7 @@ async fn backend() -> anyhow::Result<()> {
 
 async fn compared(args: &Compare) -> anyhow::Result<()> {
     let rows = rows::named(ROWS, &args.rows, |row| row.name)?;
-    let is_time = |seconds: f64| seconds.is_finite() && (0.0..=3600.0).contains(&seconds);
-    if !is_time(args.seconds) || !is_time(args.warm_up) || args.seconds == 0.0 {
-        bail!("seconds are between 0 and 3600");
-    }
+    are_times(args.seconds, args.warm_up)?;
     let Cast { contenders, programs } = Cast::of(&args.peers)?;
     let plan = Plan {
         rows,
@@ -101,16 +98,13 @@ async fn compared(args: &Compare) -> anyhow::Result<()> {
     if comparison.was_stopped { bail!("stopped") } else { Ok(()) }
 }
 
-fn reported(results: &[PathBuf], out: &PathBuf) -> anyhow::Result<()> {
-    let read = |path: &PathBuf| {
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let comparison = serde_json::from_str::<Comparison>(&text);
-        let comparison = comparison.with_context(|| path.display().to_string())?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        anyhow::Ok((name, comparison))
-    };
-    let comparisons = results.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-    fs::write(out, page(&comparisons)).with_context(|| out.display().to_string())
+/// Of a load, and of what comes before it.
+fn are_times(seconds: f64, warm_up: f64) -> anyhow::Result<()> {
+    let is_time = |seconds: f64| seconds.is_finite() && (0.0..=3600.0).contains(&seconds);
+    if !is_time(seconds) || !is_time(warm_up) || seconds == 0.0 {
+        bail!("seconds are between 0 and 3600");
+    }
+    Ok(())
 }
 
 async fn run(load: &Load) -> anyhow::Result<Report> {

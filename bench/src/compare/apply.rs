@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Bulk, ClosedLoop, Connections, Control, Exchange, LoadError, Loopback, OpenLoop, Pace, Report,
     Streams, Target, Way, bulk, echo_loop, lean::PATH, lean_loop, lean_open, open_loop,
-    peer::Running, stream_loop,
+    peer::Running, sized_loop, stream_loop,
 };
 
 /// Connections of a schedule near what proxies can: so many that it goes on while some wait.
@@ -101,6 +101,10 @@ async fn one(load: Load, entry: Loopback, time: Duration) -> Result<Report, Load
     match load {
         Load::Http(count) | Load::Tail(count) => {
             Box::pin(lean_loop(entry, clients(count, Connections::Kept), control)).await
+        }
+        Load::Sized(count, bytes) => {
+            let load = clients(count, Connections::Kept);
+            Box::pin(sized_loop(entry, load, bytes, control)).await
         }
         Load::Paced(rate) => {
             let load = OpenLoop { rate, connections: PACED_CONNECTIONS, duration };

@@ -27,12 +27,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::trial::{Trial, Tried};
 pub(crate) use self::{
     first::answered,
-    rows::Traffic,
+    rows::{CPU, DENIED_PASSED, DENIED_SEEN, Load, P99, Traffic, row},
+    summary::summaries,
     table::{figure, notes, pinned},
-    trial::BackendAt,
+    trial::{BackendAt, Trial, Tried},
 };
 pub use self::{
     result::{

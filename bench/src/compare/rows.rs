@@ -23,6 +23,8 @@ pub(crate) enum Load {
     Http(usize),
     /// The same; the slowest of them are what counts.
     Tail(usize),
+    /// The same, for answers of so many bytes.
+    Sized(usize, usize),
     /// So many of one caller, and so many of another.
     Two(usize, usize),
     /// Such a part of the requests that the proxies can at most, by a schedule.
@@ -65,7 +67,7 @@ impl Load {
             Self::Http(_) | Self::HttpNew(_) | Self::Open(_) | Self::IdleHttp | Self::Start => {
                 Traffic::Http1
             }
-            Self::Tail(_) | Self::Two(..) => Traffic::Http1,
+            Self::Tail(_) | Self::Sized(..) | Self::Two(..) => Traffic::Http1,
             Self::Share(_) | Self::Paced(_) => Traffic::Http1,
             Self::Grpc(..) => Traffic::Grpc,
             Self::TcpNew(_) | Self::IdleTcp => Traffic::Echo,
@@ -86,7 +88,7 @@ impl Load {
         match self {
             Self::IdleHttp | Self::IdleTcp | Self::Start => Duration::from_secs(2),
             Self::Http(_) | Self::HttpNew(_) | Self::TcpNew(_) | Self::Grpc(..) => seconds,
-            Self::Bulk(_) | Self::Open(_) | Self::Tail(_) => seconds,
+            Self::Bulk(_) | Self::Open(_) | Self::Tail(_) | Self::Sized(..) => seconds,
             Self::Two(..) | Self::Share(_) | Self::Paced(_) => seconds,
         }
     }
@@ -146,7 +148,7 @@ pub(crate) const fn row(name: &'static str, title: &'static str, load: Load) -> 
         Load::Tail(_) | Load::Share(_) => P999,
         Load::Two(..) => FEW_P99,
         Load::Http(_) | Load::HttpNew(_) | Load::TcpNew(_) | Load::Grpc(..) | Load::Open(_) => CPU,
-        Load::Paced(_) => CPU,
+        Load::Sized(..) | Load::Paced(_) => CPU,
     };
     Row { name, title, figure, load }
 }

@@ -20,12 +20,15 @@ pub(super) struct Asked {
     pub(super) path: RequestPath<'static>,
 }
 
-/// Calls that a policy of so many rules allows, each by another rule as far as there are.
-pub(super) fn asked(rules: usize) -> Result<Vec<Asked>, StepError> {
+/// The most rules of one callee that a sidecar takes.
+const RULES: usize = 10_000;
+
+/// Calls that a policy of so many rights allows, each by another rule as far as there are.
+pub(super) fn asked(rights: usize) -> Result<Vec<Asked>, StepError> {
     let of = |one: usize| {
-        let rule = one * rules / ASKED;
-        let id = SpiffeId::new(format!("spiffe://pay.example/prod/caller-{rule}"));
-        let path = format!("/v1/r{}/accounts/a_1", rule % TEMPLATES);
+        let caller = one * rights / ASKED;
+        let id = SpiffeId::new(format!("spiffe://pay.example/prod/caller-{caller}"));
+        let path = format!("/v1/r{}/accounts/a_1", caller % TEMPLATES);
         let read = RequestPath::parse(&path).map(RequestPath::into_owned);
         Ok(Asked {
             id: id.map_err(StepError::Identity)?,
@@ -35,8 +38,10 @@ pub(super) fn asked(rules: usize) -> Result<Vec<Asked>, StepError> {
     (0..ASKED).map(of).collect()
 }
 
-/// As many rules as callers, each for a path of its own.
-pub(super) fn document(rules: usize) -> SnapshotDocument {
+/// So many callers, each with a right of its own, and a rule for each as far as a sidecar takes so
+/// many; beyond that rules name several callers.
+pub(super) fn document(rights: usize) -> SnapshotDocument {
+    let rules = rights.min(RULES);
     let name = |one: usize| format!("caller-{one}");
     SnapshotDocument {
         schema: SCHEMA,
@@ -52,11 +57,11 @@ pub(super) fn document(rules: usize) -> SnapshotDocument {
         mode: Mode::Enforce,
         listens: vec![ListensDocument::of(Protocol::Http, 8443)],
         identity: "spiffe://pay.example/{env}/{workload}".to_owned(),
-        callers: (0..rules).map(|one| CallerDocument { name: name(one), id: None }).collect(),
+        callers: (0..rights).map(|one| CallerDocument { name: name(one), id: None }).collect(),
         rules: (0..rules)
             .map(|one| RuleDocument {
                 name: format!("rule-{one}"),
-                from: Callers::Named(vec![name(one)]),
+                from: Callers::Named((one..rights).step_by(RULES).map(name).collect()),
                 calls: vec![CallDocument::Http {
                     methods: vec!["GET".to_owned()],
                     path: format!("/v1/r{}/accounts/{{id}}", one % TEMPLATES),

@@ -28,7 +28,7 @@ pub struct Row {
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A policy of so many rules is asked.
+    /// A policy of so many rights is asked: a rule each, up to 10,000 rules.
     Decide(usize),
     /// A path is read.
     Path(&'static str),
@@ -84,9 +84,10 @@ pub(super) enum Step {
 impl Step {
     pub(super) fn of(kind: Kind) -> Result<Self, StepError> {
         Ok(match kind {
-            Kind::Decide(rules) => {
-                let snapshot = Snapshot::new(policy::document(rules)).map_err(StepError::Policy)?;
-                Self::Decide { snapshot: Box::new(snapshot), asked: policy::asked(rules)? }
+            Kind::Decide(rights) => {
+                let snapshot =
+                    Snapshot::new(policy::document(rights)).map_err(StepError::Policy)?;
+                Self::Decide { snapshot: Box::new(snapshot), asked: policy::asked(rights)? }
             }
             Kind::Path(path) => Self::Path(path),
             Kind::Handle => {

@@ -1,11 +1,16 @@
-//! Comparisons as one HTML page with plots in it, which needs no network and no script.
+//! Comparisons, and curves, as one HTML page with plots in it, which needs no network and no script.
 
+mod curves;
 mod plot;
 
 use std::fmt::{self, Write as _};
 
+pub use self::curves::curves_page;
 use self::plot::{Bar, Scale, bars};
-use crate::compare::{Comparison, Measured, Summary, figure, notes, pinned};
+use crate::{
+    compare::{Comparison, Measured, Reached, Settings, Summary, figure, notes, pinned},
+    machine::{Machine, Pinning},
+};
 
 /// The page of one comparison, or of several beside each other, each with its name.
 pub fn page(comparisons: &[(String, Comparison)]) -> String {
@@ -54,14 +59,23 @@ fn write(text: &mut String, comparisons: &[(String, Comparison)]) -> fmt::Result
         write_row(text, &rows.filter_map(of).collect::<Vec<_>>())?;
     }
     for (name, comparison) in comparisons {
-        write_goals(text, name, comparison)?;
+        write_goals(text, name, &comparison.goals)?;
     }
     text.push_str("</body></html>\n");
     Ok(())
 }
 
-fn write_machine(text: &mut String, name: &str, comparison: &Comparison) -> fmt::Result {
-    let (machine, settings) = (&comparison.machine, &comparison.settings);
+/// Where and how something was measured.
+struct Place<'a> {
+    machine: &'a Machine,
+    settings: &'a Settings,
+    network: &'a str,
+    pinning: &'a Pinning,
+    was_stopped: bool,
+}
+
+fn write_place(text: &mut String, name: &str, place: &Place<'_>) -> fmt::Result {
+    let (machine, settings) = (place.machine, place.settings);
     writeln!(text, "<h2>{}</h2><p>", escaped(name))?;
     writeln!(
         text,
@@ -70,15 +84,22 @@ fn write_machine(text: &mut String, name: &str, comparison: &Comparison) -> fmt:
         machine.cores,
         escaped(&machine.kernel),
         machine.open_files,
-        escaped(&comparison.network),
-        escaped(&pinned(&comparison.pinning)),
+        escaped(place.network),
+        escaped(&pinned(place.pinning)),
         settings.rounds,
         settings.seconds,
         settings.warm_up_seconds
     )?;
-    if comparison.was_stopped {
+    if place.was_stopped {
         writeln!(text, "<p class=\"miss\">stopped before all was measured</p>")?;
     }
+    Ok(())
+}
+
+fn write_machine(text: &mut String, name: &str, comparison: &Comparison) -> fmt::Result {
+    let Comparison { machine, settings, network, pinning, was_stopped, .. } = comparison;
+    let was_stopped = *was_stopped;
+    write_place(text, name, &Place { machine, settings, network, pinning, was_stopped })?;
     writeln!(text, "<table>")?;
     for stand in &comparison.contenders {
         let [name, about, version] =
@@ -211,14 +232,14 @@ fn class(contender: &str) -> &'static str {
     }
 }
 
-fn write_goals(text: &mut String, name: &str, comparison: &Comparison) -> fmt::Result {
+fn write_goals(text: &mut String, name: &str, goals: &[Reached]) -> fmt::Result {
     writeln!(text, "<h2>Goals: {}</h2><table>", escaped(name))?;
     writeln!(
         text,
         "<tr><th></th><th>row</th><th>figure</th><th class=\"n\">ours</th>\
          <th class=\"n\">at most</th><th>because</th></tr>"
     )?;
-    for goal in &comparison.goals {
+    for goal in goals {
         let (class, word) = if goal.is_reached { ("ok", "reached") } else { ("miss", "missed") };
         writeln!(
             text,
