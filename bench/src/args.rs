@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Compare(Compare),
     /// Measures what ours cost as something grows or changes, and plots it.
     Curves(Curves),
+    /// Draws where the time of ours goes, by perf.
+    Flames(Flames),
     /// Counts the system calls of one call, on the caller's side and on the callee's.
     Calls(Calls),
     /// Measures what one step of a call costs, in this process.
@@ -185,6 +187,17 @@ pub(crate) struct Curves {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) without_telemetry: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) ours: Ours,
+
+    /// The result, JSON.
+    #[arg(long, default_value = "curves.json")]
+    pub(crate) out: PathBuf,
+}
+
+/// Where ours are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ours {
     /// Where peers are described, one folder each.
     #[arg(long, default_value = "bench/peers", value_name = "FOLDER")]
     pub(crate) peers_folder: PathBuf,
@@ -192,9 +205,27 @@ pub(crate) struct Curves {
     /// Where our programs are, besides the usual places. May repeat.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) programs: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flames {
+    /// Seconds of each load.
+    #[arg(long, default_value_t = 5.0)]
+    pub(crate) seconds: f64,
+
+    /// These rows of `compare`; HTTP/1.1, gRPC and bytes by default.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) rows: Vec<String>,
+
+    /// Where the drawings are written.
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) ours: Ours,
 
     /// The result, JSON.
-    #[arg(long, default_value = "curves.json")]
+    #[arg(long, default_value = "flames.json")]
     pub(crate) out: PathBuf,
 }
 

@@ -1,4 +1,4 @@
-//! `cellwall-bench curves`, and `report`, which makes pages of results.
+//! `cellwall-bench curves` and `flames`, and `report`, which makes pages of results.
 
 use std::{
     fs,
@@ -8,9 +8,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use cellwall_bench::{
-    compare::{Comparison, Settings},
+    compare::{Comparison, ROWS, Settings},
     curves::{self, Curves, Extent, Plan},
+    flames,
     page::{curves_page, page},
+    peer::Contender,
 };
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     are_times,
-    args::{self, Peers},
-    rows::Cast,
+    args::{self, Ours, Peers},
+    rows::{self, Cast},
 };
 
 pub(crate) async fn curves(args: &args::Curves) -> anyhow::Result<()> {
@@ -27,16 +29,11 @@ pub(crate) async fn curves(args: &args::Curves) -> anyhow::Result<()> {
     if args.rounds == 0 {
         bail!("--rounds must be above 0");
     }
-    let peers = Peers {
-        peers: vec!["ours".to_owned()],
-        peers_folder: args.peers_folder.clone(),
-        programs: args.programs.clone(),
-    };
-    let Cast { contenders, programs } = Cast::of(&peers)?;
+    let (ours, programs) = ours(&args.ours)?;
     let dark = args.without_telemetry.as_ref().map(fs::canonicalize).transpose();
     let plan = Plan {
         names: args.curves.clone(),
-        ours: contenders.into_iter().next().context("ours")?,
+        ours,
         programs,
         dark: dark.context("--without-telemetry")?,
         settings: Settings {
@@ -64,6 +61,42 @@ pub(crate) async fn curves(args: &args::Curves) -> anyhow::Result<()> {
     let table = curves::table(&drawn);
     writeln!(std::io::stdout(), "{table}\nwritten: {}", args.out.display()).context("print")?;
     if drawn.was_stopped { bail!("stopped") } else { Ok(()) }
+}
+
+pub(crate) async fn flames(args: &args::Flames) -> anyhow::Result<()> {
+    are_times(args.seconds, 0.0)?;
+    let usual = flames::USUAL.map(str::to_owned);
+    let names = if args.rows.is_empty() { &usual[..] } else { &args.rows };
+    let (ours, programs) = ours(&args.ours)?;
+    fs::create_dir_all(&args.folder).with_context(|| args.folder.display().to_string())?;
+    let plan = flames::Plan {
+        rows: rows::named(ROWS, names, |row| row.name)?,
+        ours,
+        programs,
+        seconds: args.seconds,
+        folder: args.folder.clone(),
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    // Cutting it ends all that it started.
+    let drawn = tokio::select! {
+        drawn = flames::flames(&plan) => drawn?,
+        _ = terminate.recv() => bail!("stopped"),
+        _ = interrupt.recv() => bail!("stopped"),
+    };
+    let text = serde_json::to_vec_pretty(&drawn)?;
+    fs::write(&args.out, text).with_context(|| args.out.display().to_string())?;
+    let table = flames::table(&drawn);
+    writeln!(std::io::stdout(), "{table}\nwritten: {}", args.out.display()).context("print")
+}
+
+/// Our pair, and where its programs are.
+fn ours(args: &Ours) -> anyhow::Result<(Contender, Vec<PathBuf>)> {
+    let Ours { peers_folder, programs } = args;
+    let (peers_folder, programs) = (peers_folder.clone(), programs.clone());
+    let peers = Peers { peers: vec!["ours".to_owned()], peers_folder, programs };
+    let Cast { contenders, programs } = Cast::of(&peers)?;
+    Ok((contenders.into_iter().next().context("ours")?, programs))
 }
 
 /// A page of comparisons, or one of curves: which it is, the first result says.

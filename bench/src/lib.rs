@@ -13,6 +13,7 @@
 //! * What one step of a call costs: [`micro`].
 //! * What one call costs in system calls: [`calls`].
 //! * Proxies of others and ours, in one interleaved run: [`compare`], [`page`].
+//! * Where the time of ours goes: [`flames`].
 //! * What ours cost as something grows or changes: [`curves`].
 
 mod backend;
@@ -24,6 +25,7 @@ mod connection;
 mod crowd;
 pub mod curves;
 mod echo;
+pub mod flames;
 mod idle;
 mod lean;
 mod line;
@@ -34,6 +36,7 @@ mod open;
 mod pacer;
 pub mod page;
 pub mod peer;
+mod perf;
 pub mod process;
 mod relay;
 mod scrape;

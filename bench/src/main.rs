@@ -41,6 +41,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Compare(compare) => Box::pin(compared(&compare)).await,
         Command::Curves(args) => Box::pin(draw::curves(&args)).await,
+        Command::Flames(args) => Box::pin(draw::flames(&args)).await,
         Command::Calls(args) => Box::pin(count::count(&args)).await,
         Command::Micro(args) => steps::micro(&args),
         Command::Repeat { row, repetitions } => steps::repeat(&row, repetitions),

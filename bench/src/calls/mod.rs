@@ -15,14 +15,9 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use serde::{Deserialize, Serialize};
-use tokio::process::Child;
 
-use self::{perf::Perf, side::Sides, strace::Strace};
+use self::{perf::Counting, side::Sides, strace::Strace};
 pub use self::{
     shape::{SHAPES, Shape},
     table::table,
@@ -30,7 +25,7 @@ pub use self::{
 };
 use crate::{
     LoadError, Report,
-    compare::{self, BackendAt, Traffic, chain},
+    compare::{self, BackendAt, chain},
     machine::{Machine, Pinning},
     peer::{Contender, PeerError, Running, Scene, Started},
 };
@@ -195,11 +190,7 @@ enum Tried {
 
 impl Run<'_> {
     async fn sample(&mut self, shape: &Shape, contender: &Contender) -> Result<Tried, CallsError> {
-        let backend = match shape.traffic() {
-            Traffic::Http1 | Traffic::Grpc => self.backend.http,
-            Traffic::Echo => self.backend.echo,
-            Traffic::Bulk => self.backend.bulk,
-        };
+        let backend = self.backend.of(shape.traffic());
         let protocol = shape.traffic().protocol();
         let running = match self.scene.start(contender, protocol, backend).await? {
             Started::Running(running) => *running,
@@ -235,7 +226,7 @@ impl Run<'_> {
         let load = shape.apply(running.entry, seconds);
         let counted = match self.counter {
             _ if sides.is_empty() => (load.await?, <[Tally; 2]>::default()),
-            Counter::Perf => Perf::attach(&sides).await?.count(&sides, load).await?,
+            Counter::Perf => Counting::attach(&sides)?.count(&sides, load).await?,
             Counter::Strace => Strace::attach(&sides).await?.count(load).await?,
         };
         if self.plan.sequence.is_some() && !sides.is_empty() {
@@ -259,19 +250,6 @@ impl Sample {
             sides: <[Tally; 2]>::default(),
         }
     }
-}
-
-/// Asks a counting program to write what it has, and waits until it has ended.
-async fn interrupt(child: &mut Child, within: Duration) -> Result<(), CallsError> {
-    let id = child.id().and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 1);
-    if let Some(id) = id {
-        // Not waited for yet, so that the number is surely its own.
-        let sent = kill(Pid::from_raw(id), Signal::SIGINT);
-        sent.map_err(|number| CallsError::system("interrupt what counts")(number.into()))?;
-    }
-    let ended = tokio::time::timeout(within, child.wait()).await;
-    let ended = ended.map_err(io::Error::from).flatten();
-    ended.map(drop).map_err(CallsError::system("wait for what counts"))
 }
 
 /// The program that counts, and what it says of itself.

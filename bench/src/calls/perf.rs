@@ -4,26 +4,18 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     future::Future,
-    io,
     path::Path,
-    process::Stdio,
-    time::Duration,
-};
-
-use nix::{sys::stat::Mode, unistd::mkfifo};
-use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::unix::pipe,
-    process::{Child, Command},
 };
 
 use super::{
-    CallsError, interrupt,
+    CallsError,
     side::Sides,
     tally::{Count, Tally},
 };
-use crate::{LoadError, Report};
+use crate::{
+    LoadError, Report,
+    perf::{self, Perf},
+};
 
 /// Where the kernel lists its trace points.
 const TRACING: &str = "/sys/kernel/tracing/events";
@@ -74,107 +66,54 @@ const NAMES: &[&str] = &[
 const ALL: &str = "raw_syscalls:sys_exit";
 const SWITCHES: &str = "context-switches";
 
-/// How long the kernel may take to turn all of them on.
-const ATTACHES: Duration = Duration::from_secs(60);
-
-/// How long `perf` may take to write what it has counted.
-const ENDS: Duration = Duration::from_secs(120);
-
 /// `perf stat`, attached to both sides and not counting yet.
 #[derive(Debug)]
-pub(super) struct Perf {
-    child: Child,
-    control: pipe::Sender,
-    answers: pipe::Receiver,
-    folder: TempDir,
-}
+pub(super) struct Counting(Perf);
 
 /// What it says of itself, if it can be used here.
 pub(super) async fn version() -> Result<String, String> {
     if !Path::new(TRACING).join("raw_syscalls/sys_exit").is_dir() {
         return Err(format!("the kernel shows no trace points at {TRACING}"));
     }
-    let output = Command::new("perf").arg("--version").output().await;
-    let output = output.map_err(|error| error.to_string())?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    perf::version().await
 }
 
-impl Perf {
-    pub(super) async fn attach(sides: &Sides) -> Result<Self, CallsError> {
-        let folder = tempfile::tempdir().map_err(CallsError::system("a folder"))?;
-        let [control, answers] = ["control", "answers"].map(|name| folder.path().join(name));
-        for path in [&control, &answers] {
-            let made = mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR);
-            made.map_err(|number| CallsError::system("a pipe")(number.into()))?;
-        }
-        let mut command = Command::new("perf");
-        command.args(["stat", "--per-thread", "-x", ";", "--delay=-1", "-o"]);
-        command.arg(folder.path().join("counts"));
-        let fifos = format!("--control=fifo:{},{}", control.display(), answers.display());
-        command.arg(fifos).args(["-e", ALL, "-e", SWITCHES]);
-        // First how often each ended, then how often with an error: the same trace point, so that
-        // it is turned on once.
-        for name in NAMES.iter().filter(|name| exists(name)) {
-            let event = format!("syscalls:sys_exit_{name}");
-            command.args(["-e", &event, "-e", &event, "--filter", "ret < 0"]);
-        }
-        let all = sides.processes().concat().iter().map(u32::to_string).collect::<Vec<_>>();
-        command.arg("-p").arg(all.join(",")).stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(Stdio::piped()).kill_on_drop(true);
-        // Read and write both: opening one end waits for nobody then.
-        let pipes = || -> io::Result<_> {
-            let mut options = pipe::OpenOptions::new();
-            options.read_write(true);
-            Ok((options.open_sender(&control)?, options.open_receiver(&answers)?))
-        };
-        let (control, answers) = pipes().map_err(CallsError::system("a pipe"))?;
-        let child = command.spawn().map_err(CallsError::system("start perf"))?;
-        Ok(Self { child, control, answers, folder })
+impl Counting {
+    pub(super) fn attach(sides: &Sides) -> Result<Self, CallsError> {
+        let perf = Perf::start("stat", |command, folder| {
+            command.args(["--per-thread", "-x", ";", "-o"]).arg(folder.join(COUNTS));
+            command.args(["-e", ALL, "-e", SWITCHES]);
+            // First how often each ended, then how often with an error: the same trace point, so
+            // that it is turned on once.
+            for name in NAMES.iter().filter(|name| exists(name)) {
+                let event = format!("syscalls:sys_exit_{name}");
+                command.args(["-e", &event, "-e", &event, "--filter", "ret < 0"]);
+            }
+            let all = sides.processes().concat().iter().map(u32::to_string).collect::<Vec<_>>();
+            command.arg("-p").arg(all.join(","));
+        });
+        perf.map(Self).map_err(CallsError::system("start perf"))
     }
 
     /// Counts while the load goes on, and not before it or after it.
     pub(super) async fn count(
-        mut self,
+        self,
         sides: &Sides,
         load: impl Future<Output = Result<Report, LoadError>>,
     ) -> Result<(Report, [Tally; 2]), CallsError> {
-        self.tell("enable").await?;
+        let Self(mut perf) = self;
+        perf.tell("enable").await.map_err(CallsError::system("tell perf to begin"))?;
         let report = load.await?;
-        self.tell("disable").await?;
-        interrupt(&mut self.child, ENDS).await?;
-        let counts = fs::read_to_string(self.folder.path().join("counts"));
+        perf.tell("disable").await.map_err(CallsError::system("tell perf to end"))?;
+        let folder = perf.end().await.map_err(CallsError::system("wait for perf"))?;
+        let counts = fs::read_to_string(folder.path().join(COUNTS));
         let counts = counts.map_err(CallsError::system("what perf has counted"))?;
         Ok((report, tallies(&counts, |thread| sides.side(thread))))
     }
-
-    /// Gives an order, and waits until it is done.
-    async fn tell(&mut self, order: &str) -> Result<(), CallsError> {
-        let failed = |what: String| move |error| CallsError::system(what)(error);
-        let sent = self.control.write_all(format!("{order}\n").as_bytes()).await;
-        sent.map_err(failed(format!("tell perf to {order}")))?;
-        let Self { child, answers, .. } = self;
-        let answer = async {
-            let mut answer = Vec::new();
-            while !answer.ends_with(b"ack\n") && !answer.ends_with(b"ack\n\0") {
-                answers.read_buf(&mut answer).await?;
-            }
-            Ok(())
-        };
-        let ended = async {
-            let mut errors = String::new();
-            if let Some(stderr) = &mut child.stderr {
-                stderr.read_to_string(&mut errors).await?;
-            }
-            Err(io::Error::other(errors.trim().to_owned()))
-        };
-        // Either is right to be cut: an answer ends the waiting for the end, and the end for one.
-        let done = async {
-            tokio::select! { done = answer => done, done = ended => done }
-        };
-        let done = tokio::time::timeout(ATTACHES, done).await.map_err(io::Error::from).flatten();
-        done.map_err(failed(format!("perf and its order to {order}")))
-    }
 }
+
+/// The file in which perf writes what it has counted.
+const COUNTS: &str = "counts";
 
 fn exists(name: &str) -> bool {
     Path::new(TRACING).join(format!("syscalls/sys_exit_{name}")).is_dir()

@@ -9,11 +9,11 @@ use tokio::{
 };
 
 use super::{
-    CallsError, interrupt,
+    CallsError,
     side::Sides,
     tally::{Count, Tally},
 };
-use crate::{LoadError, Report};
+use crate::{LoadError, Report, perf::interrupt};
 
 /// How long it may take to attach itself, and to end.
 const TIME: Duration = Duration::from_secs(20);
@@ -94,7 +94,7 @@ impl Tracer {
 
     /// Lets go of the processes, and returns what was written.
     pub(super) async fn end(mut self) -> Result<String, CallsError> {
-        interrupt(&mut self.child, TIME).await?;
+        interrupt(&mut self.child, TIME).await.map_err(CallsError::system("end strace"))?;
         let text = fs::read(self.folder.path().join("trace"));
         let text = text.map_err(CallsError::system("what strace has written"))?;
         Ok(String::from_utf8_lossy(&text).into_owned())

@@ -20,9 +20,9 @@ const RATED: Duration = Duration::from_millis(300);
 
 /// What a load saw, with figures that only some loads have.
 #[derive(Debug)]
-pub(super) struct Applied {
-    pub(super) report: Report,
-    pub(super) more: Vec<(&'static str, f64)>,
+pub(crate) struct Applied {
+    pub(crate) report: Report,
+    pub(crate) more: Vec<(&'static str, f64)>,
 }
 
 impl From<Report> for Applied {
@@ -47,7 +47,7 @@ pub(super) async fn begun(
 }
 
 /// Puts the load of a row on whatever listens there.
-pub(super) async fn apply(
+pub(crate) async fn apply(
     load: Load,
     running: &Running,
     time: Duration,

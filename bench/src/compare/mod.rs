@@ -28,6 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
+    apply::apply,
     first::answered,
     rows::{CPU, DENIED_PASSED, DENIED_SEEN, Load, P99, Traffic, row},
     summary::summaries,

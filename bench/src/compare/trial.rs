@@ -33,6 +33,17 @@ pub(crate) struct BackendAt {
     pub(crate) id: u32,
 }
 
+impl BackendAt {
+    /// The port that such traffic goes to.
+    pub(crate) const fn of(&self, traffic: Traffic) -> SocketAddr {
+        match traffic {
+            Traffic::Http1 | Traffic::Grpc => self.http,
+            Traffic::Echo => self.echo,
+            Traffic::Bulk => self.bulk,
+        }
+    }
+}
+
 /// What all measurements have in common.
 #[derive(Debug)]
 pub(crate) struct Trial<'a> {
@@ -80,11 +91,7 @@ impl Trial<'_> {
     /// Starts a contender, does to it what the row says, and ends it.
     pub(crate) async fn run(&self, row: &Row, contender: &Contender) -> Result<Tried, TrialError> {
         let traffic = row.load.traffic();
-        let backend = match traffic {
-            Traffic::Http1 | Traffic::Grpc => self.backend.http,
-            Traffic::Echo => self.backend.echo,
-            Traffic::Bulk => self.backend.bulk,
-        };
+        let backend = self.backend.of(traffic);
         let contender = contender.with(row.load.options().map(str::to_owned));
         let running = match self.scene.start(&contender, traffic.protocol(), backend).await? {
             Started::Running(running) => *running,
