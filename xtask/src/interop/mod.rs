@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use crate::cargo::{self, Profile};
 
 pub(crate) use legs::run_all;
-pub(crate) use rivals::rivals;
+pub(crate) use rivals::{perf, rivals};
 
 /// Options of `cargo interop`.
 #[derive(Debug, clap::Args)]

@@ -98,6 +98,16 @@ pub(crate) fn debian(
     Ok(script)
 }
 
+/// A Debian package and the libraries that it says it needs, but the C library.
+pub(super) fn with_libraries(package: &str) -> anyhow::Result<Vec<String>> {
+    let output = Command::new("apt-cache").args(["depends", package]).output();
+    let output = output.context("apt-cache is not installed")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let needed = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    let libraries = needed.filter(|name| name.starts_with("lib") && *name != "libc6");
+    Ok([package].into_iter().chain(libraries).map(str::to_owned).collect())
+}
+
 /// The programs of the modules that `grpc/go.mod` names: grpc-go's own client and server for tests
 /// of interoperability, and grpcurl.
 pub(crate) fn grpc(programs: &Path) -> anyhow::Result<[(&'static str, PathBuf); 3]> {

@@ -52,6 +52,19 @@ pub(crate) fn rivals(programs: &Path) -> anyhow::Result<Rivals> {
     Ok(Rivals { folder, absent })
 }
 
+/// A folder with `perf`: the machine's, or Debian's unpacked.
+pub(crate) fn perf(programs: &Path) -> anyhow::Result<PathBuf> {
+    let folder = programs.parent().context("a target folder")?.join("interop/perf");
+    fs::create_dir_all(&folder)?;
+    let program = ready::on_path("perf").or_else(|_| {
+        let packages = ready::with_libraries("linux-perf")?;
+        let packages = packages.iter().map(String::as_str).collect::<Vec<_>>();
+        ready::debian(programs, (&packages, "usr/bin/perf"))
+    })?;
+    link(&program, &folder.join("perf"))?;
+    Ok(folder)
+}
+
 /// Makes `name` lead to a program, whatever it led to before.
 fn link(program: &Path, name: &Path) -> anyhow::Result<()> {
     match fs::remove_file(name) {

@@ -1,5 +1,6 @@
 //! What ours costs beside the proxies of others, measured in one interleaved run.
 
+mod flames;
 mod optimisations;
 
 use std::{fs, path::Path, process::Command};
@@ -18,6 +19,7 @@ use crate::{
 pub(super) const ITEMS: &[Item] = &[
     Item { title: "each row beside each peer", run: compared },
     Item { title: "before and after each optimisation", run: optimisations::measured },
+    Item { title: "where the time goes: flame graphs, user and kernel", run: flames::drawn },
 ];
 
 /// As `cellwall-bench compare` writes it, as far as it is shown here.
