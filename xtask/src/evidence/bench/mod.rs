@@ -1,5 +1,6 @@
 //! What ours costs beside the proxies of others, measured in one interleaved run.
 
+mod curves;
 mod flames;
 mod optimisations;
 
@@ -20,6 +21,7 @@ pub(super) const ITEMS: &[Item] = &[
     Item { title: "each row beside each peer", run: compared },
     Item { title: "before and after each optimisation", run: optimisations::measured },
     Item { title: "where the time goes: flame graphs, user and kernel", run: flames::drawn },
+    Item { title: "curves as something grows or changes", run: curves::measured },
 ];
 
 /// As `cellwall-bench compare` writes it, as far as it is shown here.

@@ -40,13 +40,13 @@ struct Optimisation {
 
 /// A state of the sources.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct State {
+pub(super) struct State {
     commit: String,
     patch: Option<String>,
 }
 
 /// Folders that this makes, and makes again.
-struct Places {
+pub(super) struct Places {
     /// A clone in which one state after the other is checked out.
     tree: PathBuf,
     target: PathBuf,
@@ -126,7 +126,7 @@ fn cost(comparison: &Comparison, row: &str, contender: &str) -> anyhow::Result<f
 
 impl State {
     /// `commit` as this clone knows it.
-    fn of(commit: &str, patch: Option<String>) -> anyhow::Result<Self> {
+    pub(super) fn of(commit: &str, patch: Option<String>) -> anyhow::Result<Self> {
         let (root, object) = (cargo::root()?, format!("{commit}^{{commit}}"));
         let found = steps::output(
             "git",
@@ -145,7 +145,7 @@ impl State {
 }
 
 impl Places {
-    fn make(root: &Path) -> anyhow::Result<Self> {
+    pub(super) fn make(root: &Path) -> anyhow::Result<Self> {
         let all = cargo::target()?.join("optimisations");
         let [tree, target, built, peers] =
             ["tree", "target", "built", "peers"].map(|name| all.join(name));
@@ -162,7 +162,7 @@ impl Places {
     }
 
     /// Builds the sidecar as it is in `state`.
-    fn build(&self, root: &Path, state: &State) -> anyhow::Result<()> {
+    pub(super) fn build(&self, root: &Path, state: &State) -> anyhow::Result<()> {
         let git = |arguments: &[&str]| {
             let mut command = Command::new("git");
             cargo::run(command.current_dir(&self.tree).args(arguments))
@@ -176,11 +176,16 @@ impl Places {
         let mut build = Command::new(option_env!("CARGO").unwrap_or("cargo"));
         build.current_dir(&self.tree).args(["build", "-q", "--release", "-p", "cellwall-proxy"]);
         cargo::run(build.env("CARGO_TARGET_DIR", &self.target))?;
-        let folder = self.built.join(state.name());
+        let folder = self.sidecar(state);
         fs::create_dir_all(&folder)?;
         let built = self.target.join(Profile::Release.folder()).join("cellwall-proxy");
         fs::copy(&built, folder.join("cellwall-proxy")).context("the sidecar")?;
         Ok(())
+    }
+
+    /// The folder of the sidecar as it is in `state`.
+    pub(super) fn sidecar(&self, state: &State) -> PathBuf {
+        self.built.join(state.name())
     }
 
     /// Makes it one that `cellwall-bench` can start: as ours, with another sidecar.
