@@ -100,22 +100,28 @@ fn tests(folder: &Path) -> anyhow::Result<Tally> {
 
 /// Passes a command's output on and adds up the results it prints.
 fn counted(command: &mut Command) -> anyhow::Result<(Tally, bool)> {
+    let mut tally = Tally::default();
+    let success = read(command, |line| tally.add(results(line)))?;
+    Ok((tally, success))
+}
+
+/// Passes a command's output on, line by line, and says whether it succeeded.
+pub(crate) fn read(command: &mut Command, mut look: impl FnMut(&str)) -> anyhow::Result<bool> {
     let (reader, writer) = std::io::pipe().context("making a pipe")?;
     command.stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null());
     let mut child = command.spawn().with_context(|| format!("starting {command:?}"))?;
     // Our own ends of the pipe, or it would never end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut tally = Tally::default();
     for line in BufReader::new(reader).lines() {
         let line = line?;
         println!("{line}");
-        tally.add(results(&line));
+        look(&line);
     }
-    Ok((tally, child.wait()?.success()))
+    Ok(child.wait()?.success())
 }
 
 /// The counts in a closing line of `cargo test`, or of nextest.
-fn results(line: &str) -> Tally {
+pub(crate) fn results(line: &str) -> Tally {
     let plain = line.trim_start();
     let Some(rest) = plain.strip_prefix("test result: ").or_else(|| plain.strip_prefix("Summary "))
     else {

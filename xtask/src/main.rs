@@ -8,6 +8,7 @@ mod evidence;
 mod hygiene;
 mod instructions;
 mod interop;
+mod suites;
 
 use std::process::ExitCode;
 

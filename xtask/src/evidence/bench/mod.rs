@@ -3,6 +3,7 @@
 mod curves;
 mod flames;
 mod optimisations;
+mod suites;
 
 use std::{fs, path::Path, process::Command};
 
@@ -22,6 +23,7 @@ pub(super) const ITEMS: &[Item] = &[
     Item { title: "before and after each optimisation", run: optimisations::measured },
     Item { title: "where the time goes: flame graphs, user and kernel", run: flames::drawn },
     Item { title: "curves as something grows or changes", run: curves::measured },
+    Item { title: "the suites of before pass, and nobody denied was seen", run: suites::passed },
 ];
 
 /// As `cellwall-bench compare` writes it, as far as it is shown here.
