@@ -22,6 +22,7 @@ use crate::{
     are_times,
     args::{self, Ours, Peers},
     rows::{self, Cast},
+    until_stopped,
 };
 
 pub(crate) async fn curves(args: &args::Curves) -> anyhow::Result<()> {
@@ -44,18 +45,8 @@ pub(crate) async fn curves(args: &args::Curves) -> anyhow::Result<()> {
         },
         extent: if args.ends { Extent::Ends } else { Extent::All },
     };
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let stop = CancellationToken::new();
-    let mut running = Box::pin(curves::curves(&plan, &stop));
-    let drawn = loop {
-        tokio::select! {
-            drawn = &mut running => break drawn?,
-            // What has been measured is written all the same.
-            _ = terminate.recv() => stop.cancel(),
-            _ = interrupt.recv() => stop.cancel(),
-        }
-    };
+    let drawn = until_stopped(curves::curves(&plan, &stop), &stop).await??;
     let text = serde_json::to_vec_pretty(&drawn)?;
     fs::write(&args.out, text).with_context(|| args.out.display().to_string())?;
     let table = curves::table(&drawn);

@@ -80,23 +80,31 @@ async fn compared(args: &Compare) -> anyhow::Result<()> {
             idle_connections: args.idle,
         },
     };
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let stop = CancellationToken::new();
-    let mut running = Box::pin(compare::compare(&plan, &stop));
-    let comparison = loop {
-        tokio::select! {
-            comparison = &mut running => break comparison?,
-            // What has been measured is written all the same.
-            _ = terminate.recv() => stop.cancel(),
-            _ = interrupt.recv() => stop.cancel(),
-        }
-    };
+    let comparison = until_stopped(compare::compare(&plan, &stop), &stop).await??;
     let text = serde_json::to_vec_pretty(&comparison)?;
     fs::write(&args.out, text).with_context(|| args.out.display().to_string())?;
     let table = compare::table(&comparison);
     writeln!(std::io::stdout(), "{table}\nwritten: {}", args.out.display()).context("print")?;
     if comparison.was_stopped { bail!("stopped") } else { Ok(()) }
+}
+
+/// Lets something run to its end; SIGTERM and SIGINT ask it to end earlier: what has been measured is
+/// written all the same.
+async fn until_stopped<T>(
+    running: impl Future<Output = T>,
+    stop: &CancellationToken,
+) -> anyhow::Result<T> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    let mut running = Box::pin(running);
+    loop {
+        tokio::select! {
+            output = &mut running => return Ok(output),
+            _ = terminate.recv() => stop.cancel(),
+            _ = interrupt.recv() => stop.cancel(),
+        }
+    }
 }
 
 /// Of a load, and of what comes before it.

@@ -32,7 +32,7 @@ pub(crate) use self::{
     first::answered,
     rows::{CPU, DENIED_PASSED, DENIED_SEEN, Load, P99, Traffic, row},
     summary::summaries,
-    table::{figure, notes, pinned},
+    table::{figure, notes, pinned, write_goals, write_place},
     trial::{BackendAt, Trial, Tried},
 };
 pub use self::{

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::result::{Comparison, Measured, Summary};
-use crate::machine::Pinning;
+use super::result::{Comparison, Measured, Reached, Summary};
+use crate::machine::{Machine, Pinning};
 
 /// The comparison as tables of plain text: a row's contenders, best first, then the goals.
 pub fn table(comparison: &Comparison) -> String {
@@ -14,17 +14,8 @@ pub fn table(comparison: &Comparison) -> String {
 }
 
 fn write(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
-    let machine = &comparison.machine;
-    writeln!(
-        text,
-        "{}, {} cores, Linux {}, {} files a process, {}; {}",
-        machine.cpu,
-        machine.cores,
-        machine.kernel,
-        machine.open_files,
-        comparison.network,
-        pinned(&comparison.pinning)
-    )?;
+    let Comparison { machine, network, pinning, .. } = comparison;
+    write_place(text, (machine, network, pinning))?;
     if comparison.was_stopped {
         writeln!(text, "stopped before all was measured")?;
     }
@@ -37,14 +28,35 @@ fn write(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
     for row in &comparison.rows {
         write_row(text, row)?;
     }
-    if !comparison.goals.is_empty() {
+    write_goals(text, &comparison.goals)
+}
+
+/// Where it was measured, in a line.
+pub(crate) fn write_place(
+    text: &mut String,
+    (machine, network, pinning): (&Machine, &str, &Pinning),
+) -> std::fmt::Result {
+    writeln!(
+        text,
+        "{}, {} cores, Linux {}, {} files a process, {network}; {}",
+        machine.cpu,
+        machine.cores,
+        machine.kernel,
+        machine.open_files,
+        pinned(pinning)
+    )
+}
+
+/// The goals, if there are any.
+pub(crate) fn write_goals(text: &mut String, goals: &[Reached]) -> std::fmt::Result {
+    if !goals.is_empty() {
         writeln!(text, "\ngoals")?;
     }
-    for goal in &comparison.goals {
+    for goal in goals {
         let ours = goal.ours.map_or_else(|| "-".to_owned(), figure);
         writeln!(
             text,
-            "  {} {:<10} {:<20} {ours:>9}, at most {:>9}: {}",
+            "  {} {:<12} {:<24} {ours:>9}, at most {:>9}: {}",
             if goal.is_reached { "ok  " } else { "MISS" },
             goal.row,
             goal.figure,

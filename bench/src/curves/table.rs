@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Curves, Drawn};
-use crate::compare::{figure, pinned};
+use crate::compare::{figure, write_goals, write_place};
 
 /// What is told of each point: name and head.
 const COLUMNS: &[(&str, &str)] = &[
@@ -33,35 +33,15 @@ pub fn table(curves: &Curves) -> String {
 }
 
 fn write(text: &mut String, curves: &Curves) -> std::fmt::Result {
-    let machine = &curves.machine;
-    writeln!(
-        text,
-        "{}, {} cores, Linux {}, {} files a process, {}; {}",
-        machine.cpu,
-        machine.cores,
-        machine.kernel,
-        machine.open_files,
-        curves.network,
-        pinned(&curves.pinning)
-    )?;
+    let Curves { machine, network, pinning, .. } = curves;
+    write_place(text, (machine, network, pinning))?;
     if curves.was_stopped {
         writeln!(text, "stopped before all was measured")?;
     }
     for curve in &curves.curves {
         write_curve(text, curve)?;
     }
-    writeln!(text, "\ngoals")?;
-    for goal in &curves.goals {
-        let word = if goal.is_reached { "ok  " } else { "MISS" };
-        let ours = goal.ours.map_or_else(|| "-".to_owned(), figure);
-        let (row, name, wanted) = (&goal.row, &goal.figure, figure(goal.wanted));
-        writeln!(
-            text,
-            "  {word} {row:<13} {name:<26} {ours:>9}, at most {wanted:>6}: {}",
-            goal.because
-        )?;
-    }
-    Ok(())
+    write_goals(text, &curves.goals)
 }
 
 fn write_curve(text: &mut String, curve: &Drawn) -> std::fmt::Result {
