@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Comparison, read, settings};
+use super::{Comparison, Row, read, settings};
 use crate::{
     cargo::{self, Profile},
     evidence::{Effort, Shown, steps},
@@ -65,16 +65,22 @@ pub(super) fn measured(effort: Effort) -> anyhow::Result<Shown> {
     let programs = cargo::build(Profile::Release)?;
     let places = Places::make(&root)?;
     let states: Vec<_> = list.iter().map(Optimisation::states).collect::<Result<_, _>>()?;
-    let mut names = Vec::new();
     for state in states.iter().flatten().collect::<BTreeSet<_>>() {
         let name = state.name();
         places.build(&root, state)?;
         places.contender(&name, &programs, &root)?;
-        names.push(name);
     }
-    let comparison = places.compare(&programs, (&list, &names), effort)?;
+    let mut rows = BTreeMap::<_, BTreeSet<_>>::new();
     for (one, states) in list.iter().zip(&states) {
-        one.show(&mut shown, states, &comparison)?;
+        for row in &one.rows {
+            rows.entry(row.clone()).or_default().extend(states.iter().map(State::name));
+        }
+    }
+    let compared = rows.iter().map(|(row, names)| places.compare(&programs, (row, names), effort));
+    let compared = compared.collect::<Result<Vec<_>, _>>()?;
+    let measured: Vec<_> = compared.into_iter().flat_map(|comparison| comparison.rows).collect();
+    for (one, states) in list.iter().zip(&states) {
+        one.show(&mut shown, states, &measured)?;
     }
     shown.goal("something was kept", list.iter().any(|one| one.patch.is_none()));
     shown.goal("three were not", list.iter().filter(|one| one.patch.is_some()).count() >= 3);
@@ -89,17 +95,12 @@ impl Optimisation {
         Ok([before, State::of(&self.commit, self.patch.clone())?])
     }
 
-    fn show(
-        &self,
-        shown: &mut Shown,
-        states: &[State; 2],
-        comparison: &Comparison,
-    ) -> anyhow::Result<()> {
+    fn show(&self, shown: &mut Shown, states: &[State; 2], measured: &[Row]) -> anyhow::Result<()> {
         let [before, after] = states.each_ref().map(State::name);
         let mut best = f64::INFINITY;
         let mut rows = BTreeMap::new();
         for row in &self.rows {
-            let (before, after) = (cost(comparison, row, &before)?, cost(comparison, row, &after)?);
+            let (before, after) = (cost(measured, row, &before)?, cost(measured, row, &after)?);
             best = best.min(after / before);
             rows.insert(row, json!({"before": before, "after": after, "ratio": after / before}));
         }
@@ -115,8 +116,8 @@ impl Optimisation {
 }
 
 /// What a call cost in `row`, in whatever is its figure.
-fn cost(comparison: &Comparison, row: &str, contender: &str) -> anyhow::Result<f64> {
-    let row = comparison.rows.iter().find(|found| found.name == row).context("no such row")?;
+fn cost(measured: &[Row], row: &str, contender: &str) -> anyhow::Result<f64> {
+    let row = measured.iter().find(|found| found.name == row).context("no such row")?;
     let summary = row.summaries.iter().find(|summary| summary.contender == contender);
     let figure = summary.and_then(|summary| summary.figures.get(&row.figure)?.get("median"));
     figure
@@ -208,21 +209,18 @@ impl Places {
         Ok(())
     }
 
+    /// Those that should differ in `row`, in one interleaved run.
     fn compare(
         &self,
         programs: &Path,
-        (list, names): (&[Optimisation], &[String]),
+        (row, names): (&str, &BTreeSet<String>),
         effort: Effort,
     ) -> anyhow::Result<Comparison> {
         let root = cargo::root()?;
-        let out = root.join("evidence/bench-optimisations.json");
+        let out = root.join("evidence").join(format!("bench-optimisations-{row}.json"));
         fs::create_dir_all(root.join("evidence"))?;
         let mut compare = Command::new(programs.join("cellwall-bench"));
-        compare.current_dir(&root).arg("compare").args(settings(effort));
-        let rows: BTreeSet<_> = list.iter().flat_map(|one| &one.rows).collect();
-        for row in rows {
-            compare.arg("--rows").arg(row);
-        }
+        compare.current_dir(&root).arg("compare").args(settings(effort)).args(["--rows", row]);
         for name in names {
             compare.arg("--peers").arg(name);
         }
