@@ -12,6 +12,7 @@
 //! * What it costs: [`process`], [`machine`].
 //! * What one step of a call costs: [`micro`].
 //! * What one call costs in system calls: [`calls`].
+//! * What a control plane bears: [`fleet`].
 //! * Proxies of others and ours, in one interleaved run: [`compare`], [`page`].
 //! * Where the time of ours goes: [`flames`].
 //! * What ours cost as something grows or changes: [`curves`].
@@ -26,6 +27,7 @@ mod crowd;
 pub mod curves;
 mod echo;
 pub mod flames;
+pub mod fleet;
 mod idle;
 mod lean;
 mod line;
@@ -38,6 +40,7 @@ pub mod page;
 pub mod peer;
 mod perf;
 pub mod process;
+pub mod program;
 mod relay;
 mod scrape;
 mod shares;

@@ -5,6 +5,7 @@ mod count;
 mod draw;
 mod rows;
 mod run;
+mod simulate;
 mod steps;
 
 use std::{fs, io::Write as _};
@@ -13,7 +14,7 @@ use anyhow::{Context as _, bail};
 use cellwall_bench::{
     Backend, ClosedLoop, Connections, Control, Loopback, OpenLoop, Report, Target, closed_loop,
     compare::{self, Plan, ROWS, Settings},
-    machine, open_loop, relay,
+    fleet, machine, open_loop, relay,
 };
 use clap::Parser as _;
 use serde_json::{Value, json};
@@ -46,6 +47,11 @@ async fn main() -> anyhow::Result<()> {
         Command::Micro(args) => steps::micro(&args),
         Command::Repeat { row, repetitions } => steps::repeat(&row, repetitions),
         Command::PureSteps => steps::pure(),
+        Command::Fleet(args) => Box::pin(simulate::simulate(&args)).await,
+        Command::Lodge { listen, to } => {
+            machine::open_files();
+            fleet::lodge(&listen, &to).await.context("listen")
+        }
         Command::Report { results, out } => draw::report(&results, &out),
     }
 }

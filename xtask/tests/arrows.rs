@@ -8,8 +8,8 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ARROWS: [(&str, &[&str]); 11] = [
     ("agent", &["api"]),
     ("api", &[]),
-    // `micro` measures them in its own process.
-    ("bench", &["mtls", "policy"]),
+    // `micro` measures them in its own process; `fleet` speaks to `cellwalld` as sidecars do.
+    ("bench", &["api", "mtls", "policy"]),
     ("cli", &["policy", "policy-language"]),
     ("control-plane", &["agent", "api", "mtls", "policy", "policy-language"]),
     ("mtls", &[]),

@@ -4,6 +4,7 @@
 
 mod compared;
 mod decisions;
+mod fleet;
 mod mesh;
 mod outage;
 mod pair;

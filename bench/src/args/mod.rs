@@ -1,8 +1,12 @@
 //! The flags of `cellwall-bench`.
 
+mod fleet;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::fleet::Fleet;
 
 /// Load, with figures that can be trusted.
 #[derive(Debug, Parser)]
@@ -50,6 +54,18 @@ pub(crate) enum Command {
     },
     /// Lists the steps whose instructions can be counted, one a line.
     PureSteps,
+    /// Simulates thousands of sidecars and clients of the Workload API before one `cellwalld`.
+    Fleet(Fleet),
+    /// Passes connections on to another socket until its input ends: a process of `fleet`.
+    #[command(hide = true)]
+    Lodge {
+        /// Where.
+        #[arg(long, value_name = "PATH")]
+        listen: PathBuf,
+        /// Whereto.
+        #[arg(long, value_name = "PATH")]
+        to: PathBuf,
+    },
     /// Makes one HTML page with plots of what `compare`, or `curves`, wrote.
     Report {
         /// Results, one or several beside each other.
