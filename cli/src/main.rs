@@ -89,6 +89,10 @@ fn run(args: &Args, output: &Output) -> anyhow::Result<Outcome> {
         },
         Command::Identity(args::Identity::List) => block_on(commands::identities(socket, output)),
         Command::Proxy(args::Proxy::Status) => block_on(commands::proxies(socket, output)),
+        Command::Load(args::Load::Run(run)) => block_on(commands::load_run(socket, run, output)),
+        Command::Load(args::Load::Report { before, after }) => {
+            commands::load_report(before, after.as_deref(), output)
+        }
         Command::Version => commands::version(output),
     }
 }

@@ -1,8 +1,12 @@
 //! What can be typed, and which settings come from the environment.
 
+mod load;
+
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::load::{Load, Run};
 
 /// Policies, identities and sidecars of a Cellwall mesh.
 #[derive(Debug, Parser)]
@@ -93,6 +97,9 @@ pub(crate) enum Command {
     /// The sidecars.
     #[command(subcommand)]
     Proxy(Proxy),
+    /// What sidecars add to a call: load, measured.
+    #[command(subcommand)]
+    Load(Load),
     /// The version of this program.
     Version,
 }

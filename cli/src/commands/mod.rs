@@ -6,6 +6,7 @@ mod decision;
 mod explain;
 mod fleet;
 mod format;
+mod load;
 mod policy;
 mod reach;
 
@@ -18,6 +19,7 @@ pub(crate) use decision::{Sources, explain_decision, is_decision};
 pub(crate) use explain::{explain, explain_code, explain_offline, is_code};
 pub(crate) use fleet::{identities, proxies};
 pub(crate) use format::{Format, format_files, print_schema};
+pub(crate) use load::{load_report, load_run};
 pub(crate) use policy::{test, validate};
 pub(crate) use reach::reach;
 

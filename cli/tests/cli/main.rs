@@ -8,6 +8,7 @@
 mod broken;
 mod decisions;
 mod formatting;
+mod load;
 mod offline;
 mod pipes;
 mod reach;

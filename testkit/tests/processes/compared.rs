@@ -34,7 +34,7 @@ async fn started(
 }
 
 /// The same: the program, where the load goes, and both sidecars' numbers.
-async fn pair(
+pub(crate) async fn pair(
     folder: &Path,
     protocol: &str,
     workload: SocketAddr,

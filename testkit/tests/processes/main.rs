@@ -5,6 +5,7 @@
 mod compared;
 mod decisions;
 mod fleet;
+mod load;
 mod mesh;
 mod outage;
 mod pair;
