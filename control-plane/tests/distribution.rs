@@ -130,6 +130,24 @@ async fn addresses_are_those_that_the_workload_itself_serves_at_while_it_does() 
 }
 
 #[tokio::test]
+async fn streams_are_taken_where_every_sidecar_that_serves_there_says_so() {
+    let (daemon, web, db) = both().await;
+    let mut caller = Sidecar::attach(daemon.mesh, &web, hello("web-1", &["db"])).await.unwrap();
+    caller.snapshot().await;
+    let list = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (here, there) = ("127.0.0.1:5432", "127.0.0.1:5433");
+    let new = Sidecar::attach(daemon.mesh, &db, hello("db-1", &[])).await.unwrap();
+    new.serve_streams(&[here]).await;
+    assert_eq!(caller.places().await, (list(&[here]), list(&[here])));
+    // A release that does not know of them, elsewhere and then in its place.
+    let old = Sidecar::attach(daemon.mesh, &db, hello("db-2", &[])).await.unwrap();
+    old.serve(&[there]).await;
+    assert_eq!(caller.places().await, (list(&[here, there]), list(&[here])));
+    old.serve(&[here]).await;
+    assert_eq!(caller.places().await, (list(&[here]), list(&[])));
+}
+
+#[tokio::test]
 async fn without_an_svid_of_this_trust_domain_nobody_gets_past_tls() {
     // TLS-03, CP-02, ID-05
     let daemon = Daemon::start_with_policy(&[], &we_are_web()).await;

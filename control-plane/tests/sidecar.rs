@@ -98,7 +98,13 @@ impl Sidecar {
 
     pub(crate) async fn serve(&self, addresses: &[&str]) {
         let addresses = addresses.iter().map(ToString::to_string).collect();
-        self.say(Message::Serving(Serving { addresses })).await;
+        self.say(Message::Serving(Serving { addresses, streams: false })).await;
+    }
+
+    /// The same of a sidecar that takes TCP connections as streams there.
+    pub(crate) async fn serve_streams(&self, addresses: &[&str]) {
+        let addresses = addresses.iter().map(ToString::to_string).collect();
+        self.say(Message::Serving(Serving { addresses, streams: true })).await;
     }
 
     pub(crate) async fn ack(&self, version: u64, hash: [u8; 32]) {
@@ -129,9 +135,17 @@ impl Sidecar {
     /// The next message, addresses: the destination and where it is served.
     pub(crate) async fn endpoints(&mut self) -> (String, Vec<String>) {
         match self.next().await.unwrap() {
-            control_message::Message::Endpoints(Endpoints { destination, addresses }) => {
+            control_message::Message::Endpoints(Endpoints { destination, addresses, .. }) => {
                 (destination, addresses)
             }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next message, addresses: where it is served, and where TCP connections are taken as streams.
+    pub(crate) async fn places(&mut self) -> (Vec<String>, Vec<String>) {
+        match self.next().await.unwrap() {
+            control_message::Message::Endpoints(told) => (told.addresses, told.streams),
             other => panic!("{other:?}"),
         }
     }

@@ -211,7 +211,7 @@ impl PolicyFeed {
                 send(up, self.intake.take(snapshot).await).await?;
             }
             Some(control_message::Message::Endpoints(endpoints)) => {
-                let Endpoints { destination, addresses } = endpoints;
+                let Endpoints { destination, addresses, .. } = endpoints;
                 tracing::debug!(destination, ?addresses, "endpoints");
                 self.directory.update(&destination, &addresses);
                 self.intake.keep_addresses(&self.directory).await;
@@ -243,7 +243,7 @@ async fn send(
 }
 
 fn serving(addresses: &[String]) -> proxy_message::Message {
-    proxy_message::Message::Serving(Serving { addresses: addresses.to_vec() })
+    proxy_message::Message::Serving(Serving { addresses: addresses.to_vec(), streams: false })
 }
 
 fn status(status: tonic::Status) -> Ended {

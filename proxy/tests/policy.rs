@@ -1,5 +1,6 @@
 //! What may become policy: signed, for us, never older than what is in force.
 
+use cellwall_api::distribution::Serving;
 use cellwall_policy::{PolicySigner, SnapshotDocument};
 use cellwall_testkit::distribution::{Event, Said, ScriptedDistribution};
 
@@ -31,7 +32,10 @@ async fn a_snapshot_is_acked_with_its_version_and_hash() {
     let Said::Ack(ack) = event.said else { panic!("{event:?}") };
     assert_eq!((event.id, ack.version, ack.hash.len()), (id("payments"), 1, 32));
     let serving = Event {
-        said: Said::Serving(vec![sidecar.inbound.to_string()]),
+        said: Said::Serving(Serving {
+            addresses: vec![sidecar.inbound.to_string()],
+            streams: false,
+        }),
         id: id("payments"),
         stream: 0,
     };

@@ -40,6 +40,10 @@ pub struct Serving {
     /// one that is served there: `8443@IP:PORT`.
     #[prost(string, repeated, tag = "1")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether it takes TCP connections there as streams of one session, by HTTP/2 CONNECT. A release
+    /// that does not know of it does not say so.
+    #[prost(bool, tag = "2")]
+    pub streams: bool,
 }
 /// The sidecar enforces this snapshot now.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -98,6 +102,10 @@ pub struct Endpoints {
     /// `IP:PORT`; empty when nobody serves it.
     #[prost(string, repeated, tag = "2")]
     pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Those of them whose sidecars take TCP connections as streams. At all others each needs a session
+    /// of its own.
+    #[prost(string, repeated, tag = "3")]
+    pub streams: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What one sidecar decided since its last batch.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,7 +1,7 @@
 //! The connected sidecars: what each enforces, and where each workload is served.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -68,6 +68,8 @@ pub struct ServedAt {
     pub port: Option<u16>,
     /// What others connect to.
     pub address: SocketAddr,
+    /// Whether TCP connections are taken there as streams of one session.
+    pub streams: bool,
 }
 
 impl ServedAt {
@@ -146,13 +148,20 @@ impl Fleet {
 
     /// Where the workload with this identity is served now; of several listeners only the one on
     /// `port`. Only its own sidecars said so: an address is recorded under the identity that its
-    /// stream proved.
-    pub(super) fn addresses_of(&self, id: &SpiffeId, port: Option<u16>) -> Vec<SocketAddr> {
+    /// stream proved. With each goes whether TCP connections are taken there as streams: at one that two
+    /// sidecars name, only if both say so.
+    pub(super) fn addresses_of(
+        &self,
+        id: &SpiffeId,
+        port: Option<u16>,
+    ) -> BTreeMap<SocketAddr, bool> {
         self.with(|rows| {
             let own = rows.rows.values().filter(|row| row.peer.id() == id);
-            let served = own.flat_map(|row| &row.addresses).filter(|it| it.is_for(port));
-            let addresses: BTreeSet<_> = served.map(|it| it.address).collect();
-            addresses.into_iter().collect()
+            let mut addresses = BTreeMap::new();
+            for it in own.flat_map(|row| &row.addresses).filter(|it| it.is_for(port)) {
+                *addresses.entry(it.address).or_insert(true) &= it.streams;
+            }
+            addresses
         })
     }
 

@@ -56,12 +56,13 @@ pub(super) fn addresses(serving: &Serving) -> Result<Vec<ServedAt>, Status> {
         return Err(refused("serving.addresses: too many"));
     }
     let not_one = || refused("serving.addresses: not `[PORT@]IP:PORT` to connect to");
-    let parsed = serving.addresses.iter().map(|text| served_at(text).ok_or_else(not_one));
+    let served = |text| served_at(text, serving.streams).ok_or_else(not_one);
+    let parsed = serving.addresses.iter().map(|text| served(text));
     let unique: BTreeSet<ServedAt> = parsed.collect::<Result<_, _>>()?;
     Ok(unique.into_iter().collect())
 }
 
-fn served_at(text: &str) -> Option<ServedAt> {
+fn served_at(text: &str, streams: bool) -> Option<ServedAt> {
     let (port, address) = match text.split_once('@') {
         Some((port, address)) => (Some(port.parse().ok().filter(|port| *port > 0)?), address),
         None => (None, text),
@@ -69,7 +70,7 @@ fn served_at(text: &str) -> Option<ServedAt> {
     let address: SocketAddr = address.parse().ok()?;
     let reachable =
         address.port() != 0 && !address.ip().is_unspecified() && !address.ip().is_multicast();
-    reachable.then_some(ServedAt { port, address })
+    reachable.then_some(ServedAt { port, address, streams })
 }
 
 pub(super) fn ack(ack: &Ack) -> Result<Answered, Status> {
@@ -133,10 +134,15 @@ mod tests {
 
     #[test]
     fn only_addresses_that_one_can_connect_to_are_taken() {
-        let serving =
-            |list: &[&str]| Serving { addresses: list.iter().map(ToString::to_string).collect() };
+        let serving = |list: &[&str]| Serving {
+            addresses: list.iter().map(ToString::to_string).collect(),
+            streams: true,
+        };
         let read = addresses(&serving(&["127.0.0.1:2", "[::1]:1", "80@[::1]:1", "127.0.0.1:2"]));
-        let at = |port, address: &str| ServedAt { port, address: address.parse().unwrap() };
+        let at = |port, address: &str| {
+            let address = address.parse().unwrap();
+            ServedAt { port, address, streams: true }
+        };
         let expected = [at(None, "127.0.0.1:2"), at(None, "[::1]:1"), at(Some(80), "[::1]:1")];
         assert_eq!(read.unwrap(), expected);
         assert_eq!(addresses(&serving(&[])).unwrap(), []);

@@ -57,7 +57,7 @@ struct Attached {
     /// Who must answer at each destination that the policy knows.
     identities: BTreeMap<String, SpiffeId>,
     /// What the sidecar was told last.
-    told: BTreeMap<String, Vec<SocketAddr>>,
+    told: BTreeMap<String, BTreeMap<SocketAddr, bool>>,
     budget: Budget,
 }
 
@@ -222,7 +222,7 @@ impl Attached {
         for destination in self.destinations.clone() {
             let addresses = match self.identities.get(&destination) {
                 Some(id) => self.shared.fleet.addresses_of(id, port(&destination)),
-                None => Vec::new(),
+                None => BTreeMap::new(),
             };
             let is_news = self.told.contains_key(&destination)
                 || !addresses.is_empty()
@@ -231,8 +231,10 @@ impl Attached {
                 continue;
             }
             self.told.insert(destination.clone(), addresses.clone());
-            let addresses = addresses.iter().map(ToString::to_string).collect();
-            let endpoints = Endpoints { destination, addresses };
+            let streams = addresses.iter().filter(|(_, streams)| **streams);
+            let streams = streams.map(|(address, _)| address.to_string()).collect();
+            let addresses = addresses.keys().map(ToString::to_string).collect();
+            let endpoints = Endpoints { destination, addresses, streams };
             self.send(control_message::Message::Endpoints(endpoints)).await?;
         }
         Ok(())

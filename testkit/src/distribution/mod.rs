@@ -13,7 +13,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use cellwall_api::distribution::{
-    ControlMessage, SignedSnapshot, distribution_server::DistributionServer,
+    ControlMessage, Endpoints, SignedSnapshot, distribution_server::DistributionServer,
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -92,9 +92,17 @@ impl ScriptedDistribution {
     }
 
     /// Tells every sidecar that named this destination, now and whenever one comes, that it is
-    /// served at these addresses.
+    /// served at these addresses, where each TCP connection needs a session of its own.
     pub fn set_endpoints(&self, destination: &str, addresses: &[String]) {
-        self.script.set_endpoints(destination, addresses.to_vec());
+        let (destination, addresses) = (destination.to_owned(), addresses.to_vec());
+        self.script.set_endpoints(Endpoints { destination, addresses, streams: Vec::new() });
+    }
+
+    /// The same, of addresses where TCP connections are taken as streams of a session.
+    pub fn set_sharing_endpoints(&self, destination: &str, addresses: &[String]) {
+        let (destination, addresses) = (destination.to_owned(), addresses.to_vec());
+        let streams = addresses.clone();
+        self.script.set_endpoints(Endpoints { destination, addresses, streams });
     }
 
     /// From now on this destination is served where the sidecars with this SPIFFE ID say they

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cellwall_api::distribution::{
-    Ack, ControlMessage, Endpoints, Hello, Nack, SignedSnapshot, control_message::Message,
+    Ack, ControlMessage, Endpoints, Hello, Nack, Serving, SignedSnapshot, control_message::Message,
 };
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
@@ -28,7 +28,7 @@ pub enum Said {
     /// Who it is and what it wants to reach.
     Hello(Hello),
     /// Where it serves.
-    Serving(Vec<String>),
+    Serving(Serving),
     /// It enforces a snapshot.
     Ack(Ack),
     /// It refused a snapshot.
@@ -51,7 +51,7 @@ struct Inner {
     /// By SPIFFE ID.
     snapshots: BTreeMap<String, SignedSnapshot>,
     /// By destination.
-    endpoints: BTreeMap<String, Vec<String>>,
+    endpoints: BTreeMap<String, Endpoints>,
     /// SPIFFE ID by destination.
     followed: BTreeMap<String, String>,
     /// By number.
@@ -64,7 +64,7 @@ struct Inner {
 struct Stream {
     id: String,
     destinations: Vec<String>,
-    serving: Vec<String>,
+    serving: Serving,
     sender: mpsc::Sender<Result<ControlMessage, Status>>,
 }
 
@@ -89,7 +89,7 @@ impl Script {
         let mut inner = self.lock();
         let number = inner.opened;
         inner.opened += 1;
-        let (destinations, serving) = (Vec::new(), Vec::new());
+        let (destinations, serving) = (Vec::new(), Serving::default());
         let stream = Stream { id: id.to_owned(), destinations, serving, sender };
         inner.streams.insert(number, stream);
         Opened { number, messages }
@@ -101,9 +101,9 @@ impl Script {
         inner.events.push(Event { id: id.to_owned(), stream: number, said: said.clone() });
         match said {
             Said::Hello(hello) => inner.welcome(number, hello),
-            Said::Serving(addresses) => {
+            Said::Serving(serving) => {
                 if let Some(stream) = inner.streams.get_mut(&number) {
-                    stream.serving = addresses;
+                    stream.serving = serving;
                 }
                 inner.update_followers(id);
             }
@@ -124,8 +124,8 @@ impl Script {
         inner.streams.retain(|_, stream| stream.id != id || stream.send(message.clone()));
     }
 
-    pub(super) fn set_endpoints(&self, destination: &str, addresses: Vec<String>) {
-        self.lock().set_endpoints(destination, addresses);
+    pub(super) fn set_endpoints(&self, endpoints: Endpoints) {
+        self.lock().set_endpoints(endpoints);
     }
 
     pub(super) fn follow(&self, destination: &str, id: &str) {
@@ -170,31 +170,32 @@ impl Inner {
             stream.send(Message::Snapshot(snapshot.clone()));
         }
         for destination in &stream.destinations {
-            if let Some(addresses) = self.endpoints.get(destination) {
-                stream.send(endpoints(destination, addresses));
+            if let Some(endpoints) = self.endpoints.get(destination) {
+                stream.send(Message::Endpoints(endpoints.clone()));
             }
         }
     }
 
-    fn set_endpoints(&mut self, destination: &str, addresses: Vec<String>) {
-        let message = endpoints(destination, &addresses);
-        self.endpoints.insert(destination.to_owned(), addresses);
-        let asked = |stream: &Stream| stream.destinations.iter().any(|name| name == destination);
+    fn set_endpoints(&mut self, endpoints: Endpoints) {
+        let message = Message::Endpoints(endpoints.clone());
+        let destination = endpoints.destination.clone();
+        self.endpoints.insert(destination.clone(), endpoints);
+        let asked = |stream: &Stream| stream.destinations.contains(&destination);
         self.streams.retain(|_, stream| !asked(stream) || stream.send(message.clone()));
     }
 
     fn update_followers(&mut self, id: &str) {
         let serving = self.streams.values().filter(|stream| stream.id == id);
-        let addresses = serving.flat_map(|stream| stream.serving.clone()).collect::<Vec<_>>();
+        let (mut addresses, mut streams) = (Vec::new(), Vec::new());
+        for Serving { addresses: served, streams: takes } in serving.map(|stream| &stream.serving) {
+            addresses.extend(served.iter().cloned());
+            streams.extend(served.iter().filter(|_| *takes).cloned());
+        }
         let followed = self.followed.iter().filter(|(_, followed)| *followed == id);
         let destinations = followed.map(|(name, _)| name.clone()).collect::<Vec<_>>();
         for destination in destinations {
-            self.set_endpoints(&destination, addresses.clone());
+            let (addresses, streams) = (addresses.clone(), streams.clone());
+            self.set_endpoints(Endpoints { destination, addresses, streams });
         }
     }
-}
-
-fn endpoints(destination: &str, addresses: &[String]) -> Message {
-    let addresses = addresses.to_vec();
-    Message::Endpoints(Endpoints { destination: destination.to_owned(), addresses })
 }

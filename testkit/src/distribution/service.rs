@@ -60,7 +60,7 @@ async fn listen(
     while let Ok(Some(message)) = messages.message().await {
         let said = match message.message {
             Some(Message::Hello(hello)) => Said::Hello(hello),
-            Some(Message::Serving(serving)) => Said::Serving(serving.addresses),
+            Some(Message::Serving(serving)) => Said::Serving(serving),
             Some(Message::Ack(ack)) => Said::Ack(ack),
             Some(Message::Nack(nack)) => Said::Nack(nack),
             None => continue,

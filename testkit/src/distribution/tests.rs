@@ -103,12 +103,13 @@ async fn a_followed_destination_is_where_its_sidecars_say_they_serve() {
         control_message::Message::Endpoints(Endpoints {
             destination: "card-vault".into(),
             addresses,
+            streams: Vec::new(),
         })
     };
     assert_eq!(heard(&mut checkout).await, at(&[]));
 
     let vault = sidecar(&server, &ca, VAULT, &[]).await;
-    let serving = Serving { addresses: vec!["127.0.0.1:7".into()] };
+    let serving = Serving { addresses: vec!["127.0.0.1:7".into()], streams: false };
     vault.says.send(message(Message::Serving(serving))).await.unwrap();
     assert_eq!(heard(&mut checkout).await, at(&["127.0.0.1:7"]));
 
