@@ -25,7 +25,7 @@ use cellwall_testkit::{
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Runtime,
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 use tokio_rustls::server::TlsStream;
 
@@ -100,7 +100,12 @@ impl Town {
                     tokio::spawn(strict::serve(tcp, CALLER.to_owned(), say.clone()));
                 }
             });
-            let served = Arc::new(Served { port: None, workload: Workload::new(address, drain.clone()) });
+            let served = Arc::new(Served {
+                port: None,
+                advertised: None,
+                streams: Semaphore::new(1),
+                workload: Workload::new(address, drain.clone()),
+            });
             let policy = Arc::new(Live::default());
             policy.publish(Snapshot::new(policy_document()).unwrap());
             let (log, _) = AccessLog::start(io::sink()).unwrap();

@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use self::pipe::Pipe;
+pub(crate) use self::pipe::{MOST, Pipe, Takes};
 use crate::{
     CloseReason,
     flow::{Progress, Way},
@@ -34,8 +34,8 @@ pub(crate) async fn both_ways(
     let mut callee = Counted { io: callee, from: to, towards: from };
     let (mut there, mut back) = (Pipe::default(), Pipe::default());
     let relayed = poll_fn(|cx| {
-        let there = there.poll(cx, Pin::new(&mut caller), Pin::new(&mut callee))?;
-        let back = back.poll(cx, Pin::new(&mut callee), Pin::new(&mut caller))?;
+        let there = there.poll(cx, Pin::new(&mut caller), &mut callee)?;
+        let back = back.poll(cx, Pin::new(&mut callee), &mut caller)?;
         if there.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     });
     relayed.await.map_err(|_: io::Error| CloseReason::Io)
@@ -137,10 +137,10 @@ impl AsyncWrite for Plain {
 }
 
 /// Counts what a side says and takes, so that a flow that is cut has its bytes too.
-struct Counted<'a, IO> {
-    io: &'a mut IO,
-    from: &'a Way,
-    towards: &'a Way,
+pub(crate) struct Counted<'a, IO> {
+    pub(crate) io: &'a mut IO,
+    pub(crate) from: &'a Way,
+    pub(crate) towards: &'a Way,
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Counted<'_, IO> {
@@ -167,6 +167,22 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Counted<'_, IO> {
             self.towards.pass(*written);
         }
         polled
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut *self.io).poll_write_vectored(cx, buffers);
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.towards.pass(*written);
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -13,11 +13,39 @@ use tokio_util::io::poll_read_buf;
 
 /// What is held of a stream that has little to say, and of one that has much (RES-05).
 const LEAST: usize = 16 * 1024;
-const MOST: usize = 256 * 1024;
+pub(crate) const MOST: usize = 256 * 1024;
+
+/// The other side of a pipe.
+pub(crate) trait Takes {
+    /// Takes of what is held, from its begin: as much as goes now.
+    fn poll_take(&mut self, cx: &mut Context<'_>, held: &mut BytesMut) -> Poll<io::Result<usize>>;
+
+    /// Lets all that was taken leave.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Hears that this was all.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl<IO: AsyncWrite + Unpin> Takes for IO {
+    fn poll_take(&mut self, cx: &mut Context<'_>, held: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let taken = ready!(Pin::new(self).poll_write(cx, held))?;
+        held.advance(taken);
+        Poll::Ready(Ok(taken))
+    }
+
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_flush(cx)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self).poll_shutdown(cx)
+    }
+}
 
 /// What was read of one side and not yet written to the other.
 #[derive(Debug)]
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     held: BytesMut,
     /// How much is read before it is written.
     size: usize,
@@ -43,34 +71,33 @@ impl Default for Pipe {
 
 impl Pipe {
     /// Passes on what `from` says until it has said all, and tells `to` so.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         mut from: Pin<&mut impl AsyncRead>,
-        mut to: Pin<&mut impl AsyncWrite>,
+        to: &mut impl Takes,
     ) -> Poll<io::Result<()>> {
         let mut passed = 0;
         while !self.said_all {
             // Nothing more is held for whoever does not take what there is (RES-05).
             let is_silent = self.held.is_empty() && self.fill(cx, from.as_mut()).is_pending();
             while !self.held.is_empty() {
-                let written = ready!(to.as_mut().poll_write(cx, &self.held))?;
-                if written == 0 {
+                let taken = ready!(to.poll_take(cx, &mut self.held))?;
+                if taken == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
-                self.held.advance(written);
                 self.is_flushed = false;
-                passed += written;
+                passed += taken;
             }
             if !self.is_flushed {
-                ready!(to.as_mut().poll_flush(cx))?;
+                ready!(to.poll_leave(cx))?;
                 self.is_flushed = true;
             }
             if let Some(error) = self.failed.take() {
                 return Poll::Ready(Err(error));
             }
             if self.heard_all {
-                ready!(to.as_mut().poll_shutdown(cx))?;
+                ready!(to.poll_end(cx))?;
                 self.said_all = true;
             } else if is_silent {
                 self.held = BytesMut::new();
@@ -133,7 +160,7 @@ mod tests {
         let mut pipe = Pipe::default();
         for _ in 0..50 {
             let mut cx = Context::from_waker(Waker::noop());
-            let polled = pipe.poll(&mut cx, Pin::new(&mut repeat(7)), Pin::new(&mut near));
+            let polled = pipe.poll(&mut cx, Pin::new(&mut repeat(7)), &mut near);
             assert!(polled.is_pending());
         }
         assert!(pipe.held.capacity() <= LEAST, "{}", pipe.held.capacity());
@@ -192,7 +219,7 @@ mod tests {
             let (mut far, mut near) = (Endless(0), Endless(0));
             let waker = Waker::from(woken.clone());
             let mut cx = Context::from_waker(&waker);
-            assert!(pipe.poll(&mut cx, Pin::new(&mut far), Pin::new(&mut near)).is_pending());
+            assert!(pipe.poll(&mut cx, Pin::new(&mut far), &mut near).is_pending());
             assert_eq!(woken.0.load(Ordering::Relaxed), turn, "and has another one");
         }
         assert!(pipe.held.capacity() <= MOST, "{}", pipe.held.capacity());
@@ -207,7 +234,7 @@ mod tests {
         for round in 0..8 {
             far.write_all(b"little").await.unwrap();
             let mut cx = Context::from_waker(Waker::noop());
-            let polled = pipe.poll(&mut cx, Pin::new(&mut near), Pin::new(&mut callee));
+            let polled = pipe.poll(&mut cx, Pin::new(&mut near), &mut callee);
             assert!(polled.is_pending());
             assert_eq!(pipe.held.capacity(), 0, "{round}");
             let mut heard = [0; 6];
