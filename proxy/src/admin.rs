@@ -168,7 +168,7 @@ impl Admin {
         let snapshot = policy.as_deref();
         let state = State {
             configured: &self.configured,
-            endpoints: self.directory.known().as_ref().clone(),
+            endpoints: self.directory.known(),
             version: env!("CARGO_PKG_VERSION"),
             spiffe_id: material.map(|material| material.id().to_string()),
             svid_serial: material.map(|material| material.serial().to_string()),

@@ -31,6 +31,11 @@ impl<IO> Ahead<IO> {
     pub(crate) fn of(io: IO) -> Self {
         Self { io, read: BytesMut::new(), size: LEAST }
     }
+
+    /// What it reads.
+    pub(crate) const fn get_ref(&self) -> &IO {
+        &self.io
+    }
 }
 
 impl<IO: AsyncRead + Unpin> Ahead<IO> {

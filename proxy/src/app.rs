@@ -62,12 +62,12 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     let directory = Arc::new(Directory::default());
     let standing = Arc::new(Standing::default());
     send_spans(&config, &flows, &policy, &drain);
-    let follow = identities.clone().follow(config.workload_api, config.spiffe_id, drain.watch());
-    services.spawn(follow);
+    services.spawn(identities.clone().follow(config.workload_api, config.spiffe_id, drain.watch()));
     let (us, live) = (identities.clone(), policy.clone());
     let intake = PolicyIntake::new(config.policy_key, us, live, standing.clone(), store);
     let feed = PolicyFeed {
-        serving,
+        addresses: serving,
+        tcp_sessions: config.tcp_sessions,
         control: config.control,
         identities: identities.clone(),
         intake,
@@ -92,7 +92,8 @@ async fn serve(config: Config, flows: Flows) -> anyhow::Result<()> {
     services.spawn(Admin::upkeep(handle, services.watch()));
     services.spawn(ready(identities.clone(), policy.clone(), drain.clone()));
     let proxy = Arc::new(Proxy {
-        peers: Peers::new(identities.clone(), Authz::new(policy.clone()), drain.clone()),
+        peers: Peers::new(identities.clone(), Authz::new(policy.clone()), drain.clone())
+            .over(config.tcp_sessions),
         identities,
         authz: Authz::new(policy),
         directory,

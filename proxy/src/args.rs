@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// The sidecar of one workload: mutual TLS in and out, each call authorized by SPIFFE ID.
 #[derive(Clone, Debug, Parser)]
@@ -23,6 +23,15 @@ pub enum Command {
     Run(Args),
 }
 
+/// How TCP connections travel between sidecars.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum TcpSessions {
+    /// Many as streams of one session.
+    Shared,
+    /// Each in a session of its own.
+    Own,
+}
+
 /// Options of `run`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -32,9 +41,10 @@ pub struct Args {
     #[arg(long, value_name = "[PORT@]LISTEN=WORKLOAD", required = true)]
     pub inbound: Vec<String>,
 
-    /// PORT=[ENV/]WORKLOAD[:PORT][@ADDR,...]: a local port for one destination, with its declared
-    /// port where it has several; at these addresses, or wherever the control plane says. Port 0
-    /// takes a free one. May be repeated.
+    /// PORT=[ENV/]WORKLOAD[:PORT][@[streams:]ADDR,...]: a local port for one destination, with its
+    /// declared port where it has several; at these addresses, or wherever the control plane says.
+    /// `streams:` where the sidecar there has `--tcp-sessions=shared`. Port 0 takes a free one. May be
+    /// repeated.
     #[arg(long, value_name = "PORT=DESTINATION")]
     pub outbound: Vec<String>,
 
@@ -88,6 +98,11 @@ pub struct Args {
     /// The share, from 0 to 1, of calls that come without a trace for which one is begun.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, requires = "otlp")]
     pub trace_ratio: f64,
+
+    /// How TCP connections travel between sidecars: as streams of a session that many share, wherever
+    /// the other side takes them so, or each in a session of its own.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = TcpSessions::Shared)]
+    pub tcp_sessions: TcpSessions,
 
     /// Connections at once in each direction. More wait in the kernel's queue.
     #[arg(long, value_name = "N", default_value_t = 8192)]

@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 
 use crate::{
     Configured, Destination, Probes, Proxy, Served, Workload,
@@ -42,7 +45,7 @@ impl Listeners {
         let mut outbound = Vec::new();
         for one in &config.outbound {
             let listener = bind("--outbound", SocketAddr::from(([127, 0, 0, 1], one.port)))?;
-            let destination = Destination::new(&one.destination, one.addresses.clone());
+            let destination = Destination::new(&one.destination, one.places.clone());
             outbound.push((Arc::new(destination), listener));
         }
         Ok(Self { doors: Doors { inbound, outbound, probes }, admin })
@@ -98,7 +101,9 @@ impl Doors {
         for (config, listener) in self.inbound {
             let proxy = proxy.clone();
             let workload = Workload::new(config.workload, drain.clone());
-            let served = Arc::new(Served { port: config.port, workload });
+            let InboundConfig { port, advertise: advertised, .. } = config;
+            let streams = Semaphore::new(limit);
+            let served = Arc::new(Served { port, advertised, streams, workload });
             drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
                 proxy.clone().inbound(tcp, from, served.clone())
             }));

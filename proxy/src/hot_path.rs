@@ -8,14 +8,14 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
-use cellwall_policy::{Call, Protocol, Snapshot, Tolerated};
+use cellwall_policy::{Call, Protocol, Snapshot, Tls, Tolerated};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Semaphore};
 use tokio_rustls::server::TlsStream;
 
 use crate::{
-    Authz, CloseReason, Directory, Drain, Flows, Identities, Identity, Permit,
+    Authz, CloseReason, Denied, Directory, Drain, Flows, Identities, Identity, Permit,
     ahead::Ahead,
     authority::{Authority, Needs},
     authz::tls,
@@ -51,12 +51,17 @@ pub struct Proxy {
 pub struct Served {
     /// The port that the policy declares for it; `None`: the only one.
     pub port: Option<u16>,
+    /// What others are told to connect to, if that is another address than the listener's.
+    pub advertised: Option<SocketAddr>,
+    /// How many TCP connections there may be at once as streams; those beyond have to come by
+    /// themselves.
+    pub streams: Semaphore,
     /// Our workload there.
     pub workload: Workload,
 }
 
 /// A session with another sidecar that called us.
-type Inbound = Session<TlsStream<Ahead<TcpStream>>>;
+pub(crate) type Inbound = Session<TlsStream<Ahead<TcpStream>>>;
 
 impl Proxy {
     /// A connection from another workload's sidecar to our workload.
@@ -82,6 +87,7 @@ impl Proxy {
                     () = drain.cut() => {}
                 }
             }
+            (Alpn::H2, Protocol::Tcp) => Box::pin(self.share(session, &identity, arrival)).await,
             (_, Protocol::Tcp) => Box::pin(self.receive(session, &identity, arrival)).await,
             _ => Box::pin(self.answer(session, &identity, arrival)).await,
         }
@@ -98,7 +104,7 @@ impl Proxy {
             self.identities.current().ok_or(CloseReason::TlsRefused(Refusal::NoOwnIdentity))?;
         let declared = self.authz.declared(served.port)?;
         let started = Instant::now();
-        let alpn = offered(declared.protocol());
+        let alpn = offered(declared.protocol(), self.peers.tcp_sessions);
         let tcp = Ahead::of(tcp);
         let session =
             cellwall_mtls::accept(&identity.material, tcp, alpn, HANDSHAKE_DEADLINE).await;
@@ -125,25 +131,43 @@ impl Proxy {
         flow: &mut Flow,
     ) -> Result<(), CloseReason> {
         let at = arrival.declared;
-        let call = Call::Tcp { port: at.port() };
-        let permit = self.authz.decide(at, &peer, &tls(group), &call).map_err(|denied| {
-            flow.denied(&denied);
-            denied.reason
-        })?;
-        flow.permitted(&permit);
+        let permit = self.permit(at, (&peer, &tls(group)), flow).map_err(|denied| denied.reason)?;
         let connection = Authority::of_connection(&self.identities, identity, &peer, tls(group));
         let authority = connection.needing(&self.authz, Needs::Tcp(at));
         let _named = self.register.enter(binding, &authority);
         let mut workload = arrival.served.workload.connect(&permit).await?;
         flow.leaves();
+        let relayed = relay::both_ways(&mut stream, &mut workload, &flow.progress);
+        self.lasts(&authority, relayed).await
+    }
+
+    /// May it connect?
+    pub(crate) fn permit(
+        &self,
+        at: Declared,
+        (peer, tls): (&Peer, &Tls),
+        flow: &mut Flow,
+    ) -> Result<Permit, Denied> {
+        let decided = self.authz.decide(at, peer, tls, &Call::Tcp { port: at.port() });
+        match &decided {
+            Ok(permit) => flow.permitted(permit),
+            Err(denied) => flow.denied(denied),
+        }
+        decided
+    }
+
+    /// Bytes both ways, for as long as the connection has its authority.
+    pub(crate) async fn lasts(
+        &self,
+        authority: &Authority,
+        relayed: impl Future<Output = Result<(), CloseReason>>,
+    ) -> Result<(), CloseReason> {
         let drain = self.drain.watch();
         tokio::select! {
             biased; // it may have ended while we connected
             reason = authority.ended() => Err(reason),
             () = drain.cut() => Err(CloseReason::Drained),
-            end = relay::both_ways(&mut stream, &mut workload, &flow.progress) => {
-                end.map_err(|reason| authority.explains(reason))
-            }
+            end = relayed => end.map_err(|reason| authority.explains(reason)),
         }
     }
 
@@ -251,19 +275,19 @@ impl Served {
 
 /// Who calls on an HTTP connection, and what the connection stands on.
 #[derive(Clone, Debug)]
-struct Caller {
-    peer: Peer,
-    authority: Authority,
-    arrival: Arrival,
+pub(crate) struct Caller {
+    pub(crate) peer: Peer,
+    pub(crate) authority: Authority,
+    pub(crate) arrival: Arrival,
 }
 
 /// Where a connection came to, and from where.
 #[derive(Clone, Debug)]
-struct Arrival {
-    served: Arc<Served>,
+pub(crate) struct Arrival {
+    pub(crate) served: Arc<Served>,
     /// What the policy said of the listener when it came.
-    declared: Declared,
-    from: SocketAddr,
+    pub(crate) declared: Declared,
+    pub(crate) from: SocketAddr,
 }
 
 #[cfg(fuzzing)]

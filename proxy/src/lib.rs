@@ -39,6 +39,7 @@ mod reproof;
 mod route;
 mod spans;
 mod standing;
+mod tunnels;
 mod upstream;
 
 pub use admin::{Admin, Configured};
@@ -46,7 +47,7 @@ pub use authz::{Authz, Denied, Permit, Probe};
 pub use close::CloseReason;
 pub use decision_id::DecisionId;
 pub use decisions::{DecisionRecord, Decisions};
-pub use directory::Directory;
+pub use directory::{Directory, Places};
 pub use drain::{Drain, DrainWatch};
 pub use flow::{Direction, FlowRecord, Flows, Kind, Outcome, Party};
 pub use flow_feed::FlowFeed;
@@ -63,6 +64,7 @@ pub use reproof::Register;
 pub use route::Destination;
 pub use spans::{SpanFeed, Spans};
 pub use standing::Standing;
+pub use tunnels::TcpSessions;
 pub use upstream::{Peers, Workload};
 
 /// What the fuzz targets ask of a request's head. In no build but theirs.

@@ -13,7 +13,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::Drain;
+use crate::{Drain, TcpSessions};
 
 /// One of our inbound listeners, as the policy declares it at one moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -62,12 +62,14 @@ impl Declared {
 /// The pause after a failed accept: long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a listener of `protocol` speaks inside TLS (TLS-06).
-pub(crate) fn offered(protocol: Protocol) -> &'static [Alpn] {
-    match protocol {
-        Protocol::Http => &[Alpn::H2, Alpn::Http11, Alpn::Reproof],
-        Protocol::Grpc => &[Alpn::H2, Alpn::Reproof],
-        Protocol::Tcp => &[Alpn::Tcp, Alpn::Reproof],
+/// What a listener of `protocol` speaks inside TLS (TLS-06): over HTTP/2 TCP connections are streams of
+/// one session, where we take them so.
+pub(crate) fn offered(protocol: Protocol, tcp_sessions: TcpSessions) -> &'static [Alpn] {
+    match (protocol, tcp_sessions) {
+        (Protocol::Http, _) => &[Alpn::H2, Alpn::Http11, Alpn::Reproof],
+        (Protocol::Grpc, _) => &[Alpn::H2, Alpn::Reproof],
+        (Protocol::Tcp, TcpSessions::Shared) => &[Alpn::H2, Alpn::Tcp, Alpn::Reproof],
+        (Protocol::Tcp, TcpSessions::Own) => &[Alpn::Tcp, Alpn::Reproof],
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use cellwall_mtls::Alpn;
 use cellwall_policy::{Protocol, Tolerated};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -16,6 +15,7 @@ use crate::{
     metrics,
     relay::{self, Plain},
     route::{Destination, Route},
+    tunnels::{Taken, Way},
 };
 
 impl Proxy {
@@ -46,7 +46,7 @@ impl Proxy {
         destination.route(self.authz.snapshot().as_deref(), &self.directory)
     }
 
-    /// TCP: a session of its own.
+    /// TCP: a stream of a session that others share, or a session of its own.
     async fn send(
         &self,
         app: TcpStream,
@@ -62,16 +62,29 @@ impl Proxy {
         flow.decided();
         let drain = self.drain.watch();
         let relayed = async {
-            let (mut stream, mut renewal) =
-                self.peers.connect(destination, route, Alpn::Tcp).await?;
-            let authority = renewal.authority.clone();
+            let way = self.peers.reach(destination, route).await?;
             flow.leaves();
-            tokio::select! {
-                end = relay::both_ways(&mut app, &mut stream, &flow.progress) => {
-                    end.map_err(|reason| authority.explains(reason))
+            match way {
+                Way::Shared(mut taken) => {
+                    let Taken { stream, authority, .. } = &mut *taken;
+                    let ways = (&flow.progress.request, &flow.progress.response);
+                    tokio::select! {
+                        end = stream.relay(&mut app, ways) => {
+                            end.map_err(|reason| authority.explains(reason))
+                        }
+                        reason = authority.ended() => Err(reason),
+                    }
                 }
-                never = renewal.keep() => match never {},
-                reason = authority.ended() => Err(reason),
+                Way::Own(own) => {
+                    let (mut stream, mut renewal) = *own;
+                    let authority = renewal.authority.clone();
+                    let relayed = relay::both_ways(&mut app, &mut stream, &flow.progress);
+                    tokio::select! {
+                        end = relayed => end.map_err(|reason| authority.explains(reason)),
+                        never = renewal.keep() => match never {},
+                        reason = authority.ended() => Err(reason),
+                    }
+                }
             }
         };
         let close = tokio::select! {

@@ -18,8 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Streaming, transport::Channel};
 
 use crate::{
-    Directory, DrainWatch, Identities, Live, PolicyIntake, Watch, control, identity::chain,
-    pauses::Pauses,
+    Directory, DrainWatch, Identities, Live, PolicyIntake, TcpSessions, Watch, control,
+    identity::chain, pauses::Pauses,
 };
 
 /// How long a new stream may take from the first packet until its first message.
@@ -51,7 +51,9 @@ pub struct PolicyFeed {
     /// What we say first.
     pub hello: Hello,
     /// Where our workload is served.
-    pub serving: Vec<String>,
+    pub addresses: Vec<String>,
+    /// How we take TCP connections there.
+    pub tcp_sessions: TcpSessions,
     /// The connection of the newest stream, for the flow feed.
     pub link: Arc<Live<Channel>>,
 }
@@ -151,6 +153,11 @@ impl PolicyFeed {
         Stream { run, ready, opened: Instant::now(), is_open: false }
     }
 
+    fn serving(&self, addresses: &[String]) -> proxy_message::Message {
+        let streams = self.tcp_sessions == TcpSessions::Shared;
+        proxy_message::Message::Serving(Serving { addresses: addresses.to_vec(), streams })
+    }
+
     async fn attach(
         &self,
         announce: oneshot::Sender<()>,
@@ -158,7 +165,7 @@ impl PolicyFeed {
     ) -> Result<std::convert::Infallible, Ended> {
         let (up, messages) = mpsc::channel(QUEUE);
         send(&up, proxy_message::Message::Hello(self.hello.clone())).await?;
-        send(&up, serving(&self.serving)).await?;
+        send(&up, self.serving(&self.addresses)).await?;
         let opening = tokio::time::timeout(OPENING, self.open(messages)).await;
         let (channel, mut down, mut message) = opening.map_err(|_| Ended::Silent)??;
         let _ = announce.send(()); // nobody waits when the feed itself is gone
@@ -171,7 +178,7 @@ impl PolicyFeed {
                     message = down.message() => break message.map_err(status)?,
                     () = drain.stopping(), if !draining => {
                         draining = true;
-                        send(&up, serving(&[])).await?;
+                        send(&up, self.serving(&[])).await?;
                     }
                     () = drain.cut(), if draining => {
                         drop(up); // the end of our side: it comes after all that we said
@@ -211,9 +218,9 @@ impl PolicyFeed {
                 send(up, self.intake.take(snapshot).await).await?;
             }
             Some(control_message::Message::Endpoints(endpoints)) => {
-                let Endpoints { destination, addresses, .. } = endpoints;
-                tracing::debug!(destination, ?addresses, "endpoints");
-                self.directory.update(&destination, &addresses);
+                let Endpoints { destination, addresses, streams } = endpoints;
+                tracing::debug!(destination, ?addresses, ?streams, "endpoints");
+                self.directory.update(&destination, &addresses, &streams);
                 self.intake.keep_addresses(&self.directory).await;
             }
             None => tracing::warn!("a message of a kind that this release does not know"),
@@ -240,10 +247,6 @@ async fn send(
         Ok(_) => Ok(()),
         Err(_) => Err(Ended::Deaf),
     }
-}
-
-fn serving(addresses: &[String]) -> proxy_message::Message {
-    proxy_message::Message::Serving(Serving { addresses: addresses.to_vec(), streams: false })
 }
 
 fn status(status: tonic::Status) -> Ended {

@@ -16,8 +16,10 @@ use cellwall_policy::{Call, Idempotent, IdempotentBy, Protocol, Snapshot, Tolera
 use spiffe::SpiffeId;
 
 use crate::{
-    CloseReason, Directory,
+    CloseReason, Directory, Identity,
+    directory::Places,
     http::{Budget, Multiplexed},
+    tunnels::Tunnels,
 };
 
 /// How long an address that could not be reached is asked last.
@@ -30,7 +32,7 @@ pub struct Destination {
     pub name: Arc<str>,
     /// For calls that are made twice.
     pub(crate) budget: Budget,
-    fixed: Option<Arc<[SocketAddr]>>,
+    fixed: Option<Places>,
     endpoints: ArcSwap<BTreeMap<SocketAddr, Arc<Endpoint>>>,
     turn: AtomicUsize,
     started: Instant,
@@ -46,7 +48,7 @@ pub(crate) struct Route {
     /// What the callee tolerates in a path: its own sidecar knows in which.
     pub(crate) tolerates: Tolerated,
     idempotent: Option<Arc<Idempotent>>,
-    addresses: Arc<[SocketAddr]>,
+    places: Places,
 }
 
 /// One address of a destination, with the connections to it.
@@ -54,6 +56,8 @@ pub(crate) struct Route {
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) pool: Multiplexed<PoolKey>,
+    /// For TCP connections.
+    pub(crate) tunnels: Tunnels,
     shunned_until: AtomicU64,
 }
 
@@ -65,9 +69,20 @@ pub(crate) struct PoolKey {
     pub(crate) trust_epoch: u64,
 }
 
+impl PoolKey {
+    /// Of a connection that is opened now.
+    pub(crate) fn of(identity: &Identity, route: &Route) -> Self {
+        Self {
+            own: identity.material.id().clone(),
+            expected: route.expected.clone(),
+            trust_epoch: identity.trust_epoch,
+        }
+    }
+}
+
 impl Destination {
     /// A destination at `fixed` addresses, or wherever the control plane says.
-    pub fn new(name: &str, fixed: Option<Arc<[SocketAddr]>>) -> Self {
+    pub fn new(name: &str, fixed: Option<Places>) -> Self {
         Self {
             name: name.into(),
             budget: Budget::default(),
@@ -86,21 +101,22 @@ impl Destination {
     ) -> Result<Route, CloseReason> {
         let snapshot = snapshot.ok_or(CloseReason::NoPolicy)?;
         let known = snapshot.destination(&self.name).ok_or(CloseReason::NoRoute)?;
-        let addresses = self.fixed.clone().unwrap_or_else(|| directory.addresses(&self.name));
+        let places = self.fixed.clone().unwrap_or_else(|| directory.places(&self.name));
         let (expected, expected_text) = (known.id.clone(), known.id_text.clone());
         let protocol = known.protocol;
         let (tolerates, idempotent) = (known.tolerates, known.idempotent.clone());
-        Ok(Route { expected, expected_text, protocol, tolerates, idempotent, addresses })
+        Ok(Route { expected, expected_text, protocol, tolerates, idempotent, places })
     }
 
     /// The addresses to try, in order: by turns, those that failed just now at the end.
     pub(crate) fn endpoints(&self, route: &Route) -> Result<Vec<Arc<Endpoint>>, CloseReason> {
-        if route.addresses.is_empty() {
+        let addresses = &route.places.addresses;
+        if addresses.is_empty() {
             return Err(CloseReason::NoEndpoint);
         }
-        let known = self.known(&route.addresses);
+        let known = self.known(addresses);
         let mut ordered: Vec<_> =
-            route.addresses.iter().filter_map(|address| known.get(address).cloned()).collect();
+            addresses.iter().filter_map(|address| known.get(address).cloned()).collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % ordered.len().max(1);
         ordered.rotate_left(turn);
         let now = self.clock();
@@ -148,6 +164,11 @@ impl Route {
         self.expected == other.expected && self.protocol == other.protocol
     }
 
+    /// Whether the sidecar at `address` takes TCP connections as streams, as far as anybody has said.
+    pub(crate) fn takes_streams(&self, address: SocketAddr) -> bool {
+        self.places.streams.contains(&address)
+    }
+
     /// By what a call may be made twice there, if the policy declares it.
     pub(crate) fn idempotent<'c>(
         &self,
@@ -159,6 +180,7 @@ impl Route {
 
 impl Endpoint {
     fn new(address: SocketAddr) -> Self {
-        Self { address, pool: Multiplexed::default(), shunned_until: AtomicU64::new(0) }
+        let (pool, tunnels) = (Multiplexed::default(), Tunnels::with(address));
+        Self { address, pool, tunnels, shunned_until: AtomicU64::new(0) }
     }
 }

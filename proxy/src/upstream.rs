@@ -29,6 +29,7 @@ use crate::{
     relay::Plain,
     reproof::Renewal,
     route::{Destination, Endpoint, PoolKey, Route},
+    tunnels::TcpSessions,
 };
 
 /// How long a TCP connection may take.
@@ -129,13 +130,14 @@ fn frame(request: &mut Request<Body>) {
 pub struct Peers {
     identities: Identities,
     authz: Authz,
-    drain: Drain,
+    pub(crate) drain: Drain,
+    pub(crate) tcp_sessions: TcpSessions,
 }
 
 impl Peers {
     /// Connects as whoever `identities` says we are, to those that the policy calls destinations.
     pub fn new(identities: Identities, authz: Authz, drain: Drain) -> Self {
-        Self { identities, authz, drain }
+        Self { identities, authz, drain, tcp_sessions: TcpSessions::Own }
     }
 
     /// Sends a call to `destination`, over a connection that many calls share. The answer comes with
@@ -160,11 +162,7 @@ impl Peers {
                 break;
             }
             first.get_or_insert(generation);
-            let key = PoolKey {
-                own: identity.material.id().clone(),
-                expected: route.expected.clone(),
-                trust_epoch: identity.trust_epoch,
-            };
+            let key = PoolKey::of(&identity, route);
             let open = || self.open(&identity, (destination, endpoint), &key);
             match endpoint.pool.try_send(request, &key, open).await {
                 Ok((response, conn)) => {
@@ -200,9 +198,8 @@ impl Peers {
         Ok((answer?, authority))
     }
 
-    /// Connects to `destination` for one TCP connection, or one call. It comes with what keeps it
-    /// open.
-    pub(crate) async fn connect(
+    /// Connects to `destination` for one call. It comes with what keeps it open.
+    async fn connect(
         &self,
         destination: &Destination,
         route: &Route,
@@ -211,7 +208,7 @@ impl Peers {
         let mut last = CloseReason::NoEndpoint;
         for endpoint in destination.endpoints(route)? {
             let identity = self.identity()?;
-            match session(&identity, endpoint.address, &route.expected, alpn).await {
+            match session(&identity, endpoint.address, &route.expected, &[alpn]).await {
                 Ok(session) => {
                     return Ok(self.renewal(session, &identity, (destination, endpoint.address)));
                 }
@@ -224,7 +221,8 @@ impl Peers {
         Err(last)
     }
 
-    fn renewal<IO>(
+    /// What keeps `session` with the sidecar at an address of `destination` open.
+    pub(crate) fn renewal<IO>(
         &self,
         Session { stream, peer, binding, group, .. }: Session<IO>,
         identity: &Identity,
@@ -239,7 +237,7 @@ impl Peers {
         (stream, renewal)
     }
 
-    fn identity(&self) -> Result<Arc<Identity>, CloseReason> {
+    pub(crate) fn identity(&self) -> Result<Arc<Identity>, CloseReason> {
         self.identities.current().ok_or(CloseReason::TlsRefused(Refusal::NoOwnIdentity)) // ID-21
     }
 
@@ -249,7 +247,7 @@ impl Peers {
         (destination, endpoint): (&Destination, &Endpoint),
         key: &PoolKey,
     ) -> Result<Conn<PoolKey>, CloseReason> {
-        let session = session(identity, endpoint.address, &key.expected, Alpn::H2).await?;
+        let session = session(identity, endpoint.address, &key.expected, &[Alpn::H2]).await?;
         let (stream, renewal) = self.renewal(session, identity, (destination, endpoint.address));
         let authority = renewal.authority.clone();
         let heard = tokio::time::timeout(HANDSHAKE_DEADLINE, Heard::from(stream)).await;
@@ -269,14 +267,13 @@ pub(crate) async fn session(
     identity: &Identity,
     address: SocketAddr,
     expected: &spiffe::SpiffeId,
-    alpn: Alpn,
+    alpn: &[Alpn],
 ) -> Result<Session<TlsStream<Ahead<TcpStream>>>, CloseReason> {
     let tcp = Ahead::of(tcp(address).await?);
     let started = Instant::now();
     let expected = std::slice::from_ref(expected);
     let session =
-        cellwall_mtls::connect(&identity.material, tcp, expected, &[alpn], HANDSHAKE_DEADLINE)
-            .await;
+        cellwall_mtls::connect(&identity.material, tcp, expected, alpn, HANDSHAKE_DEADLINE).await;
     let result = session.as_ref().map(drop).map_err(|error: &HandshakeError| error.refusal);
     metrics::handshake(Direction::Outbound, started.elapsed(), result);
     session.map_err(|error| {

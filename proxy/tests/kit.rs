@@ -222,11 +222,24 @@ impl Town {
 
     /// Starts the checkout service's sidecar, and waits until it knows where `callee` is.
     pub(crate) async fn caller_of(&self, callee: &str, protocol: Protocol) -> Sidecar {
+        self.flagged_caller(callee, protocol, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub(crate) async fn flagged_caller(
+        &self,
+        callee: &str,
+        protocol: Protocol,
+        flags: &[&str],
+    ) -> Sidecar {
         self.control.follow(callee, &id(callee));
         let plan = Plan { name: "checkout", speaks: Protocol::Http, outbound: &[callee] };
         let policy = policy("checkout", Protocol::Http, &[]);
-        let destinations = vec![destination(callee, protocol)];
-        let caller = self.sidecar(plan, SnapshotDocument { destinations, ..policy }).await;
+        let policy =
+            SnapshotDocument { destinations: vec![destination(callee, protocol)], ..policy };
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let caller = self.flagged(plan, |_| flags).await;
+        let caller = self.made_ready(caller, "checkout", policy).await;
         caller.knows(callee).await;
         caller
     }

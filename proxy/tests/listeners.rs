@@ -57,14 +57,20 @@ async fn a_listener_speaks_what_the_policy_says_and_nothing_else() {
     let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
     let call = CallDocument::Tcp { port: 8443 };
     let tcp = town.sidecar(plan, policy("ledger-db", Protocol::Tcp, &[call])).await;
-    let sidecars = [&http, &grpc, &tcp];
+    let plan = Plan { name: "own-db", speaks: Protocol::Tcp, outbound: &[] };
+    let own = town.flagged(plan, |_| vec!["--tcp-sessions=own".to_owned()]).await;
+    let call = CallDocument::Tcp { port: 8443 };
+    let own = town.made_ready(own, "own-db", policy("own-db", Protocol::Tcp, &[call])).await;
+    let sidecars = [&http, &grpc, &tcp, &own];
+    let bytes = Some("cellwall-tcp/1");
     let table = [
-        (&["h2"][..], [Some("h2"), Some("h2"), None]),
-        (&["http/1.1"][..], [Some("http/1.1"), None, None]),
-        (&["cellwall-tcp/1"][..], [None, None, Some("cellwall-tcp/1")]),
-        (&["http/1.1", "h2"][..], [Some("h2"), Some("h2"), None]),
-        (&["http/1.0"][..], [None, None, None]),
-        (&[][..], [None, None, None]),
+        (&["h2"][..], [Some("h2"), Some("h2"), Some("h2"), None]),
+        (&["http/1.1"][..], [Some("http/1.1"), None, None, None]),
+        (&["cellwall-tcp/1"][..], [None, None, bytes, bytes]),
+        (&["cellwall-tcp/1", "h2"][..], [Some("h2"), Some("h2"), Some("h2"), bytes]),
+        (&["http/1.1", "h2"][..], [Some("h2"), Some("h2"), Some("h2"), None]),
+        (&["http/1.0"][..], [None, None, None, None]),
+        (&[][..], [None, None, None, None]),
     ];
     for (alpn, expected) in table {
         for (sidecar, expected) in sidecars.into_iter().zip(expected) {

@@ -49,6 +49,7 @@ mod streams;
 mod tcp;
 mod told;
 mod traces;
+mod tunnels;
 mod undeclared;
 mod upgrades;
 mod uploads;

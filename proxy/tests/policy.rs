@@ -34,7 +34,7 @@ async fn a_snapshot_is_acked_with_its_version_and_hash() {
     let serving = Event {
         said: Said::Serving(Serving {
             addresses: vec![sidecar.inbound.to_string()],
-            streams: false,
+            streams: true,
         }),
         id: id("payments"),
         stream: 0,

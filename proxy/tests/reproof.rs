@@ -1,6 +1,9 @@
 //! Connections that outlive the certificates they began with, and nobody's lie about one (ROT-05).
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant, SystemTime},
+};
 
 use aws_lc_rs::hmac;
 use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
@@ -294,44 +297,63 @@ async fn renewed(town: &Town, sidecars: [(&Sidecar, &str); 2], life: Duration) {
     }
 }
 
-/// One connection, kept busy over many lives of both sides' SVIDs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_busy_connection_lives_through_many_svids() {
+    lives(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_one_in_a_session_of_its_own() {
+    lives(&["--tcp-sessions=own"]).await;
+}
+
+/// Ledger-db's sidecar in front of `workload`.
+async fn beside(town: &Town, workload: SocketAddr) -> Sidecar {
+    let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
+    let policy = policy("ledger-db", Protocol::Tcp, &[CallDocument::Tcp { port: 8443 }]);
+    town.made_ready(town.beside(plan, workload).await, "ledger-db", policy).await
+}
+
+/// What is said at once.
+const CHUNK: u64 = 4096;
+
+/// Says so many bytes, which count on from `at`, and hears them.
+async fn comes_back(stream: &mut TcpStream, at: u64) {
+    let said: Vec<u8> = (at..at + CHUNK).map(|at| (at % 251) as u8).collect();
+    stream.write_all(&said).await.unwrap();
+    let mut heard = vec![0; said.len()];
+    tokio::time::timeout(DEADLINE, stream.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(said, heard, "at {at}");
+}
+
+/// One connection, kept busy over many lives of both sides' SVIDs.
+async fn lives(flags: &[&str]) {
     let (life, lives) = match evidence_time() {
         Some(_) => (Duration::from_secs(10), 30),
         None => (Duration::from_secs(2), 3),
     };
     let town = Town::new().await;
     let (address, _echo) = echo().await;
-    let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
-    let callee = town.beside(plan, address).await;
-    let policy = policy("ledger-db", Protocol::Tcp, &[CallDocument::Tcp { port: 8443 }]);
-    let callee = town.made_ready(callee, "ledger-db", policy).await;
-    let mut caller = town.caller_of("ledger-db", Protocol::Tcp).await;
+    let callee = beside(&town, address).await;
+    let mut caller = town.flagged_caller("ledger-db", Protocol::Tcp, flags).await;
     let sidecars = [(&callee, "ledger-db"), (&caller, "checkout")];
     renewed(&town, sidecars, life).await;
     let mut stream = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
     let (started, mut last) = (Instant::now(), Instant::now());
-    let (mut sent, mut back, mut renewals) = (0_u64, 0_u64, 0_u32);
-    let (mut chunk, mut answer) = (vec![0_u8; 4096], vec![0_u8; 4096]);
+    let (mut bytes, mut renewals) = (0_u64, 0_u32);
     while started.elapsed() < life * lives {
         if last.elapsed() > life / 2 {
             renew(&town, sidecars, life);
             (last, renewals) = (Instant::now(), renewals + 1);
         }
-        chunk.iter_mut().zip(sent..).for_each(|(byte, at)| *byte = (at % 251) as u8);
-        stream.write_all(&chunk).await.unwrap();
-        let read = tokio::time::timeout(DEADLINE, stream.read_exact(&mut answer)).await;
-        read.expect("no answer").expect("closed");
-        assert_eq!(chunk, answer, "at {sent}");
-        sent += 4096;
-        back += 4096;
+        comes_back(&mut stream, bytes).await;
+        bytes += CHUNK;
     }
     let extended = [("result", "extended")];
     let proofs = caller.metrics().await.sum("cellwall_reproofs_total", &extended);
     let figures = json!({
         "svid_life_seconds": life.as_secs(), "lives": lives, "renewals": renewals,
-        "reproofs": proofs, "bytes": sent, "bytes_lost": sent - back, "closed": 0,
+        "reproofs": proofs, "bytes": bytes, "bytes_lost": 0, "closed": 0,
     });
     evidence(&figures);
     assert!(proofs >= f64::from(lives), "{figures}");

@@ -60,7 +60,7 @@ async fn an_http_client_does_not_get_past_a_tcp_listener() {
     // AZ-03, TLS-06: the protocol is declared, so the handshake already fails
     let town = Town::new().await;
     let callee = ledger_db(&town).await;
-    for alpn in [&["http/1.1"][..], &["h2"], &[]] {
+    for alpn in [&["http/1.1"][..], &["cellwall-tcp/2"], &[]] {
         let party = cellwall_testkit::tls::DangerousParty::presenting(&town.svid("checkout"));
         let tcp = TcpStream::connect(callee.inbound).await.unwrap();
         let seen = party.alpn(alpn).probe_server(tcp, b"x", DEADLINE).await;
@@ -70,7 +70,7 @@ async fn an_http_client_does_not_get_past_a_tcp_listener() {
 }
 
 /// Ledger-db's sidecar, the listener that it takes for its workload, and its policy.
-async fn played_db(town: &Town) -> (Sidecar, TcpListener, SnapshotDocument) {
+pub(crate) async fn played_db(town: &Town) -> (Sidecar, TcpListener, SnapshotDocument) {
     let workload = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let plan = Plan { name: "ledger-db", speaks: Protocol::Tcp, outbound: &[] };
     let rules = policy("ledger-db", Protocol::Tcp, &[CallDocument::Tcp { port: 8443 }]);
@@ -80,7 +80,7 @@ async fn played_db(town: &Town) -> (Sidecar, TcpListener, SnapshotDocument) {
 
 /// Checkout's connection to ledger-db through both sidecars, and the workload's side of it, after
 /// each has said something.
-async fn open(caller: &Sidecar, workload: &TcpListener) -> (TcpStream, TcpStream) {
+pub(crate) async fn open(caller: &Sidecar, workload: &TcpListener) -> (TcpStream, TcpStream) {
     let mut app = TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap();
     app.write_all(b"half").await.unwrap();
     let (mut served, _) = workload.accept().await.unwrap();
@@ -92,12 +92,12 @@ async fn open(caller: &Sidecar, workload: &TcpListener) -> (TcpStream, TcpStream
 }
 
 /// How `stream` ends: `None` when it looks whole.
-async fn end_of(stream: &mut TcpStream) -> Option<ErrorKind> {
+pub(crate) async fn end_of(stream: &mut TcpStream) -> Option<ErrorKind> {
     let end = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await;
     end.unwrap().err().map(|error| error.kind())
 }
 
-fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
     drop(stream);
 }

@@ -5,14 +5,16 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 
 use cellwall_policy::{PolicyKey, is_destination};
 use spiffe::{SpiffeId, transport::Endpoint};
 
-use crate::args::Args;
+use crate::{
+    Places, TcpSessions,
+    args::{self, Args},
+};
 
 /// The checked configuration.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Config {
     pub spiffe_id: Option<SpiffeId>,
     /// Where spans go, and who is sampled.
     pub traces: Option<TracesConfig>,
+    /// How TCP connections travel.
+    pub tcp_sessions: TcpSessions,
     /// Connections at once in each direction.
     pub max_connections: usize,
     /// What calls in progress may take after SIGTERM.
@@ -77,7 +81,7 @@ pub struct OutboundConfig {
     /// `WORKLOAD` or `ENVIRONMENT/WORKLOAD`, and `:PORT` for one of several listeners.
     pub destination: String,
     /// Where it is, if not where the control plane says.
-    pub addresses: Option<Arc<[SocketAddr]>>,
+    pub places: Option<Places>,
 }
 
 /// The options that cannot be used, one line each.
@@ -125,6 +129,10 @@ impl TryFrom<Args> for Config {
                 workload_api: args.workload_api,
                 spiffe_id,
                 traces,
+                tcp_sessions: match args.tcp_sessions {
+                    args::TcpSessions::Shared => TcpSessions::Shared,
+                    args::TcpSessions::Own => TcpSessions::Own,
+                },
                 max_connections: args.max_connections,
                 drain: Duration::from_secs(args.drain_seconds),
                 threads: args.threads,
@@ -189,7 +197,8 @@ fn advertise(inbound: &mut [InboundConfig], args: &Args) -> Result<(), String> {
 }
 
 fn parse_outbound(text: &str) -> Result<OutboundConfig, String> {
-    let mistake = || format!("--outbound {text}: not PORT=[ENV/]WORKLOAD[:PORT][@ADDR,...]");
+    let mistake =
+        || format!("--outbound {text}: not PORT=[ENV/]WORKLOAD[:PORT][@[streams:]ADDR,...]");
     let (port, rest) = text.split_once('=').ok_or_else(mistake)?;
     let port = port.parse().map_err(|_| mistake())?;
     let (destination, addresses) =
@@ -197,11 +206,20 @@ fn parse_outbound(text: &str) -> Result<OutboundConfig, String> {
     if !is_destination(destination) {
         return Err(mistake());
     }
-    let addresses = addresses
-        .map(|list| list.split(',').map(str::parse).collect::<Result<Arc<[SocketAddr]>, _>>())
-        .transpose()
-        .map_err(|_| mistake())?;
-    Ok(OutboundConfig { port, destination: destination.to_owned(), addresses })
+    let places = addresses.map(|list| parse_places(list).ok_or_else(mistake)).transpose()?;
+    Ok(OutboundConfig { port, destination: destination.to_owned(), places })
+}
+
+fn parse_places(list: &str) -> Option<Places> {
+    let (mut addresses, mut streams) = (Vec::new(), Vec::new());
+    for text in list.split(',') {
+        let (address, takes_streams) =
+            text.strip_prefix("streams:").map_or((text, false), |address| (address, true));
+        let address: SocketAddr = address.parse().ok()?;
+        addresses.push(address);
+        streams.extend(takes_streams.then_some(address));
+    }
+    Some(Places { addresses: addresses.into(), streams: streams.into() })
 }
 
 fn unique(outbound: &[OutboundConfig]) -> Result<(), String> {

@@ -3,7 +3,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use clap::Parser as _;
 
 use super::{Config, OutboundConfig, check_endpoint, parse_inbound, parse_outbound};
-use crate::args::{Cli, Command};
+use crate::{
+    Places,
+    args::{Cli, Command},
+};
 
 fn config(flags: &[&str]) -> String {
     mistakes(&[&["--workload-api=unix:/s"], flags].concat())
@@ -103,19 +106,36 @@ fn several_listeners_are_told_apart_by_their_declared_ports() {
 
 #[test]
 fn an_outbound_names_a_port_a_workload_and_maybe_addresses() {
-    let parsed = |port, destination: &str, addresses: Option<&[&str]>| OutboundConfig {
+    let list = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect();
+    let both = ["127.0.0.1:1", "[::1]:2"];
+    let parsed = |port, destination: &str, places: Option<[&[_]; 2]>| OutboundConfig {
         port,
         destination: destination.to_owned(),
-        addresses: addresses.map(|list| list.iter().map(|a| a.parse().unwrap()).collect()),
+        places: places
+            .map(|[all, streams]| Places { addresses: list(all), streams: list(streams) }),
     };
     assert_eq!(parse_outbound("9001=ledger"), Ok(parsed(9001, "ledger", None)));
     assert_eq!(parse_outbound("0=prod/ledger"), Ok(parsed(0, "prod/ledger", None)));
     assert_eq!(parse_outbound("0=prod/ledger:9443"), Ok(parsed(0, "prod/ledger:9443", None)));
     assert_eq!(
         parse_outbound("9001=ledger@127.0.0.1:1,[::1]:2"),
-        Ok(parsed(9001, "ledger", Some(&["127.0.0.1:1", "[::1]:2"])))
+        Ok(parsed(9001, "ledger", Some([&both[..], &[]])))
     );
-    for mistake in ["9001", "9001=", "70000=a", "9001=a b", "9001=a@", "9001=/a", "9001=a/"] {
+    assert_eq!(
+        parse_outbound("9001=ledger@127.0.0.1:1,streams:[::1]:2"),
+        Ok(parsed(9001, "ledger", Some([&both[..], &both[1..]])))
+    );
+    for mistake in [
+        "9001",
+        "9001=",
+        "70000=a",
+        "9001=a b",
+        "9001=a@",
+        "9001=/a",
+        "9001=a/",
+        "9001=a@streams:",
+        "9001=a@stream:127.0.0.1:1",
+    ] {
         assert!(parse_outbound(mistake).is_err(), "{mistake}");
     }
 }

@@ -34,7 +34,7 @@ pub(crate) use body::Body;
 pub(crate) use budget::Budget;
 pub(crate) use canonical::{Canonical, Upgrade};
 pub(crate) use fate::SendError;
-pub(crate) use headers::of_second_attempt;
+pub(crate) use headers::{OUTCOME, of_second_attempt};
 pub(crate) use introduction::Introduced;
 pub(crate) use multiplexed::{Conn, Multiplexed};
 pub(crate) use received::Received;

@@ -99,7 +99,7 @@ impl Renewal {
     /// One session: our proof, and the other side's.
     async fn ask(&self, identity: &Identity) -> Result<(Peer, UnixTime), Outcome> {
         let expected = self.authority.peer();
-        let opened = session(identity, self.address, expected.id(), Alpn::Reproof).await;
+        let opened = session(identity, self.address, expected.id(), &[Alpn::Reproof]).await;
         let mut fresh = opened.map_err(|_| Outcome::Failed)?;
         let claim = self.claim(&fresh.binding);
         fresh.stream.write_all(&claim).await.map_err(|_| Outcome::Failed)?;
