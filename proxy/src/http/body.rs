@@ -16,9 +16,9 @@ use super::{
     cut::Cut,
     headers,
     kept::{Kept, Source},
-    multiplexed::Place,
     passing::{Passing, Towards},
     received::Received,
+    streams::Place,
     tunnel::Tunnel,
 };
 use crate::{

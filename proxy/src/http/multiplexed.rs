@@ -1,18 +1,18 @@
 //! HTTP/2 connections to one destination: many calls at once, read without a lock.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tokio::sync::Mutex;
 
-use super::{body::Body, client::Unsent, fate::SendError, received::Received, streams::Streams};
+use super::{
+    body::Body, client::Unsent, fate::SendError, patience::patience, received::Received,
+    streams::Streams,
+};
 use crate::{CloseReason, authority::Authority};
 
 /// Calls in flight on one connection before another is opened.
@@ -85,12 +85,11 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                 Ok(conn) => conn,
                 Err(reason) => return Err((SendError::not_done(reason), Some(request))),
             };
-            let place = Place::on(&conn);
-            match conn.streams.call(request).await {
-                Ok(mut response) => {
-                    response.extensions_mut().insert(place);
-                    return Ok((response, conn));
-                }
+            let Some(place) = in_time(conn.streams.place(), request.headers()).await else {
+                return Err((SendError::not_done(CloseReason::UpstreamTimeout), None));
+            };
+            match conn.streams.call(request, place).await {
+                Ok(response) => return Ok((response, conn)),
                 Err(Unsent::Returned(back)) => request = *back,
                 Err(Unsent::Gone(error)) => {
                     return Err((error.on_a_connection(conn.ended()), None));
@@ -146,31 +145,16 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         let now = SystemTime::now();
         let connections = self.connections.load();
         let usable = connections.iter().filter(|conn| conn.is_usable(key, now));
-        usable.filter(|conn| conn.calls() < busy).min_by_key(|conn| conn.calls()).cloned()
+        let usable = usable.filter(|conn| busy == usize::MAX || conn.has_room(busy));
+        usable.min_by_key(|conn| conn.streams.calls()).cloned()
     }
 }
 
-/// A call's place on a connection: taken until the answer has ended, however long it lasts. Goes
-/// with the answer, as one of its extensions.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    _taken: Arc<Taken>,
-}
-
-#[derive(Debug)]
-struct Taken(Arc<AtomicUsize>);
-
-impl Place {
-    fn on<K>(conn: &Conn<K>) -> Self {
-        let calls = conn.streams.calls();
-        calls.fetch_add(1, Ordering::Relaxed);
-        Self { _taken: Arc::new(Taken(calls.clone())) }
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+/// What comes of `waiting`, if the caller waits for as long.
+async fn in_time<T>(waiting: impl Future<Output = T>, headers: &HeaderMap) -> Option<T> {
+    match patience(headers) {
+        Some(patience) => tokio::time::timeout(patience, waiting).await.ok(),
+        None => Some(waiting.await),
     }
 }
 
@@ -187,8 +171,8 @@ impl<K> Conn<K> {
         Self { streams, key, authority: None }
     }
 
-    fn calls(&self) -> usize {
-        self.streams.calls().load(Ordering::Relaxed)
+    fn has_room(&self, busy: usize) -> bool {
+        self.streams.calls() < busy && self.streams.has_room()
     }
 
     /// Why its authority has ended, if it has.

@@ -11,7 +11,10 @@ use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::kept::{Lost, Polled};
+use super::{
+    kept::{Lost, Polled},
+    streams::Place,
+};
 
 /// What was received of a message behind its head.
 #[derive(Debug)]
@@ -30,17 +33,18 @@ pub(crate) struct Stream {
     left: Option<u64>,
     /// There is nothing more but trailers.
     is_through: bool,
+    place: Place,
 }
 
 impl Received {
     /// Of an answer with these `headers`, which announce one length at most.
-    pub(super) fn stream(stream: RecvStream, headers: &HeaderMap) -> Self {
+    pub(super) fn stream(stream: RecvStream, headers: &HeaderMap, place: Place) -> Self {
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok());
         let left = match announced.and_then(|digits| digits.parse().ok()) {
             None if stream.is_end_stream() => Some(0),
             left => left,
         };
-        Self::Stream(Stream { stream, left, is_through: false })
+        Self::Stream(Stream { stream, left, is_through: false, place })
     }
 }
 
@@ -55,6 +59,7 @@ impl Stream {
         if !self.is_through {
             match ready!(self.stream.poll_data(cx)).transpose()? {
                 Some(bytes) => {
+                    self.place.hears();
                     // Read, so there is room for as much again (RES-05).
                     let _ = self.stream.flow_control().release_capacity(bytes.len());
                     self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));

@@ -41,8 +41,8 @@ type Connection = http1::Connection<TokioIo<TcpStream>, Body>;
 /// One connection.
 pub(crate) struct Line {
     sender: SendRequest<Body>,
-    connection: Box<Connection>,
-    is_over: bool,
+    /// Nothing when it is over.
+    connection: Option<Box<Connection>>,
 }
 
 /// The connections that wait for their next call.
@@ -59,15 +59,12 @@ impl Line {
     pub(crate) async fn new(io: TcpStream) -> Result<Self, CloseReason> {
         let handshake = http1::Builder::new().handshake(TokioIo::new(io)).await;
         let (sender, connection) = handshake.map_err(|_| CloseReason::ConnectFailed)?;
-        Ok(Self { sender, connection: Box::new(connection), is_over: false })
+        Ok(Self { sender, connection: Some(Box::new(connection)) })
     }
 
     /// Sends and reads what there is. Ready when the connection is over.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_over {
-            self.is_over = Pin::new(&mut *self.connection).poll(cx).is_ready();
-        }
-        if self.is_over { Poll::Ready(()) } else { Poll::Pending }
+        poll_over(&mut self.connection, cx)
     }
 
     /// Resolves when both bodies of its call are through; whether it may carry another.
@@ -93,15 +90,14 @@ impl Line {
         let (patience, asked) = (patience(request.headers()), Upgrade::of(request.headers()));
         let mut sent = pin!(self.sender.try_send_request(request));
         let answer = poll_fn(|cx| {
-            let is_over = Pin::new(&mut *self.connection).poll(cx).is_ready();
-            self.is_over = is_over;
+            let is_over = poll_over(&mut self.connection, cx).is_ready();
             if interim.are_too_many() {
                 // An answer behind too many others is none.
                 return Poll::Ready(Err(SendError::unknown(CloseReason::AnswerAmbiguous)));
             }
             match sent.as_mut().poll(cx) {
                 Poll::Ready(told) => Poll::Ready(Ok(told)),
-                // It lies in a queue that nobody reads any more (hyperium/hyper #4122).
+                // Nobody has it, and nobody tells it.
                 Poll::Pending if is_over => {
                     Poll::Ready(Err(SendError::unknown(CloseReason::UpstreamFailed)))
                 }
@@ -115,6 +111,16 @@ impl Line {
         let late = |_| Unsent::Gone(SendError::unknown(CloseReason::UpstreamTimeout));
         read(answer.map_err(late)?.map_err(Unsent::Gone)?, asked.as_ref())
     }
+}
+
+/// Lets go of what is over: a call that lay in its queue comes back whole, to be made on another one.
+fn poll_over(connection: &mut Option<Box<Connection>>, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(open) = connection else { return Poll::Ready(()) };
+    let over = Pin::new(&mut **open).poll(cx).map(drop);
+    if over.is_ready() {
+        *connection = None;
+    }
+    over
 }
 
 impl Recycled {
@@ -158,7 +164,8 @@ impl Recycled {
         // length would be left out in silence (HTTP-10).
         let is_wanted = response.version() == Version::HTTP_11;
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
-        if is_wanted && !line.is_over && line.sender.is_ready() && !watch.is_stopping() {
+        if is_wanted && line.connection.is_some() && line.sender.is_ready() && !watch.is_stopping()
+        {
             let _ = idle.push(line); // full: one connection fewer
             return response;
         }
@@ -199,6 +206,150 @@ impl Recycled {
 
 impl fmt::Debug for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("is_over", &self.is_over).finish_non_exhaustive()
+        f.debug_struct("Line").field("is_over", &self.connection.is_none()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use http::Request;
+    use http_body_util::BodyExt as _;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+        task::JoinSet,
+    };
+
+    use super::{Body, Line, Recycled, SendError};
+    use crate::{CloseReason, Drain};
+
+    const SOON: Duration = Duration::from_secs(8);
+
+    fn request() -> Request<Body> {
+        Request::post("/v1/payments").header("host", "x").body(Body::ours("money")).unwrap()
+    }
+
+    /// Reads one such request.
+    async fn read(tcp: &mut TcpStream) {
+        let mut got = Vec::new();
+        while !got.ends_with(b"money") {
+            assert_ne!(tcp.read_buf(&mut got).await.unwrap(), 0);
+        }
+    }
+
+    async fn answer(tcp: &mut TcpStream) {
+        read(tcp).await;
+        tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_workload_that_has_closed_its_idle_connections_is_called_on_a_new_one() {
+        // More of them than one poll of a task may look at.
+        for idle in [1, 10, 200] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let pool = Arc::new(Recycled::new(Drain::default()));
+            let open =
+                move || async move { Line::new(TcpStream::connect(at).await.unwrap()).await };
+            let mut calls = JoinSet::new();
+            for _ in 0..idle {
+                let pool = pool.clone();
+                calls.spawn(async move {
+                    let answer = pool.send(request(), open).await.unwrap();
+                    answer.into_body().collect().await.unwrap();
+                });
+            }
+            let mut workload = Vec::new();
+            for _ in 0..idle {
+                workload.push(listener.accept().await.unwrap().0);
+            }
+            for tcp in &mut workload {
+                answer(tcp).await;
+            }
+            while let Some(done) = calls.join_next().await {
+                done.unwrap();
+            }
+            assert_eq!(pool.idle.len(), idle);
+            let probe = TcpStream::connect(at).await.unwrap();
+            drop((workload, listener.accept().await.unwrap()));
+            probe.readable().await.unwrap(); // so have all the others become
+            let anew = async {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                answer(&mut tcp).await;
+            };
+            let both = async { tokio::join!(pool.send(request(), open), anew) };
+            let (told, ()) = tokio::time::timeout(SOON, both).await.unwrap();
+            assert_eq!(told.unwrap().status(), 200, "{idle}");
+        }
+    }
+
+    /// What is told of a call of which the workload has read everything, and then does this.
+    async fn told(
+        timeout: Option<&'static str>,
+        workload: impl AsyncFnOnce(TcpStream),
+    ) -> Result<u16, SendError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let pool = Recycled::new(Drain::default());
+        let open = || async { Line::new(TcpStream::connect(at).await.unwrap()).await };
+        let mut request = request();
+        if let Some(timeout) = timeout {
+            let headers = request.headers_mut();
+            headers.insert("content-type", "application/grpc".parse().unwrap());
+            headers.insert("grpc-timeout", timeout.parse().unwrap());
+        }
+        let serve = async {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            read(&mut tcp).await;
+            workload(tcp).await;
+            std::future::pending::<()>().await;
+        };
+        let sent = async {
+            tokio::select! {
+                sent = pool.send(request, open) => sent.map(|answer| answer.status().as_u16()),
+                () = serve => panic!("it stays"),
+            }
+        };
+        tokio::time::timeout(SOON, sent).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_a_call_that_the_workload_has_read_nobody_knows_until_it_answers() {
+        let failed = Err(SendError::unknown(CloseReason::UpstreamFailed));
+        assert_eq!(told(None, async |tcp| drop(tcp)).await, failed);
+        let late = Err(SendError::unknown(CloseReason::UpstreamTimeout));
+        let mut held = None;
+        assert_eq!(told(Some("50m"), async |tcp| held = Some(tcp)).await, late);
+        let doubtful = Err(SendError::unknown(CloseReason::AnswerAmbiguous));
+        let flood = async |mut tcp: TcpStream| {
+            for _ in 0..9 {
+                tcp.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").await.unwrap();
+            }
+            held = Some(tcp);
+        };
+        assert_eq!(told(None, flood).await, doubtful); // HTTP-20
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_goes_on_is_cut_with_us_and_its_connection_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let drain = Drain::default();
+        let pool = Recycled::new(drain.clone());
+        let open = || async { Line::new(TcpStream::connect(at).await.unwrap()).await };
+        let serve = async {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            read(&mut tcp).await;
+            tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await.unwrap();
+            tcp
+        };
+        let (answered, mut tcp) = tokio::join!(pool.send(request(), open), serve);
+        let _body = answered.unwrap().into_body();
+        assert!(pool.idle.is_empty()); // HTTP-22
+        tokio::time::timeout(SOON, drain.drain(Duration::ZERO)).await.unwrap();
+        let end = tokio::time::timeout(SOON, tcp.read(&mut [0])).await.unwrap();
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     }
 }
