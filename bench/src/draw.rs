@@ -42,6 +42,7 @@ pub(crate) async fn curves(args: &args::Curves) -> anyhow::Result<()> {
             seconds: args.seconds,
             warm_up_seconds: args.warm_up,
             idle_connections: 0,
+            load: "own".to_owned(),
         },
         extent: if args.ends { Extent::Ends } else { Extent::All },
     };

@@ -85,6 +85,9 @@ pub enum LoadError {
     /// The kernel gives no thread for the schedule.
     #[error("no thread")]
     Pacer(#[source] std::io::Error),
+    /// A load of others is not here, or did not do what it should.
+    #[error("{0}")]
+    Program(String),
     /// The histogram cannot be made.
     #[error("no histogram")]
     Histogram(#[source] hdrhistogram::CreationError),

@@ -13,7 +13,7 @@ use std::{fs, io::Write as _};
 use anyhow::{Context as _, bail};
 use cellwall_bench::{
     Backend, ClosedLoop, Connections, Control, Loopback, OpenLoop, Report, Target, closed_loop,
-    compare::{self, Plan, ROWS, Settings},
+    compare::{self, Generator, Independent, Plan, ROWS, Settings},
     fleet, machine, open_loop, relay,
 };
 use clap::Parser as _;
@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::{Args, Command, Compare, Load},
+    args::{Args, Command, Compare, Load, LoadBy},
     rows::Cast,
 };
 
@@ -75,6 +75,11 @@ async fn compared(args: &Compare) -> anyhow::Result<()> {
     let rows = rows::named(ROWS, &args.rows, |row| row.name)?;
     are_times(args.seconds, args.warm_up)?;
     let Cast { contenders, programs } = Cast::of(&args.peers)?;
+    let independent = match args.load {
+        LoadBy::Own => None,
+        LoadBy::Wrk => Some(Independent::find(Generator::Wrk, &programs).await?),
+        LoadBy::H2load => Some(Independent::find(Generator::H2load, &programs).await?),
+    };
     let plan = Plan {
         rows,
         contenders,
@@ -84,7 +89,9 @@ async fn compared(args: &Compare) -> anyhow::Result<()> {
             seconds: args.seconds,
             warm_up_seconds: args.warm_up,
             idle_connections: args.idle,
+            load: independent.as_ref().map_or_else(|| "own".to_owned(), |it| it.version.clone()),
         },
+        independent,
     };
     let stop = CancellationToken::new();
     let comparison = until_stopped(compare::compare(&plan, &stop), &stop).await??;

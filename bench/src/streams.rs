@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const METHOD: &str = "/bench.v1.Bench/Call";
 
 /// A gRPC message of ten bytes: not compressed, its length, itself.
-const MESSAGE: &[u8] = b"\0\0\0\0\x0abenchmark.";
+pub(crate) const MESSAGE: &[u8] = b"\0\0\0\0\x0abenchmark.";
 
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 

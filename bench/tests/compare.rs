@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
@@ -89,6 +90,44 @@ fn rounds_are_interleaved_and_what_fails_or_is_absent_is_written_down() {
     assert!(table.contains("broken round 2: broken: it ended without a word"), "{table}");
 }
 
+#[test]
+fn a_load_of_others_is_named_in_the_result_and_told_what_it_cannot_make() {
+    let peers = peers(&[]);
+    let out = peers.path().join("result.json");
+    let folder = scripted_wrk(peers.path());
+    let rows = "--rows=http1-1,open-4000,tail-256,tail-80,tail-two";
+    let flags = ["--rounds=1", "--peers=none", rows, "--load=wrk", &folder];
+
+    let output = compare(peers.path(), &out, &flags);
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result = read(&out);
+    assert_eq!(result.settings.load, "wrk 1.2");
+    let samples = result.rows.iter().map(|row| row.samples.first().unwrap()).collect::<Vec<_>>();
+    let (http, others) = samples.split_first().unwrap();
+    assert_eq!((http.figures["p99_us"], http.figures["calls_per_second"]), (3000.0, 7.0));
+    // It says nothing of these.
+    assert!(!["p999_us", "max_us", "starved"].iter().any(|name| http.figures.contains_key(*name)));
+    let cannot = Some("wrk cannot make the load of this row");
+    assert_eq!(others.iter().map(|it| it.error.as_deref()).collect::<Vec<_>>(), [cannot; 4]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.lines().any(|line| line == "load: wrk 1.2"), "{table}");
+    let page = peers.path().join("page.html");
+    let report = Command::new(PROGRAM).arg("report").arg(&out).arg("--out").arg(&page).status();
+    assert!(report.unwrap().success());
+    assert!(fs::read_to_string(page).unwrap().contains("<p>load: wrk 1.2</p>"));
+}
+
+/// Prints what `wrk` does; the flag for where it is.
+fn scripted_wrk(folder: &Path) -> String {
+    let script = "#!/bin/sh\ncase \"$1\" in -v) echo 'wrk 1.2'; exit 1;; esac\n\
+        printf '  50%%  1.00ms\\n  90%%  2.00ms\\n  99%%  3.00ms\\n  7 requests in 1.00s, 1KB read\\n'\n";
+    let wrk = folder.join("wrk");
+    fs::write(&wrk, script).unwrap();
+    fs::set_permissions(&wrk, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("--programs={}", folder.display())
+}
+
 /// Measures these rows of a relay, and makes a page of them.
 fn check_rows(rows: &[&str]) {
     let peers = peers(&[]);
@@ -140,13 +179,17 @@ fn where_a_call_that_has_to_be_denied_is_answered_there_is_no_measurement() {
     let peers = peers(&[("open", &run)]);
     let out = peers.path().join("result.json");
 
-    let output = compare(peers.path(), &out, &["--rounds=1", "--rows=http1-1", "--peers=open"]);
+    let others = scripted_wrk(peers.path());
+    for load in ["--load=own", "--load=wrk"] {
+        let flags = ["--rounds=1", "--rows=http1-1", "--peers=open", load, &others];
+        let output = compare(peers.path(), &out, &flags);
 
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let result = read(&out);
-    let error = result.rows[0].samples[0].error.as_deref().unwrap();
-    assert!(error.starts_with("the policy and its witness: "), "{error}");
-    assert!(error.ends_with(" ended with Status(200)"), "{error}");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let result = read(&out);
+        let error = result.rows[0].samples[0].error.as_deref().unwrap();
+        assert!(error.starts_with("the policy and its witness: "), "{load} {error}");
+        assert!(error.ends_with(" ended with Status(200)"), "{load} {error}");
+    }
 }
 
 #[test]

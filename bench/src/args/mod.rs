@@ -160,6 +160,10 @@ pub(crate) struct Compare {
     #[arg(long, default_value_t = 1.0)]
     pub(crate) warm_up: f64,
 
+    /// Whose load. Others make some of the rows, and do not look at what is answered.
+    #[arg(long, value_enum, default_value = "own")]
+    pub(crate) load: LoadBy,
+
     /// Idle connections of the rows that are about them.
     #[arg(long, default_value_t = 1000)]
     pub(crate) idle: usize,
@@ -284,6 +288,17 @@ pub(crate) struct Micro {
     /// The result, JSON.
     #[arg(long, default_value = "micro.json")]
     pub(crate) out: PathBuf,
+}
+
+/// Whose load it is.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LoadBy {
+    /// That of this program.
+    Own,
+    /// HTTP/1.1 in a closed loop: http1-1, http1-32, http1-256. In whole seconds.
+    Wrk,
+    /// The same, and gRPC: grpc-1, grpc-8. Tells no percentiles.
+    H2load,
 }
 
 /// What counts system calls.

@@ -1,19 +1,13 @@
-//! The load of a row, put on whatever listens.
+//! The load of a row by this program, put on whatever listens.
 
 use std::time::Duration;
 
 use super::{
+    own,
     rows::{FEW_P99, Load, OPEN_CONNECTIONS, RATE},
     weigh::real,
 };
-use crate::{
-    Bulk, ClosedLoop, Connections, Control, Exchange, LoadError, Loopback, OpenLoop, Pace, Report,
-    Streams, Target, Way, bulk, echo_loop, lean::PATH, lean_loop, lean_open, open_loop,
-    peer::Running, sized_loop, stream_loop,
-};
-
-/// Connections of a schedule near what proxies can: so many that it goes on while some wait.
-const PACED_CONNECTIONS: usize = 128;
+use crate::{ClosedLoop, Connections, Control, LoadError, Report, lean_loop, peer::Running};
 
 /// How long it takes at least to see what proxies can.
 const RATED: Duration = Duration::from_millis(300);
@@ -59,7 +53,7 @@ pub(crate) async fn apply(
     if let Load::Paced(rate) = load {
         more.push((RATE, rate));
     }
-    let report = Box::pin(one(load, running.entry, time)).await?;
+    let report = Box::pin(own::one(load, running.entry, time)).await?;
     Ok(Applied { report, more })
 }
 
@@ -93,46 +87,4 @@ async fn two(
         *report.errors.entry(kind).or_default() += count;
     }
     Ok(Applied { report, more })
-}
-
-async fn one(load: Load, entry: Loopback, time: Duration) -> Result<Report, LoadError> {
-    let (duration, control) = (Some(time), Control::default());
-    let clients = |clients, connections| ClosedLoop { clients, connections, duration };
-    match load {
-        Load::Http(count) | Load::Tail(count) => {
-            Box::pin(lean_loop(entry, clients(count, Connections::Kept), control)).await
-        }
-        Load::Sized(count, bytes) => {
-            let load = clients(count, Connections::Kept);
-            Box::pin(sized_loop(entry, load, bytes, control)).await
-        }
-        Load::Paced(rate) => {
-            let load = OpenLoop { rate, connections: PACED_CONNECTIONS, duration };
-            Box::pin(lean_open(entry, load, control)).await
-        }
-        Load::HttpNew(count) => {
-            Box::pin(lean_loop(entry, clients(count, Connections::PerRequest), control)).await
-        }
-        Load::TcpNew(count) => {
-            Box::pin(echo_loop(entry, clients(count, Connections::PerRequest), control)).await
-        }
-        Load::Grpc(connections, streams) => {
-            let exchange = Exchange::Grpc;
-            let load = Streams { connections, streams, exchange, duration };
-            Box::pin(stream_loop(entry, load, control)).await
-        }
-        Load::Bulk(streams) => {
-            let load = Bulk { streams, way: Way::Down, pace: Pace::Full, duration };
-            Box::pin(bulk(entry, load, control)).await
-        }
-        Load::Open(rate) => {
-            let target = Target::new(entry.address(), &format!("GET {PATH}"));
-            let target = target.map_err(|_| LoadError::Setting("the entry is no target"))?;
-            let load = OpenLoop { rate, connections: OPEN_CONNECTIONS, duration };
-            Box::pin(open_loop(target, load, control)).await
-        }
-        Load::IdleHttp | Load::IdleTcp | Load::Start | Load::Share(_) | Load::Two(..) => {
-            Err(LoadError::Setting("this row has no load"))
-        }
-    }
 }

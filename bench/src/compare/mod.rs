@@ -3,6 +3,8 @@
 mod apply;
 mod first;
 mod goals;
+mod independent;
+mod own;
 mod result;
 mod rows;
 mod summary;
@@ -36,6 +38,7 @@ pub(crate) use self::{
     trial::{BackendAt, Trial, Tried},
 };
 pub use self::{
+    independent::{Generator, Independent},
     result::{
         Comparison, Estimate, Measured, Reached, SCHEMA, Sample, Settings, Spread, Stand, Summary,
     },
@@ -58,6 +61,8 @@ pub struct Plan {
     pub programs: Vec<PathBuf>,
     /// How.
     pub settings: Settings,
+    /// The load that others have written; ours if there is none.
+    pub independent: Option<Independent>,
 }
 
 /// A comparison that could not begin, or not go on.
@@ -106,7 +111,12 @@ pub async fn compare(plan: &Plan, stop: &CancellationToken) -> Result<Comparison
     let pinning = Pinning::begin();
     let scene = Scene::new(&plan.programs, pinning.clone())?;
     let (_backend, at) = backend().await.map_err(CompareError::Backend)?;
-    let trial = Trial { scene: &scene, backend: at, settings: &plan.settings };
+    let trial = Trial {
+        scene: &scene,
+        backend: at,
+        settings: &plan.settings,
+        independent: plan.independent.as_ref(),
+    };
     let (versions, absent) = (BTreeMap::new(), BTreeMap::new());
     let mut run = Run { plan, stop, trial, versions, absent, bar: bar(plan) };
     let mut rows = Vec::new();

@@ -16,6 +16,9 @@ pub fn table(comparison: &Comparison) -> String {
 fn write(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
     let Comparison { machine, network, pinning, .. } = comparison;
     write_place(text, (machine, network, pinning))?;
+    if comparison.settings.load != "own" {
+        writeln!(text, "load: {}", comparison.settings.load)?;
+    }
     if comparison.was_stopped {
         writeln!(text, "stopped before all was measured")?;
     }

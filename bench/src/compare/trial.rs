@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 use super::{
     apply::{Applied, apply, begun},
     first,
+    independent::Independent,
     result::Settings,
     rows::{
         DENIED_PASSED, DENIED_SEEN, KIB, KIB_OF_CALLER, Load, P50, P99, P999, RSS, Row, STARVED,
@@ -50,6 +51,8 @@ pub(crate) struct Trial<'a> {
     pub(crate) scene: &'a Scene,
     pub(crate) backend: BackendAt,
     pub(crate) settings: &'a Settings,
+    /// A load that others have written; ours if there is none.
+    pub(crate) independent: Option<&'a Independent>,
 }
 
 /// What came of one.
@@ -175,15 +178,39 @@ impl Trial<'_> {
     /// Warms up, and loads.
     async fn measured(&self, load: Load, running: &Running) -> Result<Loaded, TrialError> {
         let warm_up = Duration::from_secs_f64(self.settings.warm_up_seconds);
-        let load = begun(load, running, warm_up).await?;
+        let load = self.begun(load, running, warm_up).await?;
         let taken = Taken::of(running).await;
         let backend = [std::process::id(), self.backend.id];
         let before = Moment::now(running, backend);
         let seconds = Duration::from_secs_f64(self.settings.seconds);
-        let applied = apply(load, running, seconds).await?;
+        let applied = self.apply(load, running, seconds).await?;
         let after = Moment::now(running, backend);
         let taken = (taken, Taken::of(running).await);
         Ok(Loaded { applied, moments: (before, after), taken })
+    }
+
+    async fn begun(
+        &self,
+        load: Load,
+        running: &Running,
+        warm_up: Duration,
+    ) -> Result<Load, LoadError> {
+        if self.independent.is_none() {
+            return begun(load, running, warm_up).await;
+        }
+        self.apply(load, running, warm_up).await.map(|_| load)
+    }
+
+    async fn apply(
+        &self,
+        load: Load,
+        running: &Running,
+        time: Duration,
+    ) -> Result<Applied, LoadError> {
+        match self.independent {
+            Some(others) => Box::pin(others.apply(load, running.entry, time)).await.map(Into::into),
+            None => apply(load, running, time).await,
+        }
     }
 }
 
@@ -206,10 +233,13 @@ impl Loaded {
         per_unit(&report, running, figures);
         let latency = report.latency_us;
         if report.bytes.is_none() {
-            for (name, value) in [(P50, latency.p50), (P99, latency.p99), (P999, latency.p999)] {
-                figures.set(name, real(value));
+            let percentiles = [(P50, latency.p50), (P99, latency.p99), (P999, latency.p999)];
+            for (name, value) in percentiles.into_iter().chain([("max_us", latency.max)]) {
+                // What a load of others does not tell is not known, and not 0.
+                if value > 0 {
+                    figures.set(name, real(value));
+                }
             }
-            figures.set("max_us", real(latency.max));
         }
         if let Some(shares) = report.shares {
             figures.set("fairness", shares.fairness());

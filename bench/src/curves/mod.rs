@@ -254,7 +254,8 @@ impl Run<'_> {
             }
         };
         let settings = Settings { idle_connections: point.idle, ..self.plan.settings.clone() };
-        let trial = Trial { scene, backend: self.backend, settings: &settings };
+        let (backend, settings) = (self.backend, &settings);
+        let trial = Trial { scene, backend, settings, independent: None };
         let row: Row = compare::row(curve.name, curve.title, point.load);
         // The last of several equal options would be refused: ours alone say how many rules.
         let mut contender = self.plan.ours.clone();

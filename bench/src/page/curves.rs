@@ -260,6 +260,7 @@ mod tests {
                 seconds: 5.0,
                 warm_up_seconds: 1.0,
                 idle_connections: 10,
+                load: "own".to_owned(),
             },
             extent: Extent::All,
             curves: vec![drawn("rules", points()), drawn("", points())],

@@ -90,6 +90,9 @@ fn write_place(text: &mut String, name: &str, place: &Place<'_>) -> fmt::Result 
         settings.seconds,
         settings.warm_up_seconds
     )?;
+    if settings.load != "own" {
+        writeln!(text, "<p>load: {}</p>", escaped(&settings.load))?;
+    }
     if place.was_stopped {
         writeln!(text, "<p class=\"miss\">stopped before all was measured</p>")?;
     }

