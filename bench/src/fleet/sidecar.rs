@@ -136,7 +136,7 @@ impl Sidecar {
     /// An address of its own, at which nobody listens: nobody calls it.
     fn serving(&self) -> Serving {
         let [_, _, high, low] = u32::try_from(self.seat).unwrap_or_default().to_be_bytes();
-        Serving { addresses: vec![format!("127.1.{high}.{low}:8443")] }
+        Serving { addresses: vec![format!("127.1.{high}.{low}:8443")], streams: true }
     }
 
     fn take(&self, sent: SignedSnapshot) -> Result<Ack, Status> {
