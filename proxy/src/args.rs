@@ -101,7 +101,7 @@ pub struct Args {
 
     /// How TCP connections travel between sidecars: as streams of a session that many share, wherever
     /// the other side takes them so, or each in a session of its own.
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = TcpSessions::Shared)]
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = TcpSessions::Own)]
     pub tcp_sessions: TcpSessions,
 
     /// Connections at once in each direction. More wait in the kernel's queue.

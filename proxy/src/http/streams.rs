@@ -469,7 +469,8 @@ mod tests {
         let both = async {
             tokio::join!(serve, async { tokio::time::timeout(Duration::from_secs(8), third).await })
         };
-        let (path, _) = tokio::time::timeout(Duration::from_secs(16), both).await.unwrap();
+        let both = Box::pin(tokio::time::timeout(Duration::from_secs(16), both));
+        let (path, _) = both.await.unwrap();
         assert_eq!(path, "/third");
     }
 
