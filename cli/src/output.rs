@@ -124,3 +124,16 @@ fn quietly(result: io::Result<()>) -> io::Result<()> {
         other => other,
     }
 }
+
+/// `46,012,814`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

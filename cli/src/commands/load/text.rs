@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::result::{Latency, Load, Report};
-use crate::table::table;
+use crate::{output::grouped, table::table};
 
 const HEAD: [&str; 9] =
     ["", "P50>", "P90>", "P99>", "P99.9>", "MAX>", "ERRORS>", "CPU/PROXY>", "RSS>"];
@@ -99,18 +99,6 @@ fn milliseconds(us: u64) -> String {
         10_000..100_000 => format!("{}.{}ms", us / 1000, us % 1000 / 100),
         _ => format!("{}ms", us / 1000),
     }
-}
-
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

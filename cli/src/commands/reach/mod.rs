@@ -19,7 +19,11 @@ use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{hint_code, policy::Folder};
-use crate::{Outcome, args::Reach, output::Output};
+use crate::{
+    Outcome,
+    args::Reach,
+    output::{Output, grouped},
+};
 
 /// Does one of these commands.
 pub(crate) fn reach(command: &Reach, output: &Output) -> anyhow::Result<Outcome> {
@@ -82,19 +86,6 @@ fn utc(seconds: u64) -> String {
     let at = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     let text = at.and_then(|at| OffsetDateTime::from(at).format(&Rfc3339).ok());
     text.unwrap_or_else(|| seconds.to_string())
-}
-
-/// `46,012,814`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
