@@ -1,0 +1,265 @@
+use std::time::Duration;
+
+use h2::{Reason, server::SendResponse};
+use http::{Request, Response, Version};
+use http_body_util::BodyExt as _;
+use tokio::{
+    io::{AsyncWriteExt as _, DuplexStream, duplex},
+    task::JoinSet,
+};
+
+use super::{Body, Pulse, Received, SendError, Streams, Unsent, handshake, handshake_h2};
+use crate::{
+    AccessLog, CloseReason, Direction, Drain, Flows, Kind, flow::Flow, http::kept::tests::body,
+};
+
+type Callee = h2::server::Connection<DuplexStream, bytes::Bytes>;
+
+async fn connected() -> (Streams, Callee) {
+    let (far, near) = duplex(64 * 1024);
+    let drain = Drain::default();
+    let callee = async { h2::server::handshake(far).await.unwrap() };
+    let (streams, callee) = tokio::join!(handshake_h2(near, &drain, None), callee);
+    (streams.unwrap(), callee)
+}
+
+async fn called(streams: &Streams, request: Request<Body>) -> Result<Response<Received>, Unsent> {
+    let place = streams.place().await;
+    streams.call(request, place).await
+}
+
+/// The body of a request of which an app has said half, the app, and what keeps both open.
+async fn half() -> (Body, DuplexStream, (JoinSet<()>, Flow)) {
+    const HALF: &str = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nmoney";
+    let (half, tasks, app) = body(HALF).await;
+    let (log, _writer) = AccessLog::start(std::io::sink()).unwrap();
+    let from = "127.0.0.1:1".parse().unwrap();
+    let flow = Flows::new(log).open(Kind::Call, Direction::Outbound, from);
+    let half = Body::request((half, Version::HTTP_11), flow.progress.clone(), None);
+    (half, app, (tasks, flow))
+}
+
+fn request() -> Request<Body> {
+    Request::post("http://payments/v1/payments").body(Body::ours("money")).unwrap()
+}
+
+/// What is told of a call whose callee does this with it.
+async fn told(answer: impl FnOnce(SendResponse<bytes::Bytes>)) -> Result<u16, SendError> {
+    let (streams, mut callee) = connected().await;
+    let serve = async {
+        let (_, respond) = callee.accept().await.unwrap().unwrap();
+        answer(respond);
+        callee.accept().await; // what was said has to be sent
+    };
+    let called = tokio::select! {
+        called = called(&streams, request()) => called,
+        () = serve => panic!("the connection ended"),
+    };
+    match called {
+        Ok(answer) => Ok(answer.status().as_u16()),
+        Err(Unsent::Gone(error)) => Err(error),
+        Err(Unsent::Returned(_)) => panic!("it was sent"),
+    }
+}
+
+#[tokio::test]
+async fn what_a_callee_refuses_was_not_done_and_of_what_it_breaks_off_nobody_knows() {
+    let refused = told(|mut respond| respond.send_reset(Reason::REFUSED_STREAM)).await;
+    assert_eq!(refused, Err(SendError::not_done(CloseReason::UpstreamFailed)));
+    for reason in [Reason::INTERNAL_ERROR, Reason::CANCEL, Reason::NO_ERROR] {
+        let told = told(|mut respond| respond.send_reset(reason)).await;
+        assert_eq!(told, Err(SendError::unknown(CloseReason::UpstreamFailed)), "{reason}");
+    }
+    let said = told(|mut respond| {
+        let head = Response::builder().header("content-length", "2");
+        respond.send_response(head.status(204).body(()).unwrap(), true).unwrap();
+    });
+    // HTTP-23
+    assert_eq!(said.await, Err(SendError::unknown(CloseReason::AnswerAmbiguous)));
+}
+
+#[tokio::test]
+async fn a_call_on_a_connection_that_is_over_comes_back_whole() {
+    let (streams, callee) = connected().await;
+    drop(callee);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+    loop {
+        assert!(tokio::time::Instant::now() < deadline);
+        let Err(Unsent::Returned(back)) = called(&streams, request()).await else { continue };
+        assert!(streams.is_closed());
+        let body = back.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "money");
+        return;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_does_not_look_whole() {
+    for caller_waits in [true, false] {
+        let (streams, mut callee) = connected().await;
+        let (half, app, _open) = half().await;
+        let request = Request::post("http://payments/v1/payments").body(half).unwrap();
+        let mut call = Box::pin(called(&streams, request));
+        let serve = async {
+            let (request, _respond) = callee.accept().await.unwrap().unwrap();
+            let mut body = request.into_body();
+            let reset = async {
+                assert_eq!(body.data().await.unwrap().unwrap(), "money");
+                if caller_waits {
+                    drop(app);
+                }
+                body.data().await.unwrap().unwrap_err().reason()
+            };
+            tokio::select! {
+                reset = reset => reset,
+                _ = callee.accept() => panic!("the connection ended"),
+            }
+        };
+        let reset = if caller_waits {
+            let (reset, told) = tokio::join!(serve, call);
+            assert!(told.is_err());
+            reset
+        } else {
+            let sent = tokio::time::timeout(Duration::from_millis(1), &mut call).await;
+            assert!(sent.is_err());
+            drop(call);
+            serve.await
+        };
+        // Some servers take CANCEL and NO_ERROR for the end of a body.
+        assert_eq!(reset, Some(Reason::INTERNAL_ERROR), "{caller_waits}");
+    }
+}
+
+/// A callee that takes one call at a time, once that is known.
+async fn narrow() -> (Streams, Callee) {
+    let (far, near) = duplex(1024 * 1024);
+    let drain = Drain::default();
+    let callee = async {
+        h2::server::Builder::new().max_concurrent_streams(1).handshake(far).await.unwrap()
+    };
+    let (streams, mut callee) = tokio::join!(handshake_h2(near, &drain, None), callee);
+    let streams = streams.unwrap();
+    let serve = async {
+        let (_, mut respond) = callee.accept().await.unwrap().unwrap();
+        respond.send_response(Response::new(()), true).unwrap();
+        callee.accept().await;
+    };
+    tokio::select! {
+        called = called(&streams, request()) => assert!(called.is_ok()),
+        () = serve => panic!("the connection ended"),
+    }
+    (streams, callee)
+}
+
+fn approval(path: &str) -> Request<Body> {
+    Request::post(format!("http://payments{path}")).body(Body::ours("")).unwrap()
+}
+
+#[tokio::test]
+async fn a_call_that_was_given_up_while_it_waited_for_its_place_is_never_sent() {
+    // AZ-10: its permission may be gone.
+    let (streams, mut callee) = narrow().await;
+    let first = called(&streams, approval("/first"));
+    let mut first = Box::pin(async { first.await.is_ok() });
+    let (_, mut respond) = tokio::select! {
+        _ = &mut first => panic!("it was answered"),
+        accepted = callee.accept() => accepted.unwrap().unwrap(),
+    };
+    let second = called(&streams, approval("/second"));
+    assert!(tokio::time::timeout(Duration::from_millis(1), second).await.is_err());
+    respond.send_response(Response::new(()), true).unwrap();
+    let third = async {
+        assert!(first.await);
+        called(&streams, approval("/third")).await.is_ok()
+    };
+    let serve = async {
+        let (request, mut respond) = callee.accept().await.unwrap().unwrap();
+        respond.send_response(Response::new(()), true).unwrap();
+        let path = request.uri().path().to_owned();
+        tokio::select! {
+            biased;
+            _ = callee.accept() => panic!("another call: {path} was not the last"),
+            () = std::future::ready(()) => path,
+        }
+    };
+    let both = async {
+        tokio::join!(serve, async { tokio::time::timeout(Duration::from_secs(8), third).await })
+    };
+    let both = Box::pin(tokio::time::timeout(Duration::from_secs(16), both));
+    let (path, _) = both.await.unwrap();
+    assert_eq!(path, "/third");
+}
+
+#[tokio::test]
+async fn the_body_of_a_call_that_came_too_late_goes_no_further() {
+    let (streams, mut callee) = connected().await;
+    let (half, _app, _open) = half().await;
+    let request = Request::post("http://payments/v1/payments");
+    let request = request.header("content-type", "application/grpc");
+    let request = request.header("grpc-timeout", "50m").body(half).unwrap();
+    let serve = async {
+        let (request, _respond) = callee.accept().await.unwrap().unwrap();
+        let mut body = request.into_body();
+        let reset = async {
+            assert_eq!(body.data().await.unwrap().unwrap(), "money");
+            body.data().await.unwrap().unwrap_err().reason()
+        };
+        tokio::select! {
+            reset = reset => reset,
+            _ = callee.accept() => panic!("the connection ended"),
+        }
+    };
+    let both = async { tokio::join!(called(&streams, request), serve) };
+    let (told, reset) = tokio::time::timeout(Duration::from_secs(8), both).await.unwrap();
+    let Err(Unsent::Gone(error)) = told else { panic!("it was answered") };
+    assert_eq!(error, SendError::unknown(CloseReason::UpstreamTimeout));
+    assert_eq!(reset, Some(Reason::INTERNAL_ERROR));
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_goes_on_beside_an_answer_that_has_begun() {
+    let (streams, mut callee) = connected().await;
+    let (half, mut app, _open) = half().await;
+    let request = Request::post("http://payments/v1/payments").body(half).unwrap();
+    let serve = async {
+        let (request, mut respond) = callee.accept().await.unwrap().unwrap();
+        let mut body = request.into_body();
+        let rest = async {
+            assert_eq!(body.data().await.unwrap().unwrap(), "money");
+            let _answer = respond.send_response(Response::new(()), false).unwrap();
+            body.data().await.unwrap().unwrap()
+        };
+        tokio::select! {
+            rest = rest => rest,
+            _ = callee.accept() => panic!("the connection ended"),
+        }
+    };
+    let call = async {
+        let answer = called(&streams, request).await;
+        app.write_all(b"spent").await.unwrap();
+        answer
+    };
+    let both = async { tokio::join!(call, serve) };
+    let (answer, rest) = tokio::time::timeout(Duration::from_secs(8), both).await.unwrap();
+    assert!(answer.is_ok());
+    assert_eq!(rest, "spent");
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nobody_answers_a_ping_is_given_up_while_calls_are_on_it() {
+    const SOON: Duration = Duration::from_millis(10);
+    let (far, near) = duplex(64 * 1024);
+    let (drain, pulse) = (Drain::default(), Pulse { every: SOON, answer: SOON });
+    let callee = async { h2::server::handshake(far).await.unwrap() };
+    let streams = handshake(near, &drain, None, pulse);
+    let (streams, callee) = tokio::join!(streams, callee);
+    let (streams, _silent) = (streams.unwrap(), callee);
+    // Nobody waits for anything.
+    let nothing = tokio::time::timeout(SOON * 20, std::future::pending::<()>());
+    assert!(nothing.await.is_err());
+    assert!(!streams.is_closed());
+    let called = tokio::time::timeout(Duration::from_secs(8), called(&streams, request())).await;
+    let Err(Unsent::Gone(error)) = called.unwrap() else { panic!("it was answered") };
+    assert_eq!(error, SendError::unknown(CloseReason::UpstreamFailed));
+    assert!(streams.is_closed());
+}
