@@ -16,7 +16,6 @@ use crossbeam_queue::ArrayQueue;
 use metrics::counter;
 use tracing_subscriber::EnvFilter;
 
-use self::line::Line;
 use crate::flow::FlowRecord;
 
 /// Lines that wait for the writer. When it is full a line is dropped and counted (OBS-03).
@@ -98,11 +97,8 @@ impl AccessLog {
     pub(crate) fn write(&self, record: &FlowRecord) {
         let Handle { queue, writer } = &*self.handle;
         let mut line = Vec::with_capacity(LINE);
-        let written = serde_json::to_writer(&mut line, &Line::from(record)).is_ok_and(|()| {
-            line.push(b'\n');
-            queue.lines.push(line).is_ok()
-        });
-        if !written {
+        line::append(record, &mut line);
+        if queue.lines.push(line).is_err() {
             counter!("cellwall_log_dropped_total").increment(1);
         }
         if queue.wants_to_be_looked_at() {
