@@ -37,7 +37,7 @@ struct Side {
 
 #[derive(Debug, Default)]
 struct Node {
-    children: Lookup<Box<str>, usize>,
+    children: Lookup<Box<[u8]>, usize>,
     caller: Option<CallerIndex>,
 }
 
@@ -108,7 +108,7 @@ impl IdentityIndex {
         for segment in shape.segments.iter().flatten() {
             let fresh = self.nodes.len();
             let node = self.nodes.get_mut(at)?;
-            at = *node.children.entry(Box::from(segment.as_str())).or_insert(fresh);
+            at = *node.children.entry(Box::from(segment.as_bytes())).or_insert(fresh);
             if at == fresh {
                 self.nodes.push(Node::default());
             }
@@ -166,10 +166,11 @@ impl IdentityIndex {
         let mut boundary = self.boundary.iter().enumerate().peekable();
         let mut crossed = Variables::default();
         let mut node = self.nodes.first();
-        for (place, segment) in id.path().split('/').skip(1).enumerate() {
+        let segments = id.path().as_bytes().split(|byte| *byte == b'/');
+        for (place, segment) in segments.skip(1).enumerate() {
             match boundary.next_if(|(_, side)| side.place == place) {
                 // AZ-04, SPID-09: whole segments, byte by byte.
-                Some((at, side)) if *segment != *side.own => crossed = crossed.with(at),
+                Some((at, side)) if *segment != *side.own.as_bytes() => crossed = crossed.with(at),
                 Some(_) => {}
                 None => {
                     let child = node.and_then(|node| node.children.get(segment));

@@ -240,7 +240,8 @@ impl fmt::Display for IdentityTemplate {
 
 /// Whether `id` is `/cellwall` or lies below it: Cellwall's own, never a caller, never yielded.
 pub fn is_reserved(id: &SpiffeId) -> bool {
-    id.path().split('/').nth(1) == Some(RESERVED)
+    let mut segments = id.path().as_bytes().split(|byte| *byte == b'/');
+    segments.nth(1) == Some(RESERVED.as_bytes())
 }
 
 /// Reads a SPIFFE ID that must already be canonical (SPID-03) and at most [`MAX_ID_BYTES`] long.

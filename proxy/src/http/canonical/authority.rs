@@ -46,13 +46,14 @@ impl Host {
             Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
             _ => (text, None),
         };
-        let port = port.map(port_number).transpose()?.filter(|port| *port != DEFAULT_PORT);
+        let number = port.map(port_number).transpose()?;
         let mut canonical = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(address) => format!("[{}]", address.parse::<Ipv6Addr>().map_err(|_| Doubt)?),
-            None => name(host)?,
+            None => name(host, text.len())?,
         };
-        if let Some(port) = port {
-            canonical = format!("{canonical}:{port}");
+        if let Some(port) = port.filter(|_| number != Some(DEFAULT_PORT)) {
+            canonical.push(':');
+            canonical.push_str(port.trim_start_matches('0'));
         }
         Authority::try_from(canonical).map(Self).map_err(|_| Doubt)
     }
@@ -69,13 +70,25 @@ impl Host {
 }
 
 /// Labels of letters, digits, `-`, `_` and `~`, joined by dots: less than a URI may have (RFC 3986
-/// §3.2.2), and all that names of hosts need.
-fn name(host: &str) -> Result<String, Doubt> {
+/// §3.2.2), and all that names of hosts need. With room for `length` bytes in all.
+fn name(host: &str, length: usize) -> Result<String, Doubt> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
-    let is_label = |label: &str| !label.is_empty() && label.bytes().all(is_plain);
-    let is_name = host.len() <= MAX_NAME && host.split('.').all(is_label);
-    if is_name { Ok(host.to_ascii_lowercase()) } else { Err(Doubt) }
+    // No label is empty: before each dot, and at the end, something else stands.
+    let mut last = b'.';
+    for byte in host.bytes() {
+        if !(is_plain(byte) || byte == b'.' && last != b'.') {
+            return Err(Doubt);
+        }
+        last = byte;
+    }
+    if last == b'.' || host.len() > MAX_NAME {
+        return Err(Doubt);
+    }
+    let mut name = String::with_capacity(length);
+    name.push_str(host);
+    name.make_ascii_lowercase();
+    Ok(name)
 }
 
 /// Digits and nothing else, from 1 to 65535.
