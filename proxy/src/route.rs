@@ -41,7 +41,7 @@ pub struct Destination {
 /// Where a destination is now, and who must answer (AZ-12).
 #[derive(Debug)]
 pub(crate) struct Route {
-    pub(crate) expected: SpiffeId,
+    pub(crate) expected: Arc<SpiffeId>,
     /// The same as text, for records.
     pub(crate) expected_text: Arc<str>,
     pub(crate) protocol: Protocol,
@@ -64,8 +64,8 @@ pub(crate) struct Endpoint {
 /// What a pooled connection was opened for. A call uses it only when all of it holds (AZ-13).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PoolKey {
-    pub(crate) own: SpiffeId,
-    pub(crate) expected: SpiffeId,
+    pub(crate) own: Arc<str>,
+    pub(crate) expected: Arc<SpiffeId>,
     pub(crate) trust_epoch: u64,
 }
 
@@ -73,7 +73,7 @@ impl PoolKey {
     /// Of a connection that is opened now.
     pub(crate) fn of(identity: &Identity, route: &Route) -> Self {
         Self {
-            own: identity.material.id().clone(),
+            own: identity.material.shared_id_text(),
             expected: route.expected.clone(),
             trust_epoch: identity.trust_epoch,
         }

@@ -108,6 +108,11 @@ impl TlsMaterial {
         self.own.id()
     }
 
+    /// The same as text, to be kept.
+    pub fn shared_id_text(&self) -> Arc<str> {
+        self.own.shared_id_text()
+    }
+
     /// The serial number of our leaf.
     pub fn serial(&self) -> &Serial {
         self.own.serial()

@@ -58,7 +58,7 @@ pub struct Destination {
     /// How it is named here: `payments`, `staging/payments` or `payments:9443`.
     pub name: Arc<str>,
     /// The SPIFFE ID that must answer.
-    pub id: SpiffeId,
+    pub id: Arc<SpiffeId>,
     /// The same as text, made once.
     pub id_text: Arc<str>,
     /// What is spoken there.
@@ -266,7 +266,7 @@ fn index_destinations(
             return Err(SnapshotError::Name(entry.name.clone()));
         }
         let name: Arc<str> = Arc::from(entry.name.as_str());
-        let id = member(&entry.id, trust_domain)?;
+        let id = Arc::new(member(&entry.id, trust_domain)?);
         let protocol = entry.protocol;
         let idempotent = Idempotent::index(protocol, &entry.idempotent)?;
         let tolerates = entry.tolerates;

@@ -239,7 +239,7 @@ fn a_snapshot_names_callers_and_destinations_that_it_knows() {
     assert_eq!(name("spiffe://pay.example/staging/checkout"), Some("checkout"));
     assert_eq!(name("spiffe://pay.example/prod/unknown"), None);
     let destination = snapshot.destination("staging/payments").unwrap();
-    assert_eq!(destination.id, id("spiffe://pay.example/staging/payments"));
+    assert_eq!(*destination.id, id("spiffe://pay.example/staging/payments"));
     assert_eq!(&*destination.id_text, "spiffe://pay.example/staging/payments");
     assert_eq!(destination.protocol, Protocol::Http);
     assert!(destination.idempotent.is_none());

@@ -85,7 +85,7 @@ impl Renewal {
         let snapshot = self.authz.snapshot();
         let destination =
             snapshot.as_ref().and_then(|policy| policy.destination(&self.destination));
-        destination.is_some_and(|destination| destination.id == *self.authority.peer().id())
+        destination.is_some_and(|destination| *destination.id == *self.authority.peer().id())
     }
 
     async fn prove(&mut self, identity: &Arc<Identity>) -> Result<(), Outcome> {
