@@ -1,6 +1,9 @@
 //! Enforcement: turns a verified peer and a call into a [`Permit`], or into a [`Denied`].
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, Weak},
+    time::SystemTime,
+};
 
 use cellwall_mtls::Peer;
 use cellwall_policy::{Call, Decision, Introduction, RequestPath, Snapshot, Tls, Verdict};
@@ -20,8 +23,18 @@ pub struct Authz {
 #[must_use]
 pub struct Permit {
     decision: Decision,
+    /// What said so.
+    by: Weak<Snapshot>,
     audited: Option<DecisionId>,
     introduction: Arc<Introduction>,
+}
+
+/// A permission as one policy gave it. It keeps none of that policy in memory, and its place: no later
+/// one is taken for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    by: Weak<Snapshot>,
+    pub(crate) until: Option<SystemTime>,
 }
 
 /// The policy does not allow the call, or there is none (AZ-01).
@@ -67,7 +80,8 @@ impl Authz {
             Verdict::Audit => Some(DecisionId::new()),
             Verdict::Deny => return Err(denied(Some(decision), CloseReason::PolicyDenied)),
         };
-        Ok(Permit { decision, audited, introduction: snapshot.introduction().clone() })
+        let introduction = snapshot.introduction().clone();
+        Ok(Permit { decision, by: Arc::downgrade(&snapshot), audited, introduction })
     }
 }
 
@@ -93,6 +107,13 @@ impl Authz {
         call: &Call<'_>,
     ) -> Result<Decision, CloseReason> {
         Ok(self.declaring(at)?.decide(peer.id(), tls, call, SystemTime::now()))
+    }
+
+    /// Whether what was said of a call is what would be said at `now`: by the same policy, and not for
+    /// a time that is over.
+    pub(crate) fn still_says(&self, said: &Said, now: SystemTime) -> bool {
+        let is_of = |policy: Arc<Snapshot>| Weak::as_ptr(&said.by) == Arc::as_ptr(&policy);
+        said.until.is_none_or(|until| now < until) && self.policy.load().is_some_and(is_of)
     }
 
     /// Whether the policy of this moment lets `peer` go on in what `call` asks for (HTTP-12). Over
@@ -139,6 +160,11 @@ impl Permit {
     /// What was decided, for the flow record.
     pub fn decision(&self) -> &Decision {
         &self.decision
+    }
+
+    /// For how long it holds while the policy is the same, for whoever has to look again.
+    pub(crate) fn said(&self) -> Said {
+        Said { by: self.by.clone(), until: self.decision.until }
     }
 
     /// How our workload is told who calls, by the policy that was asked.

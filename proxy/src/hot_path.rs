@@ -223,7 +223,7 @@ impl Proxy {
             }
         };
         flow.permitted(&permit);
-        let needs = Needs::Request(declared, canonical.clone());
+        let needs = Needs::Request(declared, canonical.clone(), permit.said());
         let authority = caller.authority.needing(&self.authz, needs);
         let what = (declared, &*canonical);
         let forwarded = served.forward(&permit, &authority, what, (request, &mut flow));

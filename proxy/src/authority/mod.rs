@@ -238,7 +238,7 @@ impl Authority {
             Err(refusal) => return Err(CloseReason::TrustWithdrawn(refusal)),
         }
         let Some((authz, needs)) = &self.policy else { return Ok(ends) };
-        let until = needs.asked_of(authz, &proved.peer, &self.tls)?;
+        let until = needs.asked_of(authz, &proved.peer, (&self.tls, now))?;
         Ok(until.map_or(ends, |until| until.min(ends)))
     }
 }

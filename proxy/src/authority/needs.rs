@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use cellwall_mtls::Peer;
 use cellwall_policy::{Call, Tls, Verdict};
 
-use crate::{Authz, CloseReason, http::Canonical, listener::Declared};
+use crate::{Authz, CloseReason, authz::Said, http::Canonical, listener::Declared};
 
 /// What the policy has to go on saying for as long as a connection or a call takes.
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub(crate) enum Needs {
     Listener(Declared),
     /// The same, and that the caller may connect to it.
     Tcp(Declared),
-    /// The same, and that the caller may make this request.
-    Request(Declared, Arc<Canonical>),
+    /// The same, and that the caller may make this request, as it was said to.
+    Request(Declared, Arc<Canonical>, Said),
 }
 
 impl Needs {
@@ -24,12 +24,13 @@ impl Needs {
         &self,
         authz: &Authz,
         peer: &Peer,
-        tls: &Tls,
+        (tls, now): (&Tls, SystemTime),
     ) -> Result<Option<SystemTime>, CloseReason> {
         let (at, call) = match self {
             Self::Listener(at) => return authz.declaring(*at).map(|_| None),
             Self::Tcp(at) => (*at, Some(Call::Tcp { port: at.port() })),
-            Self::Request(at, canonical) => (*at, canonical.call(at.protocol())),
+            Self::Request(_, _, said) if authz.still_says(said, now) => return Ok(said.until),
+            Self::Request(at, canonical, _) => (*at, canonical.call(at.protocol())),
         };
         let decision = authz.ask(at, peer, tls, &call.ok_or(CloseReason::PolicyRevoked)?)?;
         match decision.verdict {

@@ -407,3 +407,27 @@ fn policy(is_allowed: bool) -> SnapshotDocument {
         destinations: Vec::new(),
     }
 }
+
+#[tokio::test]
+async fn what_one_policy_said_is_not_what_another_one_says() {
+    // AZ-10
+    let world = World::new().await;
+    let live = Arc::new(Live::default());
+    live.publish(world.allowing.clone());
+    let authz = Authz::new(live.clone());
+    let (at, tls) = (authz.declared(None).unwrap(), Tls::default());
+    let permit = authz.decide(at, &world.clients[0], &tls, &Call::Tcp { port: at.port() }).unwrap();
+    let (mut said, now) = (permit.said(), SystemTime::now());
+    assert!(authz.still_says(&said, now));
+    said.until = Some(now + Duration::from_secs(1));
+    assert!(authz.still_says(&said, now));
+    said.until = Some(now);
+    assert!(!authz.still_says(&said, now), "its time is over");
+    said.until = None;
+    live.publish(Snapshot::new(policy(true)).unwrap());
+    assert!(!authz.still_says(&said, now), "it says the same, and has to be asked");
+    live.publish(world.allowing);
+    assert!(authz.still_says(&said, now));
+    live.withdraw();
+    assert!(!authz.still_says(&said, now));
+}
