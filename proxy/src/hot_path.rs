@@ -264,7 +264,8 @@ impl Served {
         let peer = authority.peer();
         let caller = Introduced::by(permit.introduction(), &peer);
         let request = web::to_callee(request, (version, canonical), &caller)?;
-        let request = flow.stamp(request);
+        // In a box from here on: it goes through several hands.
+        let request = Box::new(flow.stamp(request));
         flow.leaves();
         let sent = Instant::now();
         let response = self.workload.send(permit, version, request).await;

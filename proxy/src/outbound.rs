@@ -143,7 +143,7 @@ impl Proxy {
         let sent = Instant::now();
         let told = match (route, web::to_peer(request, &canonical)) {
             (Ok(route), Ok(request)) => {
-                let request = flow.stamp(request);
+                let request = Box::new(flow.stamp(request));
                 let progress = flow.progress.clone();
                 let twice =
                     kept.and_then(|kept| Repeat::of(kept, &request, progress, &destination.budget));

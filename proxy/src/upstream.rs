@@ -60,32 +60,32 @@ impl Workload {
     }
 
     /// Sends a permitted call.
-    pub(crate) async fn send(
+    pub(crate) fn send(
         &self,
         _permit: &Permit,
         version: Version,
-        request: Request<Body>,
-    ) -> Result<Response<Received>, SendError> {
-        self.pass(version, request).await
+        request: Box<Request<Body>>,
+    ) -> impl Future<Output = Result<Response<Received>, SendError>> {
+        self.pass(version, request)
     }
 
     async fn pass(
         &self,
         version: Version,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
     ) -> Result<Response<Received>, SendError> {
         if version == Version::HTTP_2 {
             let open = || async {
                 let opened = handshake_h2(tcp(self.address).await?, &self.drain, None).await?;
                 Ok(Conn::new(opened, ()))
             };
-            return self.http2.send(request, &(), open).await;
+            return Box::pin(self.http2.send(request, &(), open)).await;
         }
         request.headers_mut().remove(header::TE); // one hop's, in HTTP/1.1
         frame(&mut request);
         if Upgrade::of(request.headers()).is_some() {
             let tcp = tcp(self.address).await.map_err(SendError::not_done)?;
-            return Box::pin(alone_at_workload(tcp, &self.drain, request)).await;
+            return Box::pin(alone_at_workload(tcp, &self.drain, *request)).await;
         }
         let open = || async { Line::new(tcp(self.address).await?).await };
         self.http1.send(request, open).await
@@ -97,7 +97,7 @@ impl Workload {
         probe: &Probe,
         version: Version,
     ) -> Result<StatusCode, SendError> {
-        let mut request = Request::new(Body::ours(""));
+        let mut request = Box::new(Request::new(Body::ours("")));
         *request.method_mut() = probe.method().clone();
         let agent = HeaderValue::from_static("cellwall-probe");
         request.headers_mut().insert(header::USER_AGENT, agent);
@@ -146,7 +146,7 @@ impl Peers {
         &self,
         destination: &Destination,
         route: &Route,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
     ) -> Result<(Response<Received>, Authority), SendError> {
         if Upgrade::of(request.headers()).is_some() {
             return Box::pin(self.switch(destination, route, request)).await;
@@ -185,12 +185,12 @@ impl Peers {
         &self,
         destination: &Destination,
         route: &Route,
-        request: Request<Body>,
+        request: Box<Request<Body>>,
     ) -> Result<(Response<Received>, Authority), SendError> {
         let opened = self.connect(destination, route, Alpn::Http11).await;
         let (stream, renewal) = opened.map_err(SendError::not_done)?;
         let (authority, address) = (renewal.authority.clone(), renewal.address);
-        let answer = alone(stream, (&self.drain, Some(renewal)), request).await;
+        let answer = alone(stream, (&self.drain, Some(renewal)), *request).await;
         // Nothing was heard of it before: it may not have let us in, and the next call goes elsewhere.
         if answer.as_ref().is_err_and(|error| error.is_of_connection()) {
             destination.shun_at(address);

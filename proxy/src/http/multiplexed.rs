@@ -59,7 +59,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
     /// Sends `request` on a connection that was opened for `key`, or on a new one from `open`.
     pub(crate) async fn send<F>(
         &self,
-        request: Request<Body>,
+        request: Box<Request<Body>>,
         key: &K,
         open: impl Fn() -> F,
     ) -> Result<Response<Received>, SendError>
@@ -73,10 +73,10 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
     /// The same; says which connection it was, or gives the request back when no byte of it left us.
     pub(crate) async fn try_send<F>(
         &self,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         key: &K,
         open: impl Fn() -> F,
-    ) -> Result<(Response<Received>, Arc<Conn<K>>), (SendError, Option<Request<Body>>)>
+    ) -> Result<(Response<Received>, Arc<Conn<K>>), (SendError, Option<Box<Request<Body>>>)>
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
@@ -90,7 +90,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
             };
             match conn.streams.call(request, place).await {
                 Ok(response) => return Ok((response, conn)),
-                Err(Unsent::Returned(back)) => request = *back,
+                Err(Unsent::Returned(back)) => request = back,
                 Err(Unsent::Gone(error)) => {
                     return Err((error.on_a_connection(conn.ended()), None));
                 }

@@ -85,10 +85,13 @@ impl Line {
     }
 
     /// One call. A connection that has no answer for it is dropped, and so closed.
-    async fn exchange(&mut self, mut request: Request<Body>) -> Result<Response<Received>, Unsent> {
+    async fn exchange(
+        &mut self,
+        mut request: Box<Request<Body>>,
+    ) -> Result<Response<Received>, Unsent> {
         let interim = Interim::of(&mut request);
         let (patience, asked) = (patience(request.headers()), Upgrade::of(request.headers()));
-        let mut sent = pin!(self.sender.try_send_request(request));
+        let mut sent = pin!(self.sender.try_send_request(*request));
         let answer = poll_fn(|cx| {
             let is_over = poll_over(&mut self.connection, cx).is_ready();
             if interim.are_too_many() {
@@ -132,7 +135,7 @@ impl Recycled {
     /// Sends `request` on an idle connection, or on a new one from `open`.
     pub(crate) async fn send<F>(
         &self,
-        mut request: Request<Body>,
+        mut request: Box<Request<Body>>,
         open: impl Fn() -> F,
     ) -> Result<Response<Received>, SendError>
     where
@@ -145,7 +148,7 @@ impl Recycled {
             }
             match line.exchange(request).await {
                 Ok(response) => return Ok(self.recycle(line, response)),
-                Err(Unsent::Returned(back)) => request = *back,
+                Err(Unsent::Returned(back)) => request = back,
                 Err(Unsent::Gone(error)) => return Err(error),
             }
         }
@@ -227,8 +230,9 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(8);
 
-    fn request() -> Request<Body> {
-        Request::post("/v1/payments").header("host", "x").body(Body::ours("money")).unwrap()
+    fn request() -> Box<Request<Body>> {
+        let request = Request::post("/v1/payments").header("host", "x");
+        Box::new(request.body(Body::ours("money")).unwrap())
     }
 
     /// Reads one such request.

@@ -70,7 +70,7 @@ pub(crate) struct Repeat {
 /// A second attempt, and the time that is left to its caller.
 #[derive(Debug)]
 pub(crate) struct Again {
-    request: Request<Body>,
+    request: Box<Request<Body>>,
     left: Duration,
 }
 
@@ -143,7 +143,7 @@ impl Repeat {
             not_kept();
             return None;
         };
-        let mut request = Request::new(Body::kept(body, self.progress));
+        let mut request = Box::new(Request::new(Body::kept(body, self.progress)));
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
         *request.version_mut() = self.version;
@@ -154,7 +154,7 @@ impl Repeat {
 
 impl Again {
     /// Sends it, and waits for the head of its answer no longer than the caller would.
-    pub(crate) async fn by<F>(self, send: impl FnOnce(Request<Body>) -> F) -> Sent
+    pub(crate) async fn by<F>(self, send: impl FnOnce(Box<Request<Body>>) -> F) -> Sent
     where
         F: Future<Output = Result<(Response<Received>, Authority), SendError>>,
     {

@@ -212,14 +212,14 @@ impl Streams {
     /// Sends `request`, and waits for the head of its answer for as long as the caller does.
     pub(super) async fn call(
         &self,
-        request: Request<Body>,
+        request: Box<Request<Body>>,
         place: Place,
     ) -> Result<Response<Received>, Unsent> {
         let mut sender = self.sender.clone();
         // After a GOAWAY, too.
         if poll_fn(|cx| sender.poll_ready(cx)).await.is_err() {
             self.closed.store(true, Ordering::Relaxed);
-            return Err(Unsent::Returned(Box::new(request)));
+            return Err(Unsent::Returned(request));
         }
         let patience = patience(request.headers());
         let (mut head, body) = request.into_parts();

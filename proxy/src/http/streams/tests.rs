@@ -25,7 +25,7 @@ async fn connected() -> (Streams, Callee) {
 
 async fn called(streams: &Streams, request: Request<Body>) -> Result<Response<Received>, Unsent> {
     let place = streams.place().await;
-    streams.call(request, place).await
+    streams.call(Box::new(request), place).await
 }
 
 /// The body of a request of which an app has said half, the app, and what keeps both open.
