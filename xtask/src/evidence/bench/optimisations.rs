@@ -137,6 +137,16 @@ impl State {
         Ok(Self { commit: found, patch })
     }
 
+    /// All that a build of it depends on: the commit, the patch and the compiler.
+    fn sources(&self, root: &Path) -> anyhow::Result<String> {
+        let patch = self.patch.as_ref().map(|name| {
+            let patch = root.join("bench/patches").join(name);
+            fs::read_to_string(&patch).with_context(|| patch.display().to_string())
+        });
+        let compiler = steps::output("rustc", &["-Vv"]).context("rustc says no version")?;
+        Ok(format!("{}\n{compiler}\n{}", self.commit, patch.transpose()?.unwrap_or_default()))
+    }
+
     /// As a contender is called.
     fn name(&self) -> String {
         let commit = self.commit.get(..10).unwrap_or(&self.commit);
@@ -162,8 +172,13 @@ impl Places {
         Ok(Self { tree, target, built, peers })
     }
 
-    /// Builds the sidecar as it is in `state`.
+    /// Builds the sidecar as it is in `state`, unless it was built of the same sources before.
     pub(super) fn build(&self, root: &Path, state: &State) -> anyhow::Result<()> {
+        let (folder, sources) = (self.sidecar(state), state.sources(root)?);
+        let made_of = folder.join("sources");
+        if fs::read_to_string(&made_of).is_ok_and(|before| before == sources) {
+            return Ok(());
+        }
         let git = |arguments: &[&str]| {
             let mut command = Command::new("git");
             cargo::run(command.current_dir(&self.tree).args(arguments))
@@ -177,10 +192,10 @@ impl Places {
         let mut build = Command::new(option_env!("CARGO").unwrap_or("cargo"));
         build.current_dir(&self.tree).args(["build", "-q", "--release", "-p", "cellwall-proxy"]);
         cargo::run(build.env("CARGO_TARGET_DIR", &self.target))?;
-        let folder = self.sidecar(state);
         fs::create_dir_all(&folder)?;
         let built = self.target.join(Profile::Release.folder()).join("cellwall-proxy");
         fs::copy(&built, folder.join("cellwall-proxy")).context("the sidecar")?;
+        fs::write(made_of, sources)?;
         Ok(())
     }
 
