@@ -52,7 +52,7 @@ pub(crate) async fn curves(args: &args::Curves) -> anyhow::Result<()> {
     fs::write(&args.out, text).with_context(|| args.out.display().to_string())?;
     let table = curves::table(&drawn);
     writeln!(std::io::stdout(), "{table}\nwritten: {}", args.out.display()).context("print")?;
-    if drawn.was_stopped { bail!("stopped") } else { Ok(()) }
+    if drawn.conditions.was_stopped { bail!("stopped") } else { Ok(()) }
 }
 
 pub(crate) async fn flames(args: &args::Flames) -> anyhow::Result<()> {

@@ -99,7 +99,7 @@ async fn compared(args: &Compare) -> anyhow::Result<()> {
     fs::write(&args.out, text).with_context(|| args.out.display().to_string())?;
     let table = compare::table(&comparison);
     writeln!(std::io::stdout(), "{table}\nwritten: {}", args.out.display()).context("print")?;
-    if comparison.was_stopped { bail!("stopped") } else { Ok(()) }
+    if comparison.conditions.was_stopped { bail!("stopped") } else { Ok(()) }
 }
 
 /// Lets something run to its end; SIGTERM and SIGINT ask it to end earlier: what has been measured is

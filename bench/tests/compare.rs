@@ -102,7 +102,7 @@ fn a_load_of_others_is_named_in_the_result_and_told_what_it_cannot_make() {
 
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let result = read(&out);
-    assert_eq!(result.settings.load, "wrk 1.2");
+    assert_eq!(result.conditions.settings.load, "wrk 1.2");
     let samples = result.rows.iter().map(|row| row.samples.first().unwrap()).collect::<Vec<_>>();
     let (http, others) = samples.split_first().unwrap();
     assert_eq!((http.figures["p99_us"], http.figures["calls_per_second"]), (3000.0, 7.0));
@@ -211,7 +211,7 @@ fn what_was_measured_before_a_stop_is_written() {
 
     assert!(errors.contains("Error: stopped"), "{errors}");
     let result = read(&out);
-    assert!(result.was_stopped);
+    assert!(result.conditions.was_stopped);
     assert!(result.rows.iter().all(|row| row.name == "start" || row.samples.is_empty()));
 }
 

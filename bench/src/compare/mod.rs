@@ -1,6 +1,7 @@
 //! Proxies of others beside ours, in one interleaved run: A B C A B C, row by row.
 
 mod apply;
+mod conditions;
 mod first;
 mod goals;
 mod independent;
@@ -18,7 +19,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::Stdio,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     apply::apply,
+    conditions::Begun,
     first::answered,
     rows::{CPU, DENIED_PASSED, DENIED_SEEN, Load, P99, Traffic, row},
     summary::summaries,
@@ -38,6 +40,7 @@ pub(crate) use self::{
     trial::{BackendAt, Trial, Tried},
 };
 pub use self::{
+    conditions::Conditions,
     independent::{Generator, Independent},
     result::{
         Comparison, Estimate, Measured, Reached, SCHEMA, Sample, Settings, Spread, Stand, Summary,
@@ -134,15 +137,9 @@ pub async fn compare(plan: &Plan, stop: &CancellationToken) -> Result<Comparison
     };
     let takes_part = plan.contenders.iter().any(|contender| contender.name == summary::OURS);
     let goals = if takes_part { goals::reached(&rows) } else { Vec::new() };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let begun = Begun { schema: SCHEMA, machine, pinning, network: "loopback".to_owned() };
     Ok(Comparison {
-        schema: SCHEMA,
-        was_stopped: stop.is_cancelled(),
-        at: now.map_or(0, |since| since.as_secs()),
-        machine,
-        pinning,
-        network: "loopback".to_owned(),
-        settings: plan.settings.clone(),
+        conditions: begun.ended(&plan.settings, stop),
         contenders: plan.contenders.iter().filter(here).map(stand).collect(),
         absent,
         goals,

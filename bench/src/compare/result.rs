@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Report,
-    machine::{Machine, Pinning},
-};
+use super::Conditions;
+use crate::Report;
 
 /// The form of this document.
 pub const SCHEMA: u32 = 1;
@@ -15,20 +13,9 @@ pub const SCHEMA: u32 = 1;
 /// A comparison: everything that was measured, nothing thrown away.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// Whether it was stopped before all was measured.
-    pub was_stopped: bool,
-    /// When it ended, in seconds since 1970.
-    pub at: u64,
-    /// What it ran on.
-    pub machine: Machine,
-    /// Which core did what.
-    pub pinning: Pinning,
-    /// How the processes reached each other.
-    pub network: String,
-    /// How it was run.
-    pub settings: Settings,
+    /// When, where and how; of the form [`SCHEMA`].
+    #[serde(flatten)]
+    pub conditions: Conditions,
     /// Who took part.
     pub contenders: Vec<Stand>,
     /// Who could not: why.

@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::result::{Comparison, Measured, Reached, Summary};
-use crate::machine::{Machine, Pinning};
+use super::{
+    Conditions,
+    result::{Comparison, Measured, Reached, Summary},
+};
+use crate::machine::Pinning;
 
 /// The comparison as tables of plain text: a row's contenders, best first, then the goals.
 pub fn table(comparison: &Comparison) -> String {
@@ -14,14 +17,7 @@ pub fn table(comparison: &Comparison) -> String {
 }
 
 fn write(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
-    let Comparison { machine, network, pinning, .. } = comparison;
-    write_place(text, (machine, network, pinning))?;
-    if comparison.settings.load != "own" {
-        writeln!(text, "load: {}", comparison.settings.load)?;
-    }
-    if comparison.was_stopped {
-        writeln!(text, "stopped before all was measured")?;
-    }
+    write_place(text, &comparison.conditions)?;
     for stand in &comparison.contenders {
         writeln!(text, "  {:<13} {} ({})", stand.name, stand.about, stand.version)?;
     }
@@ -34,11 +30,9 @@ fn write(text: &mut String, comparison: &Comparison) -> std::fmt::Result {
     write_goals(text, &comparison.goals)
 }
 
-/// Where it was measured, in a line.
-pub(crate) fn write_place(
-    text: &mut String,
-    (machine, network, pinning): (&Machine, &str, &Pinning),
-) -> std::fmt::Result {
+/// Where it was measured, in a line; what else is to be known of it before all in one each.
+pub(crate) fn write_place(text: &mut String, conditions: &Conditions) -> std::fmt::Result {
+    let Conditions { machine, network, pinning, settings, was_stopped, .. } = conditions;
     writeln!(
         text,
         "{}, {} cores, Linux {}, {} files a process, {network}; {}",
@@ -47,7 +41,14 @@ pub(crate) fn write_place(
         machine.kernel,
         machine.open_files,
         pinned(pinning)
-    )
+    )?;
+    if settings.load != "own" {
+        writeln!(text, "load: {}", settings.load)?;
+    }
+    if *was_stopped {
+        writeln!(text, "stopped before all was measured")?;
+    }
+    Ok(())
 }
 
 /// The goals, if there are any.

@@ -9,7 +9,6 @@ use std::{
     collections::BTreeMap,
     io::{self, Write as _},
     path::PathBuf,
-    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 use self::lines::{Curve, Point, Program};
 pub use self::{lines::NAMES, table::table};
 use crate::{
-    compare::{self, CompareError, Reached, Row, Sample, Settings, Spread, Trial, Tried, chain},
+    compare::{
+        self, Begun, CompareError, Conditions, Reached, Row, Sample, Settings, Spread, Trial,
+        Tried, chain,
+    },
     machine::{self, Machine, Pinning},
     micro::{self, StepError},
     peer::{Contender, Scene},
@@ -57,20 +59,9 @@ pub enum Extent {
 /// All curves, as they are written down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
-    /// [`SCHEMA`].
-    pub schema: u32,
-    /// Whether it was stopped before all was measured.
-    pub was_stopped: bool,
-    /// When it ended, in seconds since 1970.
-    pub at: u64,
-    /// What it ran on.
-    pub machine: Machine,
-    /// Which core did what.
-    pub pinning: Pinning,
-    /// How the processes reached each other.
-    pub network: String,
-    /// How it was run.
-    pub settings: Settings,
+    /// When, where and how; of the form [`SCHEMA`].
+    #[serde(flatten)]
+    pub conditions: Conditions,
     /// How many points a curve has.
     pub extent: Extent,
     /// In order.
@@ -167,15 +158,9 @@ pub async fn curves(plan: &Plan, stop: &CancellationToken) -> Result<Curves, Cur
     for curve in lines::all(machine::open_files(), plan.extent).into_iter().filter(is_wanted) {
         drawn.push(Box::pin(run.curve(curve)).await);
     }
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let begun = Begun { schema: SCHEMA, machine, pinning, network: "loopback".to_owned() };
     Ok(Curves {
-        schema: SCHEMA,
-        was_stopped: stop.is_cancelled(),
-        at: now.map_or(0, |since| since.as_secs()),
-        machine,
-        pinning,
-        network: "loopback".to_owned(),
-        settings: plan.settings.clone(),
+        conditions: begun.ended(&plan.settings, stop),
         extent: plan.extent,
         goals: goals::reached(&drawn),
         curves: drawn,

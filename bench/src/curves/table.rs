@@ -33,11 +33,7 @@ pub fn table(curves: &Curves) -> String {
 }
 
 fn write(text: &mut String, curves: &Curves) -> std::fmt::Result {
-    let Curves { machine, network, pinning, .. } = curves;
-    write_place(text, (machine, network, pinning))?;
-    if curves.was_stopped {
-        writeln!(text, "stopped before all was measured")?;
-    }
+    write_place(text, &curves.conditions)?;
     for curve in &curves.curves {
         write_curve(text, curve)?;
     }

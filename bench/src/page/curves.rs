@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{
-    HEAD, Place, Plot, escaped, linear,
+    HEAD, Plot, escaped, linear,
     plot::{Bar, Scale, bars},
     write_goals, write_place,
 };
@@ -24,9 +24,7 @@ fn write(text: &mut String, all: &[(String, Curves)]) -> fmt::Result {
     text.push_str(HEAD);
     writeln!(text, "<h1>What ours cost as something grows or changes</h1>")?;
     for (name, curves) in all {
-        let Curves { machine, settings, network, pinning, .. } = curves;
-        let was_stopped = curves.was_stopped;
-        write_place(text, name, &Place { machine, settings, network, pinning, was_stopped })?;
+        write_place(text, name, &curves.conditions)?;
         for curve in &curves.curves {
             write_curve(text, curve)?;
         }
@@ -215,9 +213,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        compare::{Sample, Settings},
-        curves::{Dot, Extent, SCHEMA},
-        machine::{Machine, Pinning},
+        compare::Sample,
+        curves::{Dot, Extent},
+        page::tests::conditions,
     };
 
     fn dot(label: &str, x: f64, figures: &[(&str, f64)]) -> Dot {
@@ -249,19 +247,7 @@ mod tests {
         let figures = [("cpu_us_per_call", 30.0), ("p99_us", 900.0), ("p50_us", 100.0)];
         let points = || vec![dot("0", 0.0, &figures), dot("10", 10.0, &figures)];
         let curves = Curves {
-            schema: SCHEMA,
-            was_stopped: true,
-            at: 1,
-            machine: Machine::here(),
-            pinning: Pinning::None("one core".to_owned()),
-            network: "loopback".to_owned(),
-            settings: Settings {
-                rounds: 3,
-                seconds: 5.0,
-                warm_up_seconds: 1.0,
-                idle_connections: 10,
-                load: "own".to_owned(),
-            },
+            conditions: conditions(),
             extent: Extent::All,
             curves: vec![drawn("rules", points()), drawn("", points())],
             goals: Vec::new(),

@@ -7,10 +7,7 @@ use std::fmt::{self, Write as _};
 
 pub use self::curves::curves_page;
 use self::plot::{Bar, Scale, bars};
-use crate::{
-    compare::{Comparison, Measured, Reached, Settings, Summary, figure, notes, pinned},
-    machine::{Machine, Pinning},
-};
+use crate::compare::{Comparison, Conditions, Measured, Reached, Summary, figure, notes, pinned};
 
 /// The page of one comparison, or of several beside each other, each with its name.
 pub fn page(comparisons: &[(String, Comparison)]) -> String {
@@ -65,17 +62,8 @@ fn write(text: &mut String, comparisons: &[(String, Comparison)]) -> fmt::Result
     Ok(())
 }
 
-/// Where and how something was measured.
-struct Place<'a> {
-    machine: &'a Machine,
-    settings: &'a Settings,
-    network: &'a str,
-    pinning: &'a Pinning,
-    was_stopped: bool,
-}
-
-fn write_place(text: &mut String, name: &str, place: &Place<'_>) -> fmt::Result {
-    let (machine, settings) = (place.machine, place.settings);
+fn write_place(text: &mut String, name: &str, conditions: &Conditions) -> fmt::Result {
+    let Conditions { machine, settings, network, pinning, was_stopped, .. } = conditions;
     writeln!(text, "<h2>{}</h2><p>", escaped(name))?;
     writeln!(
         text,
@@ -84,8 +72,8 @@ fn write_place(text: &mut String, name: &str, place: &Place<'_>) -> fmt::Result 
         machine.cores,
         escaped(&machine.kernel),
         machine.open_files,
-        escaped(place.network),
-        escaped(&pinned(place.pinning)),
+        escaped(network),
+        escaped(&pinned(pinning)),
         settings.rounds,
         settings.seconds,
         settings.warm_up_seconds
@@ -93,16 +81,14 @@ fn write_place(text: &mut String, name: &str, place: &Place<'_>) -> fmt::Result 
     if settings.load != "own" {
         writeln!(text, "<p>load: {}</p>", escaped(&settings.load))?;
     }
-    if place.was_stopped {
+    if *was_stopped {
         writeln!(text, "<p class=\"miss\">stopped before all was measured</p>")?;
     }
     Ok(())
 }
 
 fn write_machine(text: &mut String, name: &str, comparison: &Comparison) -> fmt::Result {
-    let Comparison { machine, settings, network, pinning, was_stopped, .. } = comparison;
-    let was_stopped = *was_stopped;
-    write_place(text, name, &Place { machine, settings, network, pinning, was_stopped })?;
+    write_place(text, name, &comparison.conditions)?;
     writeln!(text, "<table>")?;
     for stand in &comparison.contenders {
         let [name, about, version] =

@@ -17,6 +17,24 @@ fn summary(contender: &str, figures: &[(&str, f64)]) -> Summary {
     }
 }
 
+pub(super) fn conditions() -> Conditions {
+    Conditions {
+        schema: SCHEMA,
+        was_stopped: true,
+        at: 1,
+        machine: Machine::here(),
+        pinning: Pinning::None("one core".to_owned()),
+        network: "loopback: no <namespace>".to_owned(),
+        settings: Settings {
+            rounds: 3,
+            seconds: 5.0,
+            warm_up_seconds: 1.0,
+            idle_connections: 10,
+            load: "own".to_owned(),
+        },
+    }
+}
+
 fn comparison() -> Comparison {
     let figures = [("cpu_us_per_call", 26.4), ("p50_us", 800.0), ("calls_per_second", 36_813.0)];
     let starved = [&figures[..], &[("load_busy", 0.99), ("proxies_busy", 0.5)]].concat();
@@ -28,19 +46,7 @@ fn comparison() -> Comparison {
         report: None,
     };
     Comparison {
-        schema: SCHEMA,
-        was_stopped: true,
-        at: 1,
-        machine: Machine::here(),
-        pinning: Pinning::None("one core".to_owned()),
-        network: "loopback".to_owned(),
-        settings: Settings {
-            rounds: 3,
-            seconds: 5.0,
-            warm_up_seconds: 1.0,
-            idle_connections: 10,
-            load: "own".to_owned(),
-        },
+        conditions: conditions(),
         contenders: vec![Stand {
             name: "nginx".to_owned(),
             layer: 4,
@@ -76,6 +82,7 @@ fn a_page_needs_nothing_from_elsewhere_and_runs_nothing() {
     }
     assert!(text.contains("&lt;script&gt;alert(1)"));
     assert!(text.contains("no answer &lt;at all&gt;"));
+    assert!(text.contains("loopback: no &lt;namespace&gt;"));
 }
 
 #[test]
