@@ -150,6 +150,7 @@ async fn the_sidecar_leaves_no_core_and_hides_its_memory() {
         state: None,
         program: Some(env!("CARGO_BIN_EXE_cellwall-proxy").into()),
         flags: Vec::new(),
+        before: Vec::new(),
         user: root.then_some(NOBODY),
     };
     let mut sidecar = sidecar::Sidecar::start(&config).await.unwrap();

@@ -6,14 +6,14 @@
 
 use std::{
     io::Write as _,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
 use cellwall_testkit::{
     ca::pem,
-    sidecar::{Beside, PairConfig, Side, SidecarPair, sign_snapshot},
+    sidecar::{Beside, PairConfig, Place, Side, SidecarPair, sign_snapshot},
     x509::{Algorithm, Key},
 };
 use clap::{Parser, ValueEnum};
@@ -42,10 +42,23 @@ struct Args {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..100_000))]
     callers: u32,
 
-    /// At how many addresses of loopback the callee is found. It listens on all addresses of this
+    /// At how many addresses the callee is found, from `--callee` on. It listens on all addresses of its
     /// machine if there are several.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     endpoints: u16,
+
+    /// Where the caller's side finds the callee's.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    callee: Ipv4Addr,
+
+    /// Where the callee's side finds the caller's: it gets policy and addresses there.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    caller: Ipv4Addr,
+
+    /// A word of the command that becomes the callee's sidecar, in another network namespace. May
+    /// repeat.
+    #[arg(long, value_name = "WORD")]
+    before_callee: Vec<String>,
 
     /// How often both sidecars get new certificates, in milliseconds.
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -183,6 +196,11 @@ impl<'a> Policy<'a> {
             server: self.side("callee", &self.rules),
             destination: "callee".to_owned(),
             endpoints: self.args.endpoints,
+            place: Place {
+                server: self.args.callee,
+                client: self.args.caller,
+                before_server: self.args.before_callee.clone(),
+            },
         }
     }
 

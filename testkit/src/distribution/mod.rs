@@ -9,7 +9,12 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::bail;
 use cellwall_api::distribution::{
@@ -33,7 +38,7 @@ use crate::{
 /// The path of the control plane's own SPIFFE ID.
 pub const CONTROL_PLANE_PATH: &str = "/cellwall/control-plane";
 
-/// A distribution server over mutual TLS on loopback. It lets in whoever shows a certificate with
+/// A distribution server over mutual TLS on this machine. It lets in whoever shows a certificate with
 /// a URI, and believes it.
 #[derive(Debug)]
 pub struct ScriptedDistribution {
@@ -44,13 +49,21 @@ pub struct ScriptedDistribution {
 }
 
 impl ScriptedDistribution {
-    /// Listens on a free port, as `spiffe://TD/cellwall/control-plane`.
+    /// Listens on a free port of loopback, as `spiffe://TD/cellwall/control-plane`.
     ///
     /// # Errors
     /// If there is no port.
     pub async fn start(ca: &TestCa) -> io::Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, ca).await
+    }
+
+    /// As [`ScriptedDistribution::start`], at another address of this machine.
+    ///
+    /// # Errors
+    /// If there is no port.
+    pub async fn start_at(address: Ipv4Addr, ca: &TestCa) -> io::Result<Self> {
         let id = format!("spiffe://{}{CONTROL_PLANE_PATH}", ca.trust_domain());
-        Self::start_on(([127, 0, 0, 1], 0).into(), &ca.svid(&id)).await
+        Self::start_on((address, 0).into(), &ca.svid(&id)).await
     }
 
     /// Listens on this address, presenting this SVID: to come back where an earlier one was, or to

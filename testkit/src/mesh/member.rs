@@ -161,6 +161,7 @@ async fn start_sidecar(
         state: Some(state),
         program: Some(own_program(spec, &folder.join("proxies"))?),
         flags,
+        before: Vec::new(),
         user: spec.user,
     };
     Sidecar::start(&config).await

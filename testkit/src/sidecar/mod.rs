@@ -12,7 +12,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::Value;
 
-pub use self::pair::{Beside, PairConfig, Side, SidecarPair, sign_snapshot};
+pub use self::pair::{Beside, PairConfig, Place, Side, SidecarPair, sign_snapshot};
 use crate::{
     client,
     process::{Process, Spawn, Tail, binary},
@@ -50,6 +50,8 @@ pub struct SidecarConfig {
     pub program: Option<PathBuf>,
     /// Further flags.
     pub flags: Vec<String>,
+    /// Words of a command that becomes the program: what starts it somewhere else.
+    pub before: Vec<String>,
     /// The user to run as; our own if not given.
     pub user: Option<u32>,
 }
@@ -138,7 +140,13 @@ fn spawn(config: &SidecarConfig) -> anyhow::Result<Spawn> {
         Some(program) => program.clone(),
         None => binary(PROGRAM)?,
     };
-    let spawn = Spawn::new(&config.name, &program, &config.folder)
+    let spawn = match config.before.split_first() {
+        None => Spawn::new(&config.name, &program, &config.folder),
+        Some((first, more)) => {
+            Spawn::new(&config.name, Path::new(first), &config.folder).args(more).arg(program)
+        }
+    };
+    let spawn = spawn
         .arg("run")
         .args(["--inbound", &format!("{}:0={}", config.inbound, config.workload)])
         .args(["--admin", "127.0.0.1:0"])

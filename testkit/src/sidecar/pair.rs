@@ -39,9 +39,30 @@ pub struct PairConfig {
     pub server: Side,
     /// What the client's policy calls the server: `WORKLOAD` or `ENV/WORKLOAD`.
     pub destination: String,
-    /// At how many addresses of loopback the client finds the server. With more than one the server
-    /// listens on all addresses of this machine.
+    /// At how many addresses the client finds the server, counted from the server's own. With more than
+    /// one the server listens on all addresses of its machine.
     pub endpoints: u16,
+    /// How they find each other.
+    pub place: Place,
+}
+
+/// Where the two are: on loopback, or in two network namespaces that are joined.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where the client's side finds the server's.
+    pub server: Ipv4Addr,
+    /// Where the server's side finds the client's, which has the distribution server.
+    pub client: Ipv4Addr,
+    /// Words of a command that becomes the server's program, in its namespace.
+    pub before_server: Vec<String>,
+}
+
+impl Default for Place {
+    /// Both on loopback.
+    fn default() -> Self {
+        let here = Ipv4Addr::LOCALHOST;
+        Self { server: here, client: here, before_server: Vec::new() }
+    }
 }
 
 /// One of the two.
@@ -106,7 +127,8 @@ impl SidecarPair {
     pub async fn start(config: PairConfig) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let ca = TestCa::new(&config.trust_domain);
-        let distribution = ScriptedDistribution::start(&ca).await?;
+        let place = &config.place;
+        let distribution = ScriptedDistribution::start_at(place.client, &ca).await?;
         for side in [&config.client, &config.server] {
             let (payload, signature) = side.snapshot.clone();
             distribution.set_snapshot(&side.id, payload, signature);
@@ -116,14 +138,14 @@ impl SidecarPair {
         let server_api = api(folder.path(), "server", &ca, &config.server).await?;
         let stage = Stage { folder: folder.path(), distribution: &distribution };
         let mut server = stage.sidecar("server", &config.server, &server_api);
-        if config.endpoints > 1 {
-            server.inbound = Ipv4Addr::UNSPECIFIED.into();
-        }
+        server.inbound =
+            if config.endpoints > 1 { Ipv4Addr::UNSPECIFIED } else { place.server }.into();
+        server.before.clone_from(&place.before_server);
         let mut client = stage.sidecar("client", &config.client, &client_api);
         client.outbound.push(config.destination.clone());
         let mut server = Sidecar::start(&server).await?;
         if config.endpoints > 1 {
-            let addresses = loopbacks(config.endpoints, server.inbound.port());
+            let addresses = addresses(place.server, config.endpoints, server.inbound.port());
             distribution.set_endpoints(&config.destination, &addresses);
         } else {
             distribution.follow(&config.destination, &config.server.id);
@@ -233,14 +255,15 @@ impl Stage<'_> {
             state: None,
             program: None,
             flags: side.flags.clone(),
+            before: Vec::new(),
             user: None,
         }
     }
 }
 
-/// Addresses of loopback, each of which is this machine.
-fn loopbacks(count: u16, port: u16) -> Vec<String> {
-    let first = u32::from(Ipv4Addr::LOCALHOST);
+/// So many addresses from the first, each of which is the same machine.
+fn addresses(first: Ipv4Addr, count: u16, port: u16) -> Vec<String> {
+    let first = u32::from(first);
     let address = |number: u16| Ipv4Addr::from(first + u32::from(number));
     (0..count).map(|number| format!("{}:{port}", address(number))).collect()
 }

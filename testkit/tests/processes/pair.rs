@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, time::Duration};
 use cellwall_testkit::{
     ca::{TestCa, pem},
     client,
-    sidecar::{PairConfig, Side, SidecarPair, sign_snapshot},
+    sidecar::{PairConfig, Place, Side, SidecarPair, sign_snapshot},
     workload::{Protocol, Workload, WorkloadConfig},
     x509::{Algorithm, Key},
 };
@@ -73,6 +73,7 @@ fn config(workload: SocketAddr) -> PairConfig {
         server: side(PAYMENTS, &rules, &json!([])),
         destination: "payments".to_owned(),
         endpoints: 1,
+        place: Place::default(),
     }
 }
 
