@@ -3,6 +3,10 @@
 set -eu
 clients=() servers=() began=
 
+# What stands before each command of the callee's side where that is in another network namespace.
+callee=()
+if [ -n "$CALLEE" ]; then callee=("$WITHIN" within "$CALLEE"); fi
+
 # Ends, with a reason, where a program is not there.
 need() {
     command -v "$1" > "$WORK/which" && return
@@ -16,6 +20,7 @@ start() {
     shift
     # Microseconds, without another process.
     began=${began:-${EPOCHREALTIME/[.,]/}}
+    if [ "$side" = server ]; then set -- "${callee[@]}" "$@"; fi
     "$@" > "$WORK/$side.out" 2>> "$WORK/run.err" &
     if [ "$side" = client ]; then clients+=($!); else servers+=($!); fi
 }
@@ -50,7 +55,10 @@ list() {
     echo "$*"
 }
 
-# The port of an address.
+# The port of an address, and what stands before it.
 port() {
     echo "${1##*:}"
+}
+host() {
+    echo "${1%:*}"
 }

@@ -44,6 +44,7 @@ pub(crate) async fn curves(args: &args::Curves) -> anyhow::Result<()> {
             idle_connections: 0,
             load: "own".to_owned(),
         },
+        network: args.network.into(),
         extent: if args.ends { Extent::Ends } else { Extent::All },
     };
     let stop = CancellationToken::new();
@@ -65,6 +66,7 @@ pub(crate) async fn flames(args: &args::Flames) -> anyhow::Result<()> {
         rows: rows::named(ROWS, names, |row| row.name)?,
         ours,
         programs,
+        network: args.network.into(),
         seconds: args.seconds,
         folder: args.folder.clone(),
     };

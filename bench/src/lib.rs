@@ -13,6 +13,7 @@
 //! * What one step of a call costs: [`micro`].
 //! * What one call costs in system calls: [`calls`].
 //! * What a control plane bears: [`fleet`].
+//! * How both sides of a pair reach each other: [`network`].
 //! * Proxies of others and ours, in one interleaved run: [`compare`], [`page`].
 //! * Where the time of ours goes: [`flames`].
 //! * What ours cost as something grows or changes: [`curves`].
@@ -34,6 +35,7 @@ mod line;
 pub mod machine;
 mod measure;
 pub mod micro;
+pub mod network;
 mod open;
 mod pacer;
 pub mod page;

@@ -8,13 +8,13 @@ mod run;
 mod simulate;
 mod steps;
 
-use std::{fs, io::Write as _};
+use std::{fs, io::Write as _, net::Ipv4Addr};
 
 use anyhow::{Context as _, bail};
 use cellwall_bench::{
-    Backend, ClosedLoop, Connections, Control, Loopback, OpenLoop, Report, Target, closed_loop,
+    Backend, ClosedLoop, Connections, Control, OpenLoop, Report, Target, closed_loop,
     compare::{self, Generator, Independent, Plan, ROWS, Settings},
-    fleet, machine, open_loop, relay,
+    fleet, machine, network, open_loop, relay,
 };
 use clap::Parser as _;
 use serde_json::{Value, json};
@@ -34,11 +34,11 @@ use crate::{
 async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Load(load) => print(&json!({"report": Box::pin(run(&load)).await?})),
-        Command::Backend => backend().await,
+        Command::Backend { address } => backend(address).await,
         Command::Run(run) => print(&json!({"report": Box::pin(run::run(&run)).await?})),
         Command::Relay { listen, to } => {
             machine::open_files();
-            relay(listen, Loopback::new(to)?).await.context("listen")
+            relay(listen, to).await.context("listen")
         }
         Command::Compare(compare) => Box::pin(compared(&compare)).await,
         Command::Curves(args) => Box::pin(draw::curves(&args)).await,
@@ -52,16 +52,20 @@ async fn main() -> anyhow::Result<()> {
             machine::open_files();
             fleet::lodge(&listen, &to).await.context("listen")
         }
+        Command::Within { namespace, program, arguments } => {
+            let error = network::within(&namespace, &program, &arguments);
+            Err(error).with_context(|| program.display().to_string())
+        }
         Command::Report { results, out } => draw::report(&results, &out),
     }
 }
 
 /// Serves until SIGTERM or SIGINT.
-async fn backend() -> anyhow::Result<()> {
+async fn backend(address: Ipv4Addr) -> anyhow::Result<()> {
     machine::open_files();
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
-    let backend = Backend::start().await.context("listen")?;
+    let backend = Backend::start_on(address).await.context("listen")?;
     let Backend { http, echo, bulk, strange, .. } = &backend;
     print(&json!({"http": http, "echo": echo, "bulk": bulk, "strange": strange}))?;
     tokio::select! {
@@ -91,6 +95,7 @@ async fn compared(args: &Compare) -> anyhow::Result<()> {
             idle_connections: args.idle,
             load: independent.as_ref().map_or_else(|| "own".to_owned(), |it| it.version.clone()),
         },
+        network: args.network.into(),
         independent,
     };
     let stop = CancellationToken::new();

@@ -5,13 +5,13 @@ use std::{io, net::SocketAddr};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
-use crate::{Loopback, crowd::AGAIN};
+use crate::crowd::AGAIN;
 
 /// Passes each connection to `listen` on to `to`, until dropped.
 ///
 /// # Errors
 /// If it cannot listen.
-pub async fn relay(listen: SocketAddr, to: Loopback) -> io::Result<()> {
+pub async fn relay(listen: SocketAddr, to: SocketAddr) -> io::Result<()> {
     let (listener, tasks) = (TcpListener::bind(listen).await?, TaskTracker::new());
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -23,8 +23,8 @@ pub async fn relay(listen: SocketAddr, to: Loopback) -> io::Result<()> {
     }
 }
 
-async fn pass(mut near: TcpStream, to: Loopback) {
-    let Ok(mut far) = TcpStream::connect(to.address()).await else { return };
+async fn pass(mut near: TcpStream, to: SocketAddr) {
+    let Ok(mut far) = TcpStream::connect(to).await else { return };
     if near.set_nodelay(true).is_ok() && far.set_nodelay(true).is_ok() {
         // How it ends is for both ends to judge.
         drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);

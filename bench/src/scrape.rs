@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
-use crate::{Loopback, line::connect, peer::Running};
+use crate::{Loopback, network::Network, peer::Running};
 
 /// How long the answer may take.
 const ANSWERS: Duration = Duration::from_secs(5);
@@ -20,7 +23,8 @@ impl Taken {
     /// What the callee's sidecar has taken since its start; nothing if there is none that says it.
     pub(crate) async fn of(running: &Running) -> Option<Self> {
         let [_, callee] = running.admin?;
-        let text = tokio::time::timeout(ANSWERS, metrics(callee)).await.ok()??;
+        let asked = metrics(&running.network, callee);
+        let text = tokio::time::timeout(ANSWERS, asked).await.ok()??;
         Some(Self {
             certificates: sum(&text, "cellwall_svid_rotations_total{", "accepted"),
             policies: sum(&text, "cellwall_policy_updates_total{", "ack"),
@@ -28,8 +32,11 @@ impl Taken {
     }
 }
 
-async fn metrics(admin: Loopback) -> Option<String> {
-    let mut stream = connect(admin).await?;
+async fn metrics(network: &Network, admin: Loopback) -> Option<String> {
+    // A sidecar tells it to its own side alone (OBS-09).
+    let stream = network.connect_callee(admin).ok()?;
+    stream.set_nonblocking(true).ok()?;
+    let mut stream = TcpStream::from_std(stream).ok()?;
     let host = admin.address();
     let request = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;

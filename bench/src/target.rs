@@ -31,7 +31,8 @@ pub enum TargetError {
     Header(String),
 }
 
-/// The address of a server on this machine: all that comparisons ever load.
+/// The address of a server on this machine: all that comparisons ever load. It is on loopback, or in a
+/// namespace that is joined to nothing but ours: see [`crate::network`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loopback(SocketAddr);
 
@@ -46,6 +47,11 @@ impl Loopback {
         } else {
             Err(TargetError::NotLoopback(address))
         }
+    }
+
+    /// An address in a namespace that we have made: nobody else's.
+    pub(crate) const fn joined(address: SocketAddr) -> Self {
+        Self(address)
     }
 
     /// The address.
@@ -65,6 +71,14 @@ impl Target {
         } else {
             Err(TargetError::NotLoopback(address))
         }
+    }
+
+    /// As [`Target::new`], to a server that is known to be on this machine.
+    ///
+    /// # Errors
+    /// If `call` is no method and path.
+    pub(crate) fn nearby(server: Loopback, call: &str) -> Result<Self, TargetError> {
+        Self::beyond_loopback(server.address(), call)
     }
 
     /// As [`Target::new`], to any machine. Only with its owner's consent.

@@ -220,7 +220,7 @@ fn a_peer_that_does_not_end_is_ended_with_all_that_it_started() {
     let stubborn = r#"
         trap '' TERM
         sleep 1000 & echo $! > "$NOTE"
-        echo "{\"ready\":true,\"pids\":[[],[]],\"entry\":\"$BACKEND\"}"
+        echo "{\"ready\":true,\"pids\":[[],[]],\"entry\":\"$DIRECT\"}"
         sleep 1001"#;
     let note = tempfile::NamedTempFile::new().unwrap();
     let stubborn = stubborn.replace("$NOTE", &note.path().display().to_string());

@@ -118,7 +118,7 @@ async fn a_relay_changes_nothing() {
     let backend = Backend::start().await.unwrap();
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let tasks = TaskTracker::new();
-    let to = at(backend.http);
+    let to = backend.http;
     tasks.spawn(async move { drop(relay(free, to).await) });
 
     let load = clients(Connections::Kept);

@@ -1,12 +1,18 @@
 //! The flags of `cellwall-bench`.
 
 mod fleet;
+mod network;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::fleet::Fleet;
+pub(crate) use self::{fleet::Fleet, network::Network};
 
 /// Load, with figures that can be trusted.
 #[derive(Debug, Parser)]
@@ -20,9 +26,13 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Sends one HTTP/1.1 request again and again. Prints one JSON line: {"report": {...}}.
     Load(Load),
-    /// Serves 100 bytes over HTTP/1.1, HTTP/2 and gRPC, an echo, and bytes without end, on free ports
-    /// of loopback. Prints one JSON line with them.
-    Backend,
+    /// Serves 100 bytes over HTTP/1.1, HTTP/2 and gRPC, an echo, and bytes without end, on free ports.
+    /// Prints one JSON line with them.
+    Backend {
+        /// Where.
+        #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+        address: Ipv4Addr,
+    },
     /// Loads such a backend, or proxies before one, and checks every answer. Prints one JSON line:
     /// {"report": {...}}.
     Run(Run),
@@ -31,7 +41,7 @@ pub(crate) enum Command {
         /// Where.
         #[arg(long, value_name = "IP:PORT")]
         listen: SocketAddr,
-        /// Whereto, on loopback.
+        /// Whereto.
         #[arg(long, value_name = "IP:PORT")]
         to: SocketAddr,
     },
@@ -65,6 +75,18 @@ pub(crate) enum Command {
         /// Whereto.
         #[arg(long, value_name = "PATH")]
         to: PathBuf,
+    },
+    /// Becomes another program in a network namespace: how the callee's side is started.
+    #[command(hide = true)]
+    Within {
+        /// Which.
+        #[arg(value_name = "PATH")]
+        namespace: PathBuf,
+        /// Which program.
+        program: PathBuf,
+        /// What it is told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
     /// Makes one HTML page with plots of what `compare`, or `curves`, wrote.
     Report {
@@ -164,6 +186,10 @@ pub(crate) struct Compare {
     #[arg(long, value_enum, default_value = "own")]
     pub(crate) load: LoadBy,
 
+    /// How the caller's side and the callee's reach each other.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) network: Network,
+
     /// Idle connections of the rows that are about them.
     #[arg(long, default_value_t = 1000)]
     pub(crate) idle: usize,
@@ -193,6 +219,10 @@ pub(crate) struct Curves {
     /// Seconds of the same load before, not measured.
     #[arg(long, default_value_t = 1.0)]
     pub(crate) warm_up: f64,
+
+    /// How the caller's side and the callee's reach each other.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) network: Network,
 
     /// These curves alone.
     #[arg(long, value_delimiter = ',')]
@@ -236,6 +266,10 @@ pub(crate) struct Flames {
     /// These rows of `compare`; HTTP/1.1, gRPC and bytes by default.
     #[arg(long, value_delimiter = ',')]
     pub(crate) rows: Vec<String>,
+
+    /// How the caller's side and the callee's reach each other.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) network: Network,
 
     /// Where the drawings are written.
     #[arg(long, default_value = ".", value_name = "FOLDER")]

@@ -47,7 +47,7 @@ impl Strange {
     }
 }
 
-/// A backend on free ports of loopback. Dropping it ends everything.
+/// A backend on free ports. Dropping it ends everything.
 #[derive(Debug)]
 pub struct Backend {
     /// HTTP/1.1 and HTTP/2: 100 bytes for every request, gRPC if it asks so.
@@ -63,14 +63,22 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Listens.
+    /// Listens on loopback.
     ///
     /// # Errors
     /// If there is no port.
     pub async fn start() -> io::Result<Self> {
+        Self::start_on(Ipv4Addr::LOCALHOST).await
+    }
+
+    /// Listens on this address.
+    ///
+    /// # Errors
+    /// If there is no port.
+    pub async fn start_on(address: Ipv4Addr) -> io::Result<Self> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let seen = Arc::new(Strange::default());
-        let port = Port { stop: &stop, tasks: &tasks, strange: &seen };
+        let port = Port { address, stop: &stop, tasks: &tasks, strange: &seen };
         let http = port.serve(http::serve).await?;
         let echo = port.serve(echo).await?;
         let bulk = port.serve(bulk).await?;
@@ -87,6 +95,7 @@ impl Drop for Backend {
 
 /// What all ports have in common.
 struct Port<'a> {
+    address: Ipv4Addr,
     stop: &'a CancellationToken,
     tasks: &'a TaskTracker,
     strange: &'a Arc<Strange>,
@@ -98,7 +107,7 @@ impl Port<'_> {
     where
         S: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = TcpListener::bind((self.address, 0)).await?;
         let address = listener.local_addr()?;
         let (stop, spawner, strange) =
             (self.stop.clone(), self.tasks.clone(), self.strange.clone());

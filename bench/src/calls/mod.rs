@@ -27,6 +27,7 @@ use crate::{
     LoadError, Report,
     compare::{self, BackendAt, chain},
     machine::{Machine, Pinning},
+    network::Network,
     peer::{Contender, PeerError, Running, Scene, Started},
 };
 
@@ -154,8 +155,10 @@ pub async fn calls(plan: &Plan) -> Result<Counted, CallsError> {
     let (counter, version) = found(plan.counter).await?;
     let machine = Machine::here();
     let pinning = Pinning::begin();
-    let scene = Scene::new(&plan.programs, pinning.clone())?;
-    let started = compare::backend().await.map_err(CallsError::system("the backend"))?;
+    // What crosses the veth is the same system calls.
+    let network = Network::Loopback("system calls are the same".to_owned());
+    let scene = Scene::new(&plan.programs, pinning.clone(), network.clone())?;
+    let started = compare::backend(&network).await.map_err(CallsError::system("the backend"))?;
     let (_backend, backend) = started;
     let mut run = Run { plan, scene: &scene, backend, counter, sequences: String::new() };
     let (mut samples, mut absent) = (Vec::new(), BTreeMap::new());

@@ -17,7 +17,7 @@ pub fn table(counted: &Counted) -> String {
 
 fn write(text: &mut String, counted: &Counted) -> Result {
     let machine = &counted.machine;
-    writeln!(text, "{}, Linux {}; {}", machine.cpu, machine.kernel, counted.counter)?;
+    writeln!(text, "{}, Linux {}, loopback; {}", machine.cpu, machine.kernel, counted.counter)?;
     writeln!(text, "system calls for one call; in brackets those that returned an error")?;
     for (name, why) in &counted.absent {
         writeln!(text, "{name} did not take part: {why}")?;

@@ -16,7 +16,7 @@ mod weigh;
 use std::{
     collections::BTreeMap,
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::Stdio,
     time::Duration,
@@ -50,6 +50,7 @@ pub use self::{
 };
 use crate::{
     machine::{Machine, Pinning},
+    network::{Network, NetworkError, Wanted},
     peer::{Contender, PeerError, Scene},
 };
 
@@ -64,6 +65,8 @@ pub struct Plan {
     pub programs: Vec<PathBuf>,
     /// How.
     pub settings: Settings,
+    /// How both sides are to reach each other.
+    pub network: Wanted,
     /// The load that others have written; ours if there is none.
     pub independent: Option<Independent>,
 }
@@ -77,6 +80,9 @@ pub enum CompareError {
     /// What all peers need is not there.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// There are no two namespaces.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The backend does not run.
     #[error("the backend")]
     Backend(#[source] io::Error),
@@ -112,8 +118,10 @@ pub async fn compare(plan: &Plan, stop: &CancellationToken) -> Result<Comparison
     }
     let machine = Machine::here();
     let pinning = Pinning::begin();
-    let scene = Scene::new(&plan.programs, pinning.clone())?;
-    let (_backend, at) = backend().await.map_err(CompareError::Backend)?;
+    let network = Network::begin(plan.network)?;
+    let words = network.to_string();
+    let scene = Scene::new(&plan.programs, pinning.clone(), network.clone())?;
+    let (_backend, at) = backend(&network).await.map_err(CompareError::Backend)?;
     let trial = Trial {
         scene: &scene,
         backend: at,
@@ -137,7 +145,7 @@ pub async fn compare(plan: &Plan, stop: &CancellationToken) -> Result<Comparison
     };
     let takes_part = plan.contenders.iter().any(|contender| contender.name == summary::OURS);
     let goals = if takes_part { goals::reached(&rows) } else { Vec::new() };
-    let begun = Begun { schema: SCHEMA, machine, pinning, network: "loopback".to_owned() };
+    let begun = Begun { schema: SCHEMA, machine, pinning, network: words };
     Ok(Comparison {
         conditions: begun.ended(&plan.settings, stop),
         contenders: plan.contenders.iter().filter(here).map(stand).collect(),
@@ -214,8 +222,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Our own program as the backend, on our core.
-pub(crate) async fn backend() -> io::Result<(Child, BackendAt)> {
+/// Our own program as the backend, on our core and on the callee's side.
+pub(crate) async fn backend(network: &Network) -> io::Result<(Child, BackendAt)> {
     #[derive(Deserialize)]
     struct Listening {
         http: SocketAddr,
@@ -223,14 +231,19 @@ pub(crate) async fn backend() -> io::Result<(Child, BackendAt)> {
         bulk: SocketAddr,
         strange: SocketAddr,
     }
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg("backend").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut command = Command::from(network.on_callee()?);
+    command.args(["backend", "--address", &network.backend().to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn()?;
     let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let line = tokio::time::timeout(LISTENS, BufReader::new(output).lines().next_line()).await??;
     let line = line.ok_or(io::ErrorKind::UnexpectedEof)?;
     let Listening { http, echo, bulk, strange } = serde_json::from_str(&line)?;
     let id = child.id().ok_or(io::ErrorKind::NotFound)?;
+    let [http, echo, bulk] =
+        [http, echo, bulk].map(|it| SocketAddr::from((Ipv4Addr::LOCALHOST, it.port())));
+    let strange = SocketAddr::from((network.callee(), strange.port()));
+    let strange = network.target(strange).map_err(io::Error::other)?;
     Ok((child, BackendAt { http, echo, bulk, strange, id }))
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn one(load: Load, entry: Loopback, time: Duration) -> Result<R
             Box::pin(bulk(entry, load, control)).await
         }
         Load::Open(rate) => {
-            let target = Target::new(entry.address(), &format!("GET {PATH}"));
+            let target = Target::nearby(entry, &format!("GET {PATH}"));
             let target = target.map_err(|_| LoadError::Setting("the entry is no target"))?;
             let load = OpenLoop { rate, connections: OPEN_CONNECTIONS, duration };
             Box::pin(open_loop(target, load, control)).await

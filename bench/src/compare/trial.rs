@@ -14,7 +14,7 @@ use super::{
     weigh::{MIB, Moment, between, memory, per_unit, real, started},
 };
 use crate::{
-    Idle, LoadError, Report, Spoken,
+    Idle, LoadError, Loopback, Report, Spoken,
     peer::{Contender, PeerError, Running, Scene, Started},
     scrape::Taken,
     witness::Witness,
@@ -29,8 +29,9 @@ pub(crate) struct BackendAt {
     pub(crate) http: SocketAddr,
     pub(crate) echo: SocketAddr,
     pub(crate) bulk: SocketAddr,
-    /// Where it says how many requests it got that no load sends.
-    pub(crate) strange: SocketAddr,
+    /// Where it says how many requests it got that no load sends; as the load reaches it, the others as
+    /// the callee's side does.
+    pub(crate) strange: Loopback,
     pub(crate) id: u32,
 }
 

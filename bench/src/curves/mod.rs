@@ -23,6 +23,7 @@ use crate::{
     },
     machine::{self, Machine, Pinning},
     micro::{self, StepError},
+    network::{Network, Wanted},
     peer::{Contender, Scene},
 };
 
@@ -42,6 +43,8 @@ pub struct Plan {
     pub dark: Option<PathBuf>,
     /// How; how many connections are idle is each point's own.
     pub settings: Settings,
+    /// How both sides are to reach each other.
+    pub network: Wanted,
     /// How many points a curve has.
     pub extent: Extent,
 }
@@ -142,12 +145,13 @@ pub async fn curves(plan: &Plan, stop: &CancellationToken) -> Result<Curves, Cur
     }
     let machine = Machine::here();
     let pinning = Pinning::begin();
-    let scene = |programs: &[PathBuf]| Scene::new(programs, pinning.clone());
+    let network = Network::begin(plan.network).map_err(CompareError::Network)?;
+    let scene = |programs: &[PathBuf]| Scene::new(programs, pinning.clone(), network.clone());
     let usual = scene(&plan.programs).map_err(CompareError::Peer)?;
     let dark = plan.dark.iter().chain(&plan.programs).cloned().collect::<Vec<_>>();
     let dark = plan.dark.is_some().then(|| scene(&dark)).transpose();
     let scenes = Scenes { usual, dark: dark.map_err(CompareError::Peer)? };
-    let (_backend, backend) = compare::backend().await.map_err(CompareError::Backend)?;
+    let (_backend, backend) = compare::backend(&network).await.map_err(CompareError::Backend)?;
     let run = Run { plan, stop, scenes, backend };
     let is_wanted =
         |curve: &Curve| plan.names.is_empty() || plan.names.iter().any(|name| *name == curve.name);
@@ -158,7 +162,7 @@ pub async fn curves(plan: &Plan, stop: &CancellationToken) -> Result<Curves, Cur
     for curve in lines::all(machine::open_files(), plan.extent).into_iter().filter(is_wanted) {
         drawn.push(Box::pin(run.curve(curve)).await);
     }
-    let begun = Begun { schema: SCHEMA, machine, pinning, network: "loopback".to_owned() };
+    let begun = Begun { schema: SCHEMA, machine, pinning, network: network.to_string() };
     Ok(Curves {
         conditions: begun.ended(&plan.settings, stop),
         extent: plan.extent,

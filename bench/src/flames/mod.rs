@@ -16,8 +16,9 @@ use tokio::process::Command;
 use self::{stacks::Stacks, svg::svg};
 use crate::{
     LoadError,
-    compare::{self, BackendAt, Row, apply, chain},
+    compare::{self, BackendAt, Row, apply, chain, pinned},
     machine::{self, Machine, Pinning},
+    network::{Network, NetworkError, Wanted},
     peer::{Contender, PeerError, Running, Scene, Started},
     perf::{self, Perf},
     process::{self, Usage},
@@ -41,6 +42,8 @@ pub struct Plan {
     pub ours: Contender,
     /// Where its programs are, besides the usual places.
     pub programs: Vec<PathBuf>,
+    /// How both sides are to reach each other.
+    pub network: Wanted,
     /// How long each load is.
     pub seconds: f64,
     /// Where the drawings are written: `ROW-caller.svg` and `ROW-callee.svg`.
@@ -56,10 +59,18 @@ pub struct Flames {
     pub machine: Machine,
     /// Which core did what.
     pub pinning: Pinning,
+    /// How the processes reached each other.
+    #[serde(default = "loopback")]
+    pub network: String,
     /// What looked, and its version.
     pub perf: String,
     /// Two for each row.
     pub sides: Vec<Side>,
+}
+
+/// Results of earlier builds had no other.
+fn loopback() -> String {
+    "loopback".to_owned()
 }
 
 /// One side under one load.
@@ -95,6 +106,9 @@ pub enum FlamesError {
     /// Ours do not run.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// There are no two namespaces.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// They cannot be had.
     #[error("ours are not there: {0}")]
     Absent(String),
@@ -146,8 +160,9 @@ pub async fn flames(plan: &Plan) -> Result<Flames, FlamesError> {
     machine::open_files();
     let machine = Machine::here();
     let pinning = Pinning::begin();
-    let scene = Scene::new(&plan.programs, pinning.clone())?;
-    let started = compare::backend().await.map_err(FlamesError::system("the backend"))?;
+    let network = Network::begin(plan.network)?;
+    let scene = Scene::new(&plan.programs, pinning.clone(), network.clone())?;
+    let started = compare::backend(&network).await.map_err(FlamesError::system("the backend"))?;
     let (_backend, backend) = started;
     let run = Run { plan, scene, backend };
     let mut sides = Vec::new();
@@ -155,7 +170,8 @@ pub async fn flames(plan: &Plan) -> Result<Flames, FlamesError> {
         let _ = writeln!(io::stderr(), "{}", row.name);
         sides.extend(Box::pin(run.row(row)).await?);
     }
-    Ok(Flames { schema: SCHEMA, machine, pinning, perf, sides })
+    let network = network.to_string();
+    Ok(Flames { schema: SCHEMA, machine, pinning, network, perf, sides })
 }
 
 impl Run<'_> {
@@ -252,8 +268,16 @@ async fn script(data: &Path) -> Result<String, FlamesError> {
 /// The shares as a table of plain text.
 pub fn table(flames: &Flames) -> String {
     let mut text = format!(
-        "{:<10}{:<8}{:>9}{:>11}{:>11}{:>9}  drawing, by {}\n",
-        "", "", "samples", "user s", "kernel s", "kernel", flames.perf
+        "{}; {}\n{:<10}{:<8}{:>9}{:>11}{:>11}{:>9}  drawing, by {}\n",
+        flames.network,
+        pinned(&flames.pinning),
+        "",
+        "",
+        "samples",
+        "user s",
+        "kernel s",
+        "kernel",
+        flames.perf
     );
     for side in &flames.sides {
         text.push_str(&format!(

@@ -2,9 +2,11 @@
 //!
 //! A folder each, with `about.json` and a script `run`. The script gets by environment `CERTS`
 //! (`ca.pem`, `client.pem`, `client.key`, `server.pem`, `server.key`), `WORK` (a folder of its own),
-//! `ENTRY` (where the load will come), `BETWEEN` (where the two sides meet), `BACKEND`, `PROTOCOL`
-//! (`http1`, `http2`, `tcp`), `LAYER` (4 or 7) and `PAIR` (options for `cellwall-pair`; others do not
-//! know them). It starts both sides, prints one line
+//! `ENTRY` (where the load will come), `BETWEEN` (where the two sides meet), `BACKEND`, `DIRECT` (the
+//! backend as the load reaches it without any proxy), `CALLER` (an address of the caller's side that the
+//! callee's can reach), `PROTOCOL` (`http1`, `http2`, `tcp`), `LAYER` (4 or 7) and `PAIR` (options for
+//! `cellwall-pair`; others do not know them). It runs on the caller's side; where the callee's is in
+//! another namespace, `start server` of `pair.sh` starts its processes there. It starts both sides, prints one line
 //! `{"ready": true, "pids": [[..], [..]], "version": ".."}` and ends both at SIGTERM. One with a policy
 //! adds `denied`, where somebody calls whom it denies everything. Where it lacks a program it prints
 //! `{"ready": false, "why": ".."}` and ends.

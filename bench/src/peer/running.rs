@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{Contender, PeerError, Protocol};
-use crate::{Loopback, machine::Pinning};
+use crate::{Loopback, machine::Pinning, network::Network};
 
 /// How long a script may take to say that it has started both sides.
 const STARTS: Duration = Duration::from_secs(30);
@@ -37,6 +37,7 @@ pub struct Scene {
     certificates: TempDir,
     path: String,
     pinning: Pinning,
+    network: Network,
 }
 
 /// A pair of proxies. Dropping it kills both.
@@ -56,6 +57,8 @@ pub struct Running {
     pub pids: [Vec<u32>; 2],
     /// When the first of them was started.
     pub began: SystemTime,
+    /// How both sides reach each other.
+    pub(crate) network: Network,
     name: String,
     child: Child,
     group: Pid,
@@ -97,14 +100,18 @@ impl Scene {
     ///
     /// # Errors
     /// If there is no folder or no certificate.
-    pub fn new(programs: &[PathBuf], pinning: Pinning) -> Result<Self, PeerError> {
+    pub fn new(
+        programs: &[PathBuf],
+        pinning: Pinning,
+        network: Network,
+    ) -> Result<Self, PeerError> {
         let certificates = folder("cellwall-bench-certificates-")?;
         super::write_certificates(certificates.path())?;
         let here = env::current_exe().ok().and_then(|this| this.parent().map(Path::to_owned));
         let usual = env::var_os("PATH").unwrap_or_default();
         let folders = programs.iter().cloned().chain(here).chain(env::split_paths(&usual));
         let path = folders.map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(":");
-        Ok(Self { certificates, path, pinning })
+        Ok(Self { certificates, path, pinning, network })
     }
 
     /// Starts both sides of a peer before this backend, on their core.
@@ -120,19 +127,14 @@ impl Scene {
         let name = &contender.name;
         let kernel = |what| move |source| PeerError::Kernel { name: name.clone(), what, source };
         let work = folder("cellwall-bench-peer-")?;
-        let [entry, between] = free_ports().map_err(kernel("free ports"))?;
+        let [entry, between] = self.free_ports().map_err(kernel("free ports"))?;
         let log = work.path().join("run.err");
         let errors = fs::File::create(&log).map_err(|error| PeerError::File(log.clone(), error))?;
-        let mut command = Command::new("bash");
-        command.arg(contender.folder.join("run")).current_dir(work.path());
-        command.env("CERTS", self.certificates.path()).env("WORK", work.path());
+        let mut command = self.command(contender, work.path()).map_err(kernel("this program"))?;
         command.env("ENTRY", entry.to_string()).env("BETWEEN", between.to_string());
         command.env("BACKEND", backend.to_string()).env("PROTOCOL", protocol.as_str());
-        command.env("LAYER", contender.layer.to_string()).env("PATH", &self.path);
-        command.env("PAIR", contender.pair.join(" "));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
-        // A group of its own: whatever it starts can be ended by one number.
-        command.process_group(0).kill_on_drop(true);
+        let direct = SocketAddr::from((self.network.callee(), backend.port()));
+        command.env("DIRECT", direct.to_string()).stderr(errors);
         let child = self.pinning.on_the_other(|| command.spawn());
         let mut child = child
             .map_err(|error| kernel("move to a core")(error.into()))?
@@ -152,7 +154,8 @@ impl Scene {
         if !said.ready {
             return Ok(Started::Absent(said.why));
         }
-        let here = |address| Loopback::new(address).map_err(|error| failed(error.to_string()));
+        let here =
+            |address| self.network.target(address).map_err(|error| failed(error.to_string()));
         let entry = here(said.entry.unwrap_or(entry))?;
         let [denied, second] = [said.denied, said.second].map(|there| there.map(here).transpose());
         let admin = said.admin.map(|[client, server]| Ok([here(client)?, here(server)?]));
@@ -165,11 +168,35 @@ impl Scene {
             admin: admin.transpose()?,
             pids: said.pids,
             began: told.unwrap_or(began),
+            network: self.network.clone(),
             name: name.clone(),
             child,
             group: guard.0.take().unwrap_or_else(|| Pid::from_raw(id)),
             _work: work,
         })))
+    }
+
+    /// A contender's script, with what it always gets.
+    fn command(&self, contender: &Contender, work: &Path) -> io::Result<Command> {
+        let mut command = Command::new("bash");
+        command.arg(contender.folder.join("run")).current_dir(work);
+        command.env("CERTS", self.certificates.path()).env("WORK", work);
+        command.env("LAYER", contender.layer.to_string()).env("PATH", &self.path);
+        command.env("PAIR", contender.pair.join(" "));
+        command.env("CALLER", self.network.caller().to_string());
+        command.env("CALLEE", self.network.callee_path().unwrap_or_default());
+        command.env("WITHIN", env::current_exe()?);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        // A group of its own: whatever it starts can be ended by one number.
+        command.process_group(0).kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// Two ports that are free now, of the caller's side and of the callee's. Somebody else may take one
+    /// before the peer does; then it fails.
+    fn free_ports(&self) -> io::Result<[SocketAddr; 2]> {
+        let entry = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Ok([entry.local_addr()?, self.network.free_callee_port()?])
     }
 }
 
@@ -225,15 +252,6 @@ async fn first_line(child: &mut Child) -> io::Result<String> {
     let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let line = BufReader::new(output).lines().next_line().await?;
     line.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "it ended without a word"))
-}
-
-/// Two ports that are free now. Somebody else may take one before the peer does; then it fails.
-fn free_ports() -> io::Result<[SocketAddr; 2]> {
-    let (one, other) = (
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
-    );
-    Ok([one.local_addr()?, other.local_addr()?])
 }
 
 fn folder(prefix: &str) -> Result<TempDir, PeerError> {

@@ -7,7 +7,6 @@
 use std::{
     convert::Infallible,
     io,
-    net::SocketAddr,
     pin::pin,
     time::{Duration, Instant},
 };
@@ -48,7 +47,7 @@ pub(crate) struct Told {
 pub(crate) struct Witness {
     calls: Vec<Denied>,
     /// Where the backend says what it has seen.
-    strange: SocketAddr,
+    strange: Loopback,
     recorder: Recorder,
 }
 
@@ -70,7 +69,7 @@ impl Witness {
         entry: Loopback,
         denied: Loopback,
         traffic: Traffic,
-        strange: SocketAddr,
+        strange: Loopback,
     ) -> Result<Self, LoadError> {
         let recorder = Recorder::new(Instant::now())?;
         Ok(Self { calls: calls(entry, denied, traffic), strange, recorder })
@@ -133,7 +132,7 @@ impl Witness {
 
     async fn seen(&self) -> io::Result<u64> {
         let asked = async {
-            let stream = connect(Loopback::new(self.strange).map_err(io::Error::other)?).await;
+            let stream = connect(self.strange).await;
             stream.ok_or(io::ErrorKind::NotConnected)?.read_u64().await
         };
         tokio::time::timeout(TELLS, asked).await?

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -23,7 +25,7 @@ async fn refusing() -> (Loopback, TaskTracker) {
 }
 
 fn witness(entry: Loopback, denied: Loopback, traffic: Traffic, backend: &Backend) -> Witness {
-    Witness::of(entry, denied, traffic, backend.strange).unwrap()
+    Witness::of(entry, denied, traffic, here(backend.strange)).unwrap()
 }
 
 fn here(address: SocketAddr) -> Loopback {
@@ -83,7 +85,9 @@ async fn a_backend_that_does_not_tell_what_it_has_seen_ends_the_run() {
     let backend = Backend::start().await.unwrap();
     let (refusing, _tasks) = refusing().await;
     let mut witness = witness(refusing, refusing, Traffic::Http1, &backend);
-    witness.strange = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    witness.strange = here(silent.local_addr().unwrap());
+    drop(silent);
 
     assert!(witness.beside(async {}).await.is_err());
 }
