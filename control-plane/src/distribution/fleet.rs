@@ -13,10 +13,10 @@ use metrics::histogram;
 use spiffe::SpiffeId;
 use tokio::sync::watch;
 
-use super::hello::{Answered, Introduction};
-
-/// Streams of one identity at once; more are refused, so that one workload cannot take all.
-const STREAMS_PER_ID: usize = 1024;
+use super::{
+    hello::{Answered, Introduction},
+    roll::Roll,
+};
 
 /// Every connected sidecar.
 #[derive(Clone, Debug)]
@@ -28,8 +28,7 @@ pub struct Fleet {
 
 #[derive(Debug, Default)]
 struct Rows {
-    next: u64,
-    rows: BTreeMap<u64, ProxyRow>,
+    rows: Roll<ProxyRow>,
     /// The version that not everybody has acknowledged yet, and when it came into force.
     converging: Option<(u64, Instant)>,
     /// The last one that everybody has.
@@ -143,7 +142,7 @@ impl Default for Fleet {
 impl Fleet {
     /// All sidecars, in the order they came.
     pub fn list(&self) -> Vec<ProxyRow> {
-        self.with(|rows| rows.rows.values().cloned().collect())
+        self.with(|rows| rows.rows.all().cloned().collect())
     }
 
     /// Where the workload with this identity is served now; of several listeners only the one on
@@ -156,7 +155,7 @@ impl Fleet {
         port: Option<u16>,
     ) -> BTreeMap<SocketAddr, bool> {
         self.with(|rows| {
-            let own = rows.rows.values().filter(|row| row.peer.id() == id);
+            let own = rows.rows.of(id);
             let mut addresses = BTreeMap::new();
             for it in own.flat_map(|row| &row.addresses).filter(|it| it.is_for(port)) {
                 *addresses.entry(it.address).or_insert(true) &= it.streams;
@@ -172,15 +171,8 @@ impl Fleet {
 
     /// A place for a sidecar, unless its identity has too many.
     pub(super) fn enlist(&self, row: ProxyRow) -> Option<Enlisted> {
-        let key = self.with(|rows| {
-            let same = rows.rows.values().filter(|other| other.peer.id() == row.peer.id());
-            if same.count() >= STREAMS_PER_ID {
-                return None;
-            }
-            rows.next += 1;
-            rows.rows.insert(rows.next, row);
-            Some(rows.next)
-        })?;
+        let peer = row.peer.clone();
+        let key = self.with(|rows| rows.rows.add(peer.id(), row))?;
         Some(Enlisted { fleet: self.clone(), key })
     }
 
@@ -247,7 +239,7 @@ impl Enlisted {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut ProxyRow) -> T) -> Option<T> {
-        self.fleet.with(|rows| rows.rows.get_mut(&self.key).map(work))
+        self.fleet.with(|rows| rows.rows.row(self.key).map(work))
     }
 }
 
@@ -255,7 +247,7 @@ impl Rows {
     /// From apply to the last ack.
     fn note_convergence(&mut self) {
         let Some((version, published)) = self.converging else { return };
-        if self.rows.values().all(|row| row.enforces.is_some_and(|enforced| enforced >= version)) {
+        if self.rows.all().all(|row| row.enforces.is_some_and(|enforced| enforced >= version)) {
             histogram!("cellwall_control_convergence_seconds").record(published.elapsed());
             self.converging = None;
             self.converged = version;
@@ -265,7 +257,7 @@ impl Rows {
 
 impl Drop for Enlisted {
     fn drop(&mut self) {
-        let row = self.fleet.with(|rows| rows.rows.remove(&self.key));
+        let row = self.fleet.with(|rows| rows.rows.remove(self.key));
         if row.is_some_and(|row| !row.addresses.is_empty()) {
             self.fleet.moved.send_modify(|moved| *moved += 1);
         }

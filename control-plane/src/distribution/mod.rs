@@ -4,6 +4,7 @@ mod attach;
 mod fleet;
 mod hello;
 mod report;
+mod roll;
 mod serve;
 mod stream;
 
