@@ -41,7 +41,8 @@ pub enum End {
 /// What only the two ends of one session know of it.
 pub struct Binding {
     name: ConnectionName,
-    key: hmac::Key,
+    /// As short as it is: few sessions ever prove something, and all of them are open.
+    key: Box<Zeroizing<[u8; 32]>>,
     channel: [u8; 32],
 }
 
@@ -51,11 +52,10 @@ impl Binding {
         export: impl Fn(&mut [u8], &[u8]) -> Result<(), rustls::Error>,
     ) -> Result<Self, rustls::Error> {
         let (mut name, mut channel) = ([0; 16], [0; 32]);
-        let mut key = Zeroizing::new([0; 32]);
+        let mut key = Box::new(Zeroizing::new([0; 32]));
         export(&mut name, NAME)?;
-        export(&mut *key, KEY)?;
+        export(&mut **key, KEY)?;
         export(&mut channel, CHANNEL)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &*key);
         Ok(Self { name: ConnectionName(name), key, channel })
     }
 
@@ -67,14 +67,18 @@ impl Binding {
     /// Proves, as `end` of this session, that the same party is at that end of `fresh`.
     pub fn prove(&self, end: End, fresh: &Self) -> [u8; PROOF_LEN] {
         let mut proof = [0; PROOF_LEN];
-        proof.copy_from_slice(hmac::sign(&self.key, &statement(end, fresh)).as_ref());
+        proof.copy_from_slice(hmac::sign(&self.key(), &statement(end, fresh)).as_ref());
         proof
     }
 
     /// Whether `proof`, shown on `fresh`, is one of `end` of this session. Takes as long for every
     /// wrong proof (SEC-06).
     pub fn is_proved(&self, end: End, fresh: &Self, proof: &[u8; PROOF_LEN]) -> bool {
-        hmac::verify(&self.key, &statement(end, fresh), proof).is_ok()
+        hmac::verify(&self.key(), &statement(end, fresh), proof).is_ok()
+    }
+
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, self.key.as_slice())
     }
 }
 
