@@ -60,16 +60,17 @@ pub struct Served {
     pub workload: Workload,
 }
 
-/// A session with another sidecar that called us.
-pub(crate) type Inbound = Session<TlsStream<Ahead<TcpStream>>>;
+/// A session with another sidecar that called us. In a box: it is handed on several times.
+pub(crate) type Inbound = Session<Box<TlsStream<Ahead<TcpStream>>>>;
 
 impl Proxy {
     /// A connection from another workload's sidecar to our workload.
     pub async fn inbound(self: Arc<Self>, tcp: TcpStream, from: SocketAddr, served: Arc<Served>) {
         let _open = metrics::Open::count(Direction::Inbound);
         let drain = self.drain.watch();
+        // In a box: the handshake takes more than all that comes after it.
         let accepted = tokio::select! {
-            accepted = self.accept(tcp, &served) => accepted,
+            accepted = Box::pin(self.accept(tcp, &served)) => accepted,
             () = drain.cut() => Err(CloseReason::Drained),
         };
         let (session, identity, declared) = match accepted {
@@ -110,12 +111,14 @@ impl Proxy {
             cellwall_mtls::accept(&identity.material, tcp, alpn, HANDSHAKE_DEADLINE).await;
         let result = session.as_ref().map(drop).map_err(|error| error.refusal);
         metrics::handshake(Direction::Inbound, started.elapsed(), result);
-        let session = session.map_err(|error| CloseReason::from(&error))?;
+        let Session { stream, peer, alpn, binding, group } =
+            session.map_err(|error| CloseReason::from(&error))?;
+        let session = Session { stream: Box::new(stream), peer, alpn, binding, group };
         Ok((session, identity, declared))
     }
 
     /// TCP: one connection is one call.
-    async fn receive(&self, session: Inbound, identity: &Identity, arrival: Arrival) {
+    pub(crate) async fn receive(&self, session: Inbound, identity: &Identity, arrival: Arrival) {
         let mut flow = self.flows.open(Kind::Connection, Direction::Inbound, arrival.from);
         flow.record.protocol = Some(Protocol::Tcp);
         flow.identify_caller(&session.peer, self.authz.snapshot().as_deref());

@@ -93,7 +93,8 @@ where
         };
         match accepted {
             Ok((tcp, from)) => {
-                let connection = serve(tcp, from);
+                // In a box: the task would have room for it twice, here and where it is awaited.
+                let connection = Box::pin(serve(tcp, from));
                 drain.spawn(async move {
                     connection.await;
                     drop(slot);

@@ -62,7 +62,8 @@ impl Proxy {
         flow.decided();
         let drain = self.drain.watch();
         let relayed = async {
-            let way = self.peers.reach(destination, route).await?;
+            // In a box: the handshake takes more than all that comes after it.
+            let way = Box::pin(self.peers.reach(destination, route)).await?;
             flow.leaves();
             match way {
                 Way::Shared(mut taken) => {
@@ -75,10 +76,10 @@ impl Proxy {
                         reason = authority.ended() => Err(reason),
                     }
                 }
-                Way::Own(own) => {
-                    let (mut stream, mut renewal) = *own;
+                Way::Own(mut own) => {
+                    let (stream, renewal) = &mut *own;
                     let authority = renewal.authority.clone();
-                    let relayed = relay::both_ways(&mut app, &mut stream, &flow.progress);
+                    let relayed = relay::both_ways(&mut app, stream, &flow.progress);
                     tokio::select! {
                         end = relayed => end.map_err(|reason| authority.explains(reason)),
                         never = renewal.keep() => match never {},

@@ -59,7 +59,8 @@ impl Renewal {
             let identity = self.identities.current();
             let identity = identity.filter(|one| self.may_gain(one) && self.is_wanted());
             let Some(identity) = identity else { continue };
-            let outcome = match self.prove(&identity).await {
+            // In a box: seldom, and each connection waits for it.
+            let outcome = match Box::pin(self.prove(&identity)).await {
                 Ok(()) => Outcome::Extended,
                 Err(outcome) => outcome,
             };
