@@ -111,7 +111,7 @@ impl Proxy {
         // In a box: hyper moves what it is given several times.
         let calls =
             |request| Box::pin(self.clone().request(destination.clone(), protocol, from, request));
-        web::serve(app, version, (&self.drain, None), calls).await;
+        web::serve_app(app, version, &self.drain, calls).await;
     }
 
     /// One request of our workload. The callee's sidecar decides; we make sure who it is.
@@ -190,5 +190,43 @@ impl Proxy {
         let Some(again) = twice.again(budget, name) else { return first.alone() };
         let second = again.by(|request| self.peers.send(destination, &route, request)).await;
         first.and(second, name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::net::TcpStream;
+
+    use crate::{
+        Identity, Proxy,
+        hot_path::{Arrival, Inbound},
+        reproof::Renewal,
+        route::{Destination, Route},
+    };
+
+    /// The memory of one call of it.
+    fn of<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_at_rest_takes_little_memory() {
+        assert!(of(Proxy::outbound) <= 1600, "{}", of(Proxy::outbound));
+        assert!(of(Proxy::inbound) <= 512, "{}", of(Proxy::inbound));
+        // Over TCP these are boxes beside it, one on each side.
+        type App = (TcpStream, SocketAddr);
+        let send = |proxy: &'static Proxy, (app, from): App, to: &'static Destination, route| {
+            let route: &'static Route = route;
+            proxy.send(app, from, to, route)
+        };
+        assert!(of(send) <= 2240, "{}", of(send));
+        let receive = |proxy: &'static Proxy, session: Inbound, us: &'static Identity, at| {
+            let at: Arrival = at;
+            proxy.receive(session, us, at)
+        };
+        assert!(of(receive) <= 2688, "{}", of(receive));
+        assert!(size_of::<Renewal>() <= 256, "{}", size_of::<Renewal>());
     }
 }

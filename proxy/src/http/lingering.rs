@@ -16,6 +16,8 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
+use super::http1::Silence;
+
 /// How long a caller that goes on sending after its answer is listened to, and how long one that
 /// pauses.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
@@ -37,6 +39,7 @@ impl Unread {
 pub(super) struct Lingering<IO> {
     io: IO,
     unread: Unread,
+    silence: Silence,
     closing: Option<Closing>,
 }
 
@@ -46,8 +49,8 @@ struct Closing {
 }
 
 impl<IO> Lingering<IO> {
-    pub(super) const fn new(io: IO, unread: Unread) -> Self {
-        Self { io, unread, closing: None }
+    pub(super) const fn new(io: IO, unread: Unread, silence: Silence) -> Self {
+        Self { io, unread, silence, closing: None }
     }
 
     /// The connection, for what goes on over it when HTTP has ended.
@@ -72,15 +75,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<IO> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.silence.saying();
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.silence.said();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.silence.over();
         let closing = match &mut this.closing {
             Some(closing) => closing,
             None => {
@@ -109,6 +116,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<IO> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.silence.saying();
         Pin::new(&mut self.io).poll_write_vectored(cx, slices)
     }
 
@@ -119,6 +127,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<IO> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::{
         io::{
             AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, duplex, empty, join,
@@ -128,11 +138,16 @@ mod tests {
     };
 
     use super::{LONGEST, Lingering, Unread};
-    use crate::{heard::Heard, relay::Plain};
+    use crate::{
+        heard::Heard,
+        http::http1::{Silence, Waits},
+        relay::Plain,
+    };
 
     /// A connection as HTTP sees it.
     fn seen<IO>(io: IO) -> Lingering<Heard<IO>> {
-        Lingering::new(Heard::nothing(io), Unread::default())
+        let waits = Waits { head: Duration::ZERO, silence: None };
+        Lingering::new(Heard::nothing(io), Unread::default(), Silence::new(waits, None))
     }
 
     #[tokio::test]

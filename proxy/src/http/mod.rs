@@ -12,6 +12,7 @@ mod fate;
 #[cfg(any(test, fuzzing))]
 mod fuzzing;
 mod headers;
+mod http1;
 mod interim;
 mod introduction;
 mod kept;
@@ -41,7 +42,7 @@ pub(crate) use received::Received;
 pub(crate) use recycled::{Line, Recycled};
 pub(crate) use repeat::{Repeat, Sent, Told};
 pub(crate) use reply::Reply;
-pub(crate) use serve::{Version, serve};
+pub(crate) use serve::{Version, serve, serve_app};
 pub(crate) use spoken::spoken;
 pub(crate) use streams::handshake_h2;
 

@@ -1,32 +1,19 @@
 //! Serving HTTP on one connection: limits, deadlines, and a drain that lets answers finish.
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
-use http::{HeaderValue, header};
-use http_body::Body as _;
-use hyper::{
-    Request, Response, body::Incoming, server::conn, service::service_fn, upgrade::OnUpgrade,
-};
+use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    sync::mpsc,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     body::Body,
-    lingering::{LONGEST, Lingering, Unread},
-    tunnel::Tunnel,
+    http1::{Silence, Waits, awake, now_and_then},
 };
 use crate::{
     CloseReason, Drain,
     authority::{Authority, ended, late},
+    heard::Heard,
 };
 
 /// Which HTTP a connection speaks: between sidecars agreed by ALPN, never guessed.
@@ -65,78 +52,60 @@ const PONG: Duration = Duration::from_secs(10);
 /// What a connection whose authority has ended may take to close.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// After which silence an app's connection of HTTP/1.1 is kept without hyper: longer than the pauses
+/// between calls that follow each other, so that these do not pay for it.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Answers requests until the caller closes, or until a drain or the connection's `authority` lets
 /// the last answers finish. A loopback connection of our own workload has no authority to end.
 pub(crate) async fn serve<IO, F>(
     io: IO,
     version: Version,
-    (drain, authority): (&Drain, Option<&Authority>),
+    ends: (&Drain, Option<&Authority>),
     answer: impl Fn(Request<Incoming>) -> F,
 ) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let (after, queue) = mpsc::channel(1); // HTTP ends with the first
-    let (unread, asked) = (Unread::default(), AtomicBool::new(false));
-    let service = service_fn(|request: Request<Incoming>| {
-        let (after, unread) = (after.clone(), unread.clone());
-        let upgrade = request.extensions().get::<OnUpgrade>().cloned();
-        let last = version == Version::Http1 && request.headers().contains_key(header::UPGRADE);
-        asked.fetch_or(last, Ordering::Relaxed);
-        unread.set(last || !request.body().is_end_stream());
-        let response = answer(request);
-        async move {
-            let mut response = response.await;
-            if let Some(tunnel) = response.body_mut().tunnel() {
-                unread.set(false); // what comes now is the other protocol's
-                let _ = after.try_send(After::Tunnel(tunnel));
-                return Ok(response);
-            }
-            if let Some(upgrade) = upgrade {
-                let _ = after.try_send(After::Nothing(upgrade));
-            }
-            if last {
-                // HTTP-12: not granted, and who asked may go on in the other protocol all the same.
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(header::CONNECTION, close);
-            }
-            Ok::<_, Infallible>(response)
-        }
-    });
     match version {
         Version::Http1 => {
-            let connection = conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_DEADLINE)
-                .max_headers(MAX_HEADERS)
-                .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(Lingering::new(io, unread.clone())), service)
-                .with_upgrades();
-            // What asks for an upgrade is the last request anyway, and hyper would drop what is left to
-            // write of its 101, and go on in the other protocol behind half of it.
-            let leave = |connection: Pin<&mut conn::http1::UpgradeableConnection<_, _>>| {
-                if !asked.load(Ordering::Relaxed) {
-                    connection.graceful_shutdown();
-                }
-            };
-            let mut next = Next { queue, after: None };
-            let end = finish(connection, (drain, authority), leave, next.ended()).await;
-            // Here, so that it has its connection's place among the others, and is proved anew.
-            if let Some(after) = next.taken() {
-                Box::pin(after.run(end, drain, authority)).await;
-            }
+            let silence = Silence::new(Waits { head: HEAD_DEADLINE, silence: None }, None);
+            awake(io, silence, ends, &answer).await;
         }
         Version::Http2 => {
-            let connection = http2(drain).serve_connection(TokioIo::new(io), service);
-            let leave = conn::http2::Connection::graceful_shutdown;
-            let _ = finish(connection, (drain, authority), leave, pending()).await;
+            let service = service_fn(|request| {
+                let response = answer(request);
+                async move { Ok::<_, Infallible>(response.await) }
+            });
+            let connection = by_http2(ends.0).serve_connection(TokioIo::new(io), service);
+            let leave = http2::Connection::graceful_shutdown;
+            let _ = finish(connection, ends, leave, pending()).await;
         }
     }
 }
 
+/// The same for an app of our own workload, which may open many connections and use few.
+pub(crate) async fn serve_app<IO, F>(
+    app: Heard<IO>,
+    version: Version,
+    drain: &Drain,
+    answer: impl Fn(Request<Incoming>) -> F,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    match version {
+        Version::Http1 => {
+            let waits = Waits { head: HEAD_DEADLINE, silence: Some(SILENCE) };
+            now_and_then(app, waits, drain, answer).await;
+        }
+        Version::Http2 => Box::pin(serve(app, version, (drain, None), answer)).await,
+    }
+}
+
 /// HTTP/2 within our limits.
-fn http2(drain: &Drain) -> conn::http2::Builder<Drain> {
-    let mut http2 = conn::http2::Builder::new(drain.clone());
+fn by_http2(drain: &Drain) -> http2::Builder<Drain> {
+    let mut http2 = http2::Builder::new(drain.clone());
     http2
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -151,75 +120,16 @@ fn http2(drain: &Drain) -> conn::http2::Builder<Drain> {
     http2
 }
 
-/// What becomes of a connection whose caller asked to go on in another protocol.
-#[derive(Debug)]
-enum After {
-    Tunnel(Box<Tunnel>),
-    /// It was not granted. hyper lets go of the connection without a word, and TLS has one for it.
-    Nothing(OnUpgrade),
-}
-
-impl After {
-    /// Once `http` has ended: of itself, or because it was cut.
-    async fn run(
-        self,
-        http: Result<(), CloseReason>,
-        drain: &Drain,
-        authority: Option<&Authority>,
-    ) {
-        match (self, http) {
-            (Self::Tunnel(tunnel), Ok(())) => tunnel.run(drain).await,
-            (Self::Tunnel(tunnel), Err(reason)) => tunnel.cut(reason),
-            (Self::Nothing(upgrade), _) => {
-                let _ = finish(closed(upgrade), (drain, authority), |_| {}, pending()).await;
-            }
-        }
-    }
-}
-
-/// What comes after HTTP on one connection, as soon as that is known.
-struct Next {
-    queue: mpsc::Receiver<After>,
-    after: Option<After>,
-}
-
-impl Next {
-    /// Resolves when a tunnel has ended before it began: a caller that does not read its 101 keeps
-    /// nothing open by that (AZ-10).
-    async fn ended(&mut self) -> CloseReason {
-        self.after = self.queue.recv().await;
-        match &self.after {
-            Some(After::Tunnel(tunnel)) => tunnel.authority.ended().await,
-            Some(After::Nothing(_)) | None => pending().await,
-        }
-    }
-
-    fn taken(mut self) -> Option<After> {
-        self.after.or_else(|| self.queue.try_recv().ok())
-    }
-}
-
-/// Says that no more comes, which hyper leaves to whoever goes on, and lets the caller hear it.
-async fn closed(upgrade: OnUpgrade) -> hyper::Result<()> {
-    let closed = async {
-        if let Ok(io) = upgrade.await {
-            let _ = TokioIo::new(io).shutdown().await; // it may be gone
-        }
-    };
-    let _ = tokio::time::timeout(LONGEST, closed).await;
-    Ok(())
-}
-
 /// Runs `connection` until it ends of itself, or is cut: by its own end, or by that of what comes
 /// `next` on it.
-async fn finish<C>(
+pub(super) async fn finish<C>(
     connection: C,
     (drain, authority): (&Drain, Option<&Authority>),
     leave: impl Fn(Pin<&mut C>),
     next: impl Future<Output = CloseReason>,
-) -> Result<(), CloseReason>
+) -> Result<C::Output, CloseReason>
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future,
 {
     let watch = drain.watch();
     let mut connection = std::pin::pin!(connection);
@@ -234,7 +144,7 @@ where
     let mut stopping = false;
     loop {
         tokio::select! {
-            _ = connection.as_mut() => return Ok(()),
+            done = connection.as_mut() => return Ok(done),
             () = stop.as_mut(), if !stopping => {
                 stopping = true;
                 leave(connection.as_mut());
