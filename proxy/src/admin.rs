@@ -19,13 +19,14 @@ use crate::{
     decisions::RECENT,
     directory::Endpoints,
     http::{Body, Version, serve},
-    listen,
+    listen, memory,
 };
 
 /// Connections at once: a scraper, a probe, an operator.
 const CONNECTIONS: usize = 32;
 
-/// How often the exporter empties its buckets: samples wait in memory until then.
+/// How often the exporter empties its buckets: samples wait in memory until then. And how often the kernel
+/// gets back what is free.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// What `/config` shows: addresses and names, no secret.
@@ -110,13 +111,15 @@ impl Admin {
         .await;
     }
 
-    /// Empties the exporter's buckets now and then, until `drain` stops.
+    /// Keeps our memory small, until `drain` stops.
     pub async fn upkeep(metrics: PrometheusHandle, drain: DrainWatch) {
         loop {
             tokio::select! {
                 () = drain.stopping() => return,
-                () = tokio::time::sleep(UPKEEP) => metrics.run_upkeep(),
+                () = tokio::time::sleep(UPKEEP) => {}
             }
+            metrics.run_upkeep();
+            memory::give_back();
         }
     }
 

@@ -30,6 +30,7 @@ mod http;
 mod identity;
 mod listener;
 mod live;
+mod memory;
 mod pauses;
 mod policy_feed;
 mod policy_intake;
