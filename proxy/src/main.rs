@@ -9,7 +9,8 @@ use cellwall_proxy::{
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 
-/// A call allocates some fifty times, most of it less than a kilobyte.
+/// A call allocates some fifty times, most of it less than a kilobyte. Built without huge pages
+/// (`no_thp`): at rest a sidecar has few MiB, and each of them would be two.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
