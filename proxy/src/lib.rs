@@ -32,6 +32,7 @@ mod listener;
 mod live;
 mod memory;
 mod pauses;
+mod places;
 mod policy_feed;
 mod policy_intake;
 mod policy_store;

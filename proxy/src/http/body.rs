@@ -18,13 +18,13 @@ use super::{
     kept::{Kept, Source},
     passing::{Passing, Towards},
     received::Received,
-    streams::Place,
     tunnel::Tunnel,
 };
 use crate::{
     CloseReason,
     authority::Authority,
     flow::{Attempt, Flow, Progress},
+    places::Place,
 };
 
 /// A body of either direction.

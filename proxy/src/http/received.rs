@@ -11,10 +11,8 @@ use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{
-    kept::{Lost, Polled},
-    streams::Place,
-};
+use super::kept::{Lost, Polled};
+use crate::places::Place;
 
 /// What was received of a message behind its head.
 #[derive(Debug)]

@@ -7,19 +7,16 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::Poll,
     time::Duration,
 };
 
-use h2::{Ping, PingPong, RecvStream, client::SendRequest};
+use h2::{RecvStream, client::SendRequest};
 use http::{Method, Request, Response, header, request::Parts};
 use http_body::Body as _;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::Notify,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -32,18 +29,11 @@ use super::{
     pump::Pump,
     received::Received,
 };
-use crate::{CloseReason, Drain, reproof::Renewal};
-
-/// How a connection shows that somebody is there.
-#[derive(Clone, Copy, Debug)]
-struct Pulse {
-    /// The pause between pings while there are calls.
-    every: Duration,
-    /// How long an answer may take.
-    answer: Duration,
-}
-
-const PULSE: Pulse = Pulse { every: Duration::from_secs(30), answer: Duration::from_secs(10) };
+use crate::{
+    CloseReason, Drain,
+    places::{PULSE, Place, Places, Pulse, silent},
+    reproof::Renewal,
+};
 
 /// How far a callee may run ahead of a slow caller (RES-05): per stream, and per connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -69,38 +59,6 @@ pub(crate) struct Streams {
     closed: Arc<AtomicBool>,
     places: Arc<Places>,
     drain: Drain,
-}
-
-/// What the calls on a connection share.
-#[derive(Debug, Default)]
-struct Places {
-    /// On it now, to the end of their bodies.
-    taken: AtomicUsize,
-    freed: Notify,
-    /// Something was read since somebody last looked.
-    is_heard: AtomicBool,
-}
-
-/// A call's place on a connection, until both of its bodies have ended. Goes with the answer, as one
-/// of its extensions.
-#[derive(Clone, Debug)]
-pub(super) struct Place(Arc<Taken>);
-
-#[derive(Debug)]
-struct Taken(Arc<Places>);
-
-impl Place {
-    /// The other side has said something.
-    pub(super) fn hears(&self) {
-        self.0.0.is_heard.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.freed.notify_one();
-    }
 }
 
 /// Speaks HTTP/2 as a client on `io`, until its authority ends. A connection to our own workload has
@@ -132,15 +90,9 @@ async fn handshake(
     let (closed, places) = (Arc::new(AtomicBool::new(false)), Arc::<Places>::default());
     let (over, busy) = (closed.clone(), places.clone());
     let whole = async move {
-        let silent = async {
-            match pings {
-                Some(pings) => silent(pings, &busy, pulse).await,
-                None => pending().await,
-            }
-        };
         let end = tokio::select! {
             end = connection => end.map_err(|error| error.to_string()),
-            () = silent => Err("no answer to a ping".to_owned()),
+            () = silent(pings, &busy, pulse) => Err("no answer to a ping".to_owned()),
         };
         over.store(true, Ordering::Relaxed);
         end
@@ -155,22 +107,6 @@ async fn handshake(
     Ok(Streams { sender, closed, places, drain: drain.services() })
 }
 
-/// Resolves when calls are on a connection and nobody answers there.
-async fn silent(mut pings: PingPong, places: &Places, pulse: Pulse) {
-    loop {
-        tokio::time::sleep(pulse.every).await;
-        let is_heard = places.is_heard.swap(false, Ordering::Relaxed);
-        if is_heard || places.taken.load(Ordering::Relaxed) == 0 {
-            continue;
-        }
-        match tokio::time::timeout(pulse.answer, pings.ping(Ping::opaque())).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => pending().await, // the connection tells it
-            Err(_) => return,
-        }
-    }
-}
-
 impl Streams {
     /// Whether no call can begin on it any more.
     pub(super) fn is_closed(&self) -> bool {
@@ -179,7 +115,7 @@ impl Streams {
 
     /// How many calls are on it.
     pub(super) fn calls(&self) -> usize {
-        self.places.taken.load(Ordering::Relaxed)
+        self.places.taken()
     }
 
     /// Whether the other side takes another call now.
@@ -195,7 +131,7 @@ impl Streams {
                 return place;
             }
             // Nobody tells that the other side takes more now, or that the connection is over.
-            let _ = tokio::time::timeout(LOOK, self.places.freed.notified()).await;
+            let _ = tokio::time::timeout(LOOK, self.places.freed()).await;
         }
     }
 
@@ -203,10 +139,7 @@ impl Streams {
         // What is closed takes anybody, and says so.
         let most =
             if self.is_closed() { usize::MAX } else { self.sender.current_max_send_streams() };
-        let next = |taken: usize| (taken < most).then(|| taken.saturating_add(1));
-        let taken = &self.places.taken;
-        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
-        Some(Place(Arc::new(Taken(self.places.clone()))))
+        self.places.take(most)
     }
 
     /// Sends `request`, and waits for the head of its answer for as long as the caller does.

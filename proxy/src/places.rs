@@ -1,0 +1,140 @@
+//! What the streams on one HTTP/2 connection share: how many there may be, and signs that somebody is
+//! there.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use h2::{Ping, PingPong};
+use tokio::sync::Notify;
+
+/// How a connection shows that somebody is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pulse {
+    /// The pause between pings while there are streams.
+    pub(crate) every: Duration,
+    /// How long an answer may take, while nothing else is heard.
+    pub(crate) answer: Duration,
+}
+
+pub(crate) const PULSE: Pulse =
+    Pulse { every: Duration::from_secs(30), answer: Duration::from_secs(10) };
+
+/// The places of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    taken: AtomicUsize,
+    freed: Notify,
+    /// Something was read since somebody last looked.
+    is_heard: AtomicBool,
+}
+
+/// A stream's place on a connection, until the last of these is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(Arc<Taken>);
+
+#[derive(Debug)]
+struct Taken(Arc<Places>);
+
+impl Places {
+    /// A place, if fewer than `most` are taken.
+    pub(crate) fn take(self: &Arc<Self>, most: usize) -> Option<Place> {
+        let next = |taken: usize| (taken < most).then(|| taken.saturating_add(1));
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        Some(Place(Arc::new(Taken(self.clone()))))
+    }
+
+    /// How many are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Resolves once for whoever waits, when a place was freed.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    fn was_heard(&self) -> bool {
+        self.is_heard.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Place {
+    /// The other side has said something.
+    pub(crate) fn hears(&self) {
+        self.0.0.is_heard.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.freed.notify_one();
+    }
+}
+
+/// Resolves when streams are on a connection and nobody answers there.
+pub(crate) async fn silent(pings: Option<PingPong>, places: &Places, pulse: Pulse) {
+    let Some(mut pings) = pings else { return pending().await };
+    loop {
+        tokio::time::sleep(pulse.every).await;
+        if places.was_heard() || places.taken() == 0 {
+            continue;
+        }
+        let mut answer = std::pin::pin!(pings.ping(Ping::opaque()));
+        loop {
+            match tokio::time::timeout(pulse.answer, answer.as_mut()).await {
+                Ok(Ok(_)) => break,
+                Ok(Err(_)) => return pending().await, // the connection tells it
+                // Behind much else that is on its way.
+                Err(_) if places.was_heard() => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::io::duplex;
+
+    use super::{Places, Pulse, silent};
+
+    const SOON: Duration = Duration::from_millis(20);
+
+    /// Whether a connection on which nobody answers is taken for silent, on which something is heard.
+    async fn is_silent(hears: bool) -> bool {
+        let (_far, near) = duplex(64 * 1024);
+        let (_sender, mut session) = h2::client::handshake(near).await.unwrap();
+        let places = Arc::<Places>::default();
+        let place = places.take(1).unwrap();
+        assert!(places.take(1).is_none());
+        let heard = async {
+            loop {
+                tokio::time::sleep(SOON / 4).await;
+                if hears {
+                    place.hears();
+                }
+            }
+        };
+        let pulse = Pulse { every: SOON, answer: SOON * 4 };
+        let looked = tokio::time::timeout(SOON * 40, silent(session.ping_pong(), &places, pulse));
+        tokio::select! {
+            looked = looked => looked.is_ok(),
+            () = heard => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_behind_much_else_is_waited_for() {
+        let (without, with) = tokio::join!(is_silent(false), is_silent(true));
+        assert_eq!((without, with), (true, false));
+    }
+}
