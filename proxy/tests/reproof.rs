@@ -413,6 +413,37 @@ async fn a_call_that_outlives_both_certificates_is_answered() {
     assert_eq!(status, 200);
 }
 
+/// The grace of what is being replaced, and some more.
+pub(crate) const BEYOND_GRACE: Duration = Duration::from_secs(6);
+
+/// ROT-03: both roots are trusted before the new one signs, then the old one goes.
+pub(crate) async fn replace_root(town: &Town, sidecars: [(&Sidecar, &str); 2]) {
+    let (old, next) = (&town.ca, &town.ca.rotated());
+    for (signer, roots) in [(old, &[old, next][..]), (next, &[old, next]), (next, &[next])] {
+        for (sidecar, name) in sidecars {
+            sidecar.renewed(&X509State::issued(signer, &id(name)).trusting(roots)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_outlives_a_root_that_is_replaced_early_in_its_connections_time() {
+    // ROT-03, ROT-05
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let callee = town.sidecar(plan, policy).await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
+    let delay = (BEYOND_GRACE + Duration::from_secs(1)).as_millis().to_string();
+    let request = client::build("POST /v1/payments").unwrap().header("x-delay-ms", delay);
+    let request = request.body(Default::default()).unwrap();
+    let server = client::Server::Tcp(caller.outbound["payments"]);
+    let mut connection = client::HttpConnection::open(&server).await.unwrap();
+    let sidecars = [(&callee, "payments"), (&caller, "checkout")];
+    let both =
+        async { tokio::join!(connection.send(request), replace_root(&town, sidecars)).0.unwrap() };
+    assert_eq!(both.await.status(), 200);
+}
+
 /// A server that holds no key of the connection cannot keep ours open.
 #[tokio::test]
 async fn a_server_that_does_not_prove_itself_keeps_no_connection() {

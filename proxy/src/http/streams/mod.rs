@@ -100,7 +100,7 @@ async fn handshake(
     let authority = renewal.as_ref().map(|renewal| renewal.authority.clone());
     let kept = async move {
         let Some(mut renewal) = renewal else { return pending::<Infallible>().await };
-        renewal.authority.retired().await; // new calls have gone elsewhere: these last
+        // From the beginning, not only for those that last: a root may be replaced at any time.
         renewal.keep().await
     };
     drive(drain, authority, kept, whole);
