@@ -25,6 +25,12 @@ pub(crate) struct Pulse {
 pub(crate) const PULSE: Pulse =
     Pulse { every: Duration::from_secs(30), answer: Duration::from_secs(10) };
 
+/// Streams that were reset here and may still have bytes on their way: h2 ignores those, of as many
+/// streams as this and for so long. What comes for one beyond is an error of the stream, and as many
+/// errors in the life of a connection end it, with all others (CVE-2025-8671).
+pub(crate) const RESETS: usize = 4096;
+pub(crate) const RESET_KEPT: Duration = Duration::from_secs(5);
+
 /// The places of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Places {

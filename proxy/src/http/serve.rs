@@ -14,6 +14,7 @@ use crate::{
     CloseReason, Drain,
     authority::{Authority, ended, late},
     heard::Heard,
+    places::RESETS,
 };
 
 /// Which HTTP a connection speaks: between sidecars agreed by ALPN, never guessed.
@@ -40,6 +41,10 @@ pub(super) const MAX_LIST: usize = MAX_HEAD + 32 * MAX_HEADERS;
 
 /// Requests at once on one HTTP/2 connection (RES-04).
 const MAX_STREAMS: u32 = 256;
+
+/// Requests that a caller may reset before we have looked at them (RES-04, CVE-2023-44487): as many as
+/// it may make at once.
+const MAX_RESET: usize = MAX_STREAMS as usize;
 
 /// How far a sender may run ahead of a slow reader (RES-05): per stream, and per connection.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -113,8 +118,8 @@ fn by_http2(drain: &Drain) -> http2::Builder<Drain> {
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(128 * 1024)
-        .max_pending_accept_reset_streams(Some(50))
-        .max_local_error_reset_streams(Some(100))
+        .max_pending_accept_reset_streams(Some(MAX_RESET))
+        .max_local_error_reset_streams(Some(RESETS))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     http2
