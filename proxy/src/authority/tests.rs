@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, Refusal, TlsMaterial};
+use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, Refusal, Session, TlsMaterial};
 use cellwall_policy::{
     Call, CallDocument, CallerDocument, Callers, Digest, IdentityHeader, ListensDocument, Mode,
     Protocol, RequestPath, RuleDocument, Snapshot, SnapshotDocument, Tls,
@@ -19,10 +19,11 @@ use cellwall_testkit::{
 };
 use rustls_pki_types::UnixTime;
 use spiffe::TrustDomain;
-use tokio::sync::watch;
+use tokio::{io::DuplexStream, sync::watch};
+use tokio_rustls::server::TlsStream;
 
 use super::{Authority, Needs, Proved, grace, late};
-use crate::{Authz, CloseReason, Identities, Identity, Live};
+use crate::{Authz, CloseReason, Identities, Identity, Live, reproof::Renewal};
 
 const CLIENT: &str = "spiffe://pay.example/prod/checkout";
 const SERVER: &str = "spiffe://pay.example/prod/ledger-db";
@@ -131,12 +132,35 @@ pub(crate) async fn standing() -> (Authority, Arc<Live<Snapshot>>) {
     (world.side(&world.clients[0], Some(&authz)).0, policy)
 }
 
+/// What keeps a connection to ledger-db open that lasts for as long as its first certificates.
+pub(crate) async fn kept() -> Renewal {
+    let ca = TestCa::new("pay.example");
+    let Session { peer, binding, .. } = session(&ca, &ca.svid(SERVER)).await;
+    let identity = Arc::new(Identity { material: material(&ca), trust_epoch: 1 });
+    let identities = Identities::default();
+    identities.hold(identity.clone());
+    let authority = Authority::of_connection(&identities, &identity, &peer, Tls::default());
+    Renewal {
+        identities,
+        authz: Authz::new(Arc::default()),
+        destination: "ledger-db".into(),
+        address: "127.0.0.1:9".parse().unwrap(),
+        binding,
+        authority,
+        generation: 1,
+    }
+}
+
 /// A peer as a handshake proves it.
 async fn proved(ca: &TestCa, svid: &Svid) -> Peer {
+    session(ca, svid).await.peer
+}
+
+async fn session(ca: &TestCa, svid: &Svid) -> Session<TlsStream<DuplexStream>> {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let (ours, theirs) = (material(ca), DangerousParty::presenting(svid).alpn(&["h2"]));
     let accept = cellwall_mtls::accept(&ours, near, &[Alpn::H2], Duration::from_secs(5));
-    tokio::join!(accept, theirs.connect(far)).0.unwrap().peer
+    tokio::join!(accept, theirs.connect(far)).0.unwrap()
 }
 
 /// What trusts `ca`.

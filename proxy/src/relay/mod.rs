@@ -17,7 +17,7 @@ use tokio::{
     net::TcpStream,
 };
 
-pub(crate) use self::pipe::{MOST, Pipe, Takes};
+pub(crate) use self::pipe::{Pipe, Takes};
 use crate::{
     CloseReason,
     flow::{Progress, Way},

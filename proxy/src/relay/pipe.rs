@@ -13,7 +13,7 @@ use tokio_util::io::poll_read_buf;
 
 /// What is held of a stream that has little to say, and of one that has much (RES-05).
 const LEAST: usize = 16 * 1024;
-pub(crate) const MOST: usize = 256 * 1024;
+const MOST: usize = 256 * 1024;
 
 /// The other side of a pipe.
 pub(crate) trait Takes {

@@ -51,7 +51,7 @@ impl Proxy {
     async fn joined(
         &self,
         (Caller { peer, authority, arrival }, target): &(Caller, Target),
-        asked: Asked,
+        mut asked: Asked,
         flow: &mut Flow,
     ) -> Result<(), CloseReason> {
         let at = arrival.declared;
@@ -66,15 +66,21 @@ impl Proxy {
                 return Err(denied.reason);
             }
         };
+        let place = asked.permitted().ok_or(CloseReason::Cancelled)?;
         let authority = authority.needing(&self.authz, Needs::Tcp(at));
-        let mut workload = match arrival.served.workload.connect(&permit).await {
+        let connected = tokio::select! {
+            biased; // a flood of streams that are reset at once is none of connections to the workload
+            () = asked.reset() => return Err(CloseReason::Cancelled),
+            connected = arrival.served.workload.connect(&permit) => connected,
+        };
+        let mut workload = match connected {
             Ok(workload) => workload,
             Err(reason) => {
                 asked.refuse(StatusCode::SERVICE_UNAVAILABLE, None);
                 return Err(reason);
             }
         };
-        let mut stream = asked.take().map_err(|_| CloseReason::Cancelled)?;
+        let mut stream = asked.take(place).map_err(|_| CloseReason::Cancelled)?;
         flow.leaves();
         let ways = (&flow.progress.response, &flow.progress.request);
         self.lasts(&authority, stream.relay(&mut workload, ways)).await

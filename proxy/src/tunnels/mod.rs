@@ -7,6 +7,7 @@
 //! own; what a session stands on, all of its streams stand on.
 
 mod inbound;
+mod pieces;
 mod pool;
 mod reach;
 mod serve;
@@ -51,8 +52,16 @@ const MAX_FRAME: u32 = 4 * 16 * 1024 - 9;
 /// What a stream holds that the session has not taken yet (RES-05).
 const MAX_HELD: usize = 256 * 1024;
 
+/// What frames may weigh that nobody has taken out of the session yet. h2 counts 256 bytes for each that
+/// is smaller: it keeps them one by one, and ends the session beyond (RES-05). Streams take theirs in
+/// their next turn, so that only whoever sends them to no purpose comes there.
+const FRAMING: usize = 16 * 1024 * 1024;
+
 /// The longest head of a request or of an answer: neither says much (RES-04).
 const MAX_HEAD: u32 = 4 * 1024;
 
 /// What a session that is to end may take until what was said on it has left.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

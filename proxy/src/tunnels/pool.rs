@@ -3,9 +3,10 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Weak},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
+use arc_swap::ArcSwapOption;
 use http::uri;
 use tokio::sync::Mutex;
 
@@ -21,6 +22,10 @@ const MAX_SESSIONS: usize = 16;
 /// How often a stream that was not opened is tried on another session.
 const ATTEMPTS: usize = 3;
 
+/// How long it is remembered that a sidecar takes no streams, where the directory says otherwise or
+/// reaches it by an address that it does not know.
+const ALONE: Duration = Duration::from_secs(60);
+
 /// Sessions with one sidecar.
 #[derive(Debug)]
 pub(crate) struct Tunnels {
@@ -29,6 +34,8 @@ pub(crate) struct Tunnels {
     named: Option<uri::Authority>,
     open: Arc<Open>,
     opening: Mutex<Option<Failed>>,
+    /// When it was found to take no streams.
+    alone: ArcSwapOption<Instant>,
 }
 
 /// The last attempt to open a session that came to nothing.
@@ -73,7 +80,8 @@ impl Tunnels {
     /// With the sidecar at `address`. There is none yet.
     pub(crate) fn with(address: SocketAddr) -> Self {
         let named = address.to_string().parse().ok();
-        Self { named, open: Arc::default(), opening: Mutex::default() }
+        let (opening, alone) = (Mutex::default(), ArcSwapOption::empty());
+        Self { named, open: Arc::default(), opening, alone }
     }
 
     /// Opens a stream, on a session that was opened for `key`, or on a new one from `open`.
@@ -85,7 +93,10 @@ impl Tunnels {
     where
         F: Future<Output = Result<Opened, CloseReason>>,
     {
-        let Some(named) = &self.named else { return Ok(Found::Full) };
+        let Some(named) = self.named.as_ref().filter(|_| !self.is_alone()) else {
+            return Ok(Found::Full);
+        };
+        let mut last = Err(NoStream::Failed(CloseReason::ConnectFailed));
         for _ in 0..ATTEMPTS {
             let tunnel = match self.session(key, &open).await.map_err(NoStream::Failed)? {
                 Session::Shared(tunnel) => tunnel,
@@ -95,11 +106,16 @@ impl Tunnels {
             match tunnel.open(named).await {
                 Ok(taken) => return Ok(Found::Stream(Box::new(taken))),
                 Err(Unopened::Full) => return Ok(Found::Full),
+                Err(Unopened::Unknown) => {
+                    self.leave_alone();
+                    return Ok(Found::Full);
+                }
                 Err(Unopened::No(reason)) => return Err(reason),
+                Err(Unopened::Busy) => last = Ok(Found::Full),
                 Err(Unopened::Over) => {}
             }
         }
-        Err(NoStream::Failed(CloseReason::ConnectFailed))
+        last
     }
 
     /// Those that are open, for whoever opens or ends one.
@@ -120,27 +136,47 @@ impl Tunnels {
         if let Some(tunnel) = self.least_busy(key) {
             return Ok(Session::Shared(tunnel)); // somebody else opened it meanwhile
         }
+        if self.is_alone() {
+            return Ok(Session::Full); // or found that there will be none
+        }
         // Or tried to: whoever waited for that attempt shares its end (RES-03).
         if let Some(failed) = failed.as_ref().filter(|one| one.at > asked && one.key == *key) {
             return Err(failed.reason);
         }
-        let usable = self.usable(key);
-        if usable.len() >= MAX_SESSIONS {
+        if self.usable(key).len() >= MAX_SESSIONS {
             return Ok(Session::Full);
         }
         match Box::pin(open()).await {
             Ok(Opened::Shared(tunnel)) => {
-                // Those that no longer fit end by themselves with their last stream.
-                let all = usable.into_iter().chain([tunnel.clone()]).collect();
-                self.open.store(Arc::new(all));
+                self.add(&tunnel, key);
                 Ok(Session::Shared(tunnel))
             }
-            Ok(Opened::Own(own)) => Ok(Session::Own(own)),
+            Ok(Opened::Own(own)) => {
+                self.leave_alone();
+                Ok(Session::Own(own))
+            }
             Err(reason) => {
                 *failed = Some(Failed { at: Instant::now(), key: key.clone(), reason });
                 Err(reason)
             }
         }
+    }
+
+    /// Those that no longer fit end by themselves with their last stream. One of them may end now.
+    fn add(&self, tunnel: &Arc<Tunnel>, key: &PoolKey) {
+        let now = SystemTime::now();
+        self.open.rcu(|all| {
+            let usable = all.iter().filter(|one| one.is_usable(key, now));
+            usable.chain([tunnel]).cloned().collect::<Vec<_>>()
+        });
+    }
+
+    fn is_alone(&self) -> bool {
+        self.alone.load().as_ref().is_some_and(|since| since.elapsed() < ALONE)
+    }
+
+    fn leave_alone(&self) {
+        self.alone.store(Some(Arc::new(Instant::now())));
     }
 
     fn least_busy(&self, key: &PoolKey) -> Option<Arc<Tunnel>> {
@@ -153,5 +189,33 @@ impl Tunnels {
     fn usable(&self, key: &PoolKey) -> Vec<Arc<Tunnel>> {
         let now = SystemTime::now();
         self.open.load().iter().filter(|tunnel| tunnel.is_usable(key, now)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Opened, Session, Tunnels};
+    use crate::tunnels::tests::{end_of, key, of_places};
+
+    #[tokio::test]
+    async fn a_session_that_ends_while_another_is_opened_does_not_come_back() {
+        let tunnels = Tunnels::with("127.0.0.1:9".parse().unwrap());
+        let (first, far) = of_places(0, tunnels.open()).await;
+        tunnels.add(&first, &key());
+        let far = std::sync::Mutex::new(Some(far));
+        let open = || async {
+            drop(far.lock().unwrap().take());
+            end_of(&first).await;
+            Ok(Opened::Shared(of_places(1, tunnels.open()).await.0))
+        };
+        let key = key();
+        let found = tunnels.session(&key, &open);
+        let found = tokio::time::timeout(Duration::from_secs(8), found).await.unwrap();
+        assert!(
+            matches!(found, Ok(Session::Shared(second)) if !std::sync::Arc::ptr_eq(&second, &first))
+        );
+        assert_eq!(tunnels.open.load().len(), 1);
     }
 }

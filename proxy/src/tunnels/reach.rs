@@ -97,7 +97,8 @@ impl Peers {
                 return Err(CloseReason::TlsRefused(Refusal::RefusedByPeer));
             };
             let kept = (&self.drain, renewal);
-            Ok(Opened::Shared(Tunnel::over(stream, kept, &key, at.tunnels.open()).await?))
+            let opened = Tunnel::over(stream, kept, &key, at.tunnels.open());
+            Ok(Opened::Shared(Box::pin(opened).await?))
         };
         at.tunnels.stream(&key, open).await
     }

@@ -1,6 +1,6 @@
 //! The side that accepted: one session, whose streams are calls.
 
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use h2::{
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    LAST_WORDS, MAX_FRAME, MAX_HEAD, MAX_HELD, MAX_STREAMS, SESSION_WINDOW, STREAM_WINDOW,
+    FRAMING, LAST_WORDS, MAX_FRAME, MAX_HEAD, MAX_HELD, MAX_STREAMS, SESSION_WINDOW, STREAM_WINDOW,
     stream::Stream,
 };
 use crate::{
@@ -23,27 +23,56 @@ use crate::{
     decision_id::DecisionId,
     flow::Outcome,
     http::OUTCOME,
+    places::{PULSE, Place, Places, Pulse, RESET_KEPT, RESETS, silent},
     upstream::HANDSHAKE_DEADLINE,
 };
 
-/// How long a session without a stream stays open (RES-03).
-const IDLE: Duration = Duration::from_secs(300);
+/// How long a session without a permitted stream stays open (RES-03).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Until the first one: others would hold a place of the listener for nothing.
+    pub(super) first: Duration,
+    /// After the last one.
+    pub(super) idle: Duration,
+    /// Once it was told to go.
+    pub(super) leaving: Duration,
+    pub(super) pulse: Pulse,
+}
 
-/// Streams that the other side may reset before we have looked at them (RES-04).
-const MAX_RESET: usize = 50;
+pub(super) const PATIENCE: Patience = Patience {
+    first: Duration::from_secs(10),
+    idle: Duration::from_secs(300),
+    leaving: Duration::from_secs(5),
+    pulse: PULSE,
+};
+
+/// Streams that the other side may reset before we have looked at them (RES-04, CVE-2023-44487). Apps
+/// that go as soon as they have come are no attack: as many as come at once, several times.
+const MAX_RESET: usize = 1024;
 
 /// A stream that was asked for, and is neither taken nor refused yet.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) request: Request<RecvStream>,
-    pub(crate) respond: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
+    permitted: Arc<Places>,
 }
 
 impl Asked {
+    /// Its place among those that are permitted: they keep their session open.
+    pub(crate) fn permitted(&self) -> Option<Place> {
+        self.permitted.take(usize::MAX)
+    }
+
+    /// Resolves when whoever asked does not want it any more.
+    pub(crate) async fn reset(&mut self) {
+        let _ = poll_fn(|cx| self.respond.poll_reset(cx)).await; // or the session is over
+    }
+
     /// Takes it.
-    pub(crate) fn take(mut self) -> Result<Stream, h2::Error> {
+    pub(crate) fn take(mut self, place: Place) -> Result<Stream, h2::Error> {
         let send = self.respond.send_response(Response::new(()), false)?;
-        Ok(Stream::new(send, self.request.into_body()))
+        Ok(Stream::new(send, self.request.into_body(), place))
     }
 
     /// Answers that there will be none, and by which decision. Says little (TLS-08 in spirit).
@@ -75,11 +104,26 @@ pub(crate) async fn serve<IO, F>(
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
+    serve_for(io, (drain, authority), answer, PATIENCE).await;
+}
+
+/// The same, with another patience.
+pub(super) async fn serve_for<IO, F>(
+    io: IO,
+    (drain, authority): (&Drain, &Authority),
+    answer: impl Fn(Asked) -> F,
+    patience: Patience,
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
     let Ok(Ok(mut session)) = timeout(HANDSHAKE_DEADLINE, builder().handshake(io)).await else {
         return;
     };
     let watch = drain.watch();
+    let permitted = Arc::<Places>::default();
     let mut ended = std::pin::pin!(authority.ended());
+    let mut silent = std::pin::pin!(silent(session.ping_pong(), &permitted, patience.pulse));
     let mut stop = std::pin::pin!(async {
         tokio::select! {
             () = watch.stopping() => {}
@@ -87,27 +131,34 @@ pub(crate) async fn serve<IO, F>(
         }
     });
     let mut stopping = false;
-    let mut quiet = std::pin::pin!(sleep(IDLE));
-    let mut is_used = false;
+    let mut quiet = std::pin::pin!(sleep(patience.first));
     loop {
         tokio::select! {
             asked = session.accept() => {
                 let Some(Ok((request, respond))) = asked else { return };
-                is_used = true;
-                drain.spawn(answer(Asked { request, respond }));
+                drain.spawn(answer(Asked { request, respond, permitted: permitted.clone() }));
             }
             () = stop.as_mut(), if !stopping => {
                 stopping = true;
                 session.graceful_shutdown();
             }
-            () = quiet.as_mut(), if !stopping => {
-                stopping = !is_used && !session.has_streams();
-                if stopping {
-                    session.graceful_shutdown();
-                }
-                is_used = false;
-                quiet.as_mut().reset(Instant::now() + IDLE);
+            () = permitted.freed() => {
+                let wait = if stopping { patience.leaving } else { patience.idle };
+                quiet.as_mut().reset(Instant::now() + wait);
             }
+            () = quiet.as_mut() => {
+                let mut wait = patience.idle;
+                if permitted.taken() == 0 {
+                    if stopping {
+                        return; // GOAWAY was said, what is asked for now is asked for elsewhere
+                    }
+                    stopping = true;
+                    session.graceful_shutdown();
+                    wait = patience.leaving;
+                }
+                quiet.as_mut().reset(Instant::now() + wait);
+            }
+            () = silent.as_mut() => return,
             _ = ended.as_mut() => {
                 // GOAWAY, and a moment for its streams to say that they are cut.
                 session.graceful_shutdown();
@@ -129,7 +180,10 @@ fn builder() -> Builder {
         .max_frame_size(MAX_FRAME)
         .max_header_list_size(MAX_HEAD)
         .max_send_buffer_size(MAX_HELD)
+        .data_frame_budget(FRAMING)
         .max_pending_accept_reset_streams(MAX_RESET)
-        .max_local_error_reset_streams(Some(2 * MAX_RESET));
+        .max_concurrent_reset_streams(RESETS)
+        .reset_stream_duration(RESET_KEPT)
+        .max_local_error_reset_streams(Some(RESETS));
     http2
 }

@@ -2,24 +2,35 @@
 //! stands on.
 
 use std::{
+    convert::Infallible,
+    future::pending,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use h2::{Reason, client::SendRequest};
+use h2::{
+    Reason,
+    client::{Builder, Connection, SendRequest},
+};
 use http::{Method, Request, StatusCode, Version, uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    LAST_WORDS, MAX_FRAME, MAX_HEAD, MAX_HELD, SESSION_WINDOW, STREAM_WINDOW, STREAMS,
+    FRAMING, LAST_WORDS, MAX_FRAME, MAX_HEAD, MAX_HELD, SESSION_WINDOW, STREAM_WINDOW, STREAMS,
     stream::Stream,
 };
-use crate::{CloseReason, Drain, authority::Authority, reproof::Renewal, route::PoolKey};
+use crate::{
+    CloseReason, Drain,
+    authority::Authority,
+    places::{PULSE, Places, Pulse, RESET_KEPT, RESETS, silent},
+    reproof::Renewal,
+    route::PoolKey,
+};
 
 /// How long the answer to a CONNECT may take: the other side connects to its workload meanwhile.
 const ANSWER: Duration = Duration::from_secs(8);
@@ -32,18 +43,17 @@ pub(super) type Open = ArcSwap<Vec<Arc<Tunnel>>>;
 pub(super) struct Tunnel {
     sender: SendRequest<Bytes>,
     key: PoolKey,
-    authority: Authority,
-    streams: Arc<AtomicUsize>,
+    pub(super) authority: Authority,
+    streams: Arc<Places>,
     is_over: Arc<AtomicBool>,
 }
 
-/// A stream that is open, with its place on the session.
+/// A stream that is open.
 #[derive(Debug)]
 pub(crate) struct Taken {
     pub(crate) stream: Stream,
     /// What its session stands on.
     pub(crate) authority: Authority,
-    _place: Place,
 }
 
 /// Why there is no stream. No byte of the app's has left us.
@@ -63,20 +73,23 @@ impl Tunnel {
         key: &PoolKey,
         open: Weak<Open>,
     ) -> Result<Arc<Self>, CloseReason> {
-        let mut http2 = h2::client::Builder::new();
-        http2
-            .enable_push(false)
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(SESSION_WINDOW)
-            .max_frame_size(MAX_FRAME)
-            .max_header_list_size(MAX_HEAD)
-            .max_send_buffer_size(MAX_HELD);
-        let opened = http2.handshake(io).await;
+        Self::beating(io, (drain, renewal), key, open, PULSE).await
+    }
+
+    /// The same, with another pulse.
+    pub(super) async fn beating(
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        (drain, renewal): (&Drain, Renewal),
+        key: &PoolKey,
+        open: Weak<Open>,
+        pulse: Pulse,
+    ) -> Result<Arc<Self>, CloseReason> {
+        let opened = builder().handshake(io).await;
         let (sender, session) = opened.map_err(|_| CloseReason::ConnectFailed)?;
         let authority = renewal.authority.clone();
         let (streams, is_over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let end = End { is_over: is_over.clone(), open };
-        drive(drain, renewal, session, end);
+        drive(drain, renewal, session, (Arc::clone(&streams), pulse), end);
         Ok(Arc::new(Self { sender, key: key.clone(), authority, streams, is_over }))
     }
 
@@ -89,17 +102,18 @@ impl Tunnel {
 
     /// How many streams it has.
     pub(super) fn taken(&self) -> usize {
-        self.streams.load(Ordering::Relaxed)
+        self.streams.taken()
     }
 
-    /// Streams at once: no more than the other side said that it takes, so that none waits.
+    /// Streams at once: no more than the other side said that it takes, so that none waits in h2, which
+    /// sends it also when nobody wants it any more (AZ-10).
     pub(super) fn places(&self) -> usize {
         STREAMS.min(self.sender.current_max_send_streams())
     }
 
     /// Opens a stream. No byte of the app's leaves before the other side has said 200.
     pub(super) async fn open(&self, named: &uri::Authority) -> Result<Taken, Unopened> {
-        let place = Place::on(&self.streams);
+        let Some(place) = self.streams.take(self.places()) else { return Err(Unopened::Busy) };
         let mut request = Request::new(());
         (*request.method_mut(), *request.version_mut()) = (Method::CONNECT, Version::HTTP_2);
         *request.uri_mut() = named.clone().into();
@@ -117,19 +131,24 @@ impl Tunnel {
             }
         };
         if !answer.status().is_success() {
-            return Err(Unopened::No(said_by(answer.status())));
+            return Err(Unopened::by(answer.status()));
         }
-        let stream = Stream::new(send, answer.into_body());
-        Ok(Taken { stream, authority: self.authority.clone(), _place: place })
+        let stream = Stream::new(send, answer.into_body(), place);
+        Ok(Taken { stream, authority: self.authority.clone() })
     }
 }
 
 /// Why a session has no stream for us.
+#[derive(Debug)]
 pub(super) enum Unopened {
     /// The session is over, or will be.
     Over,
-    /// It takes no more.
+    /// Others took its last place meanwhile.
+    Busy,
+    /// The other side takes no more.
     Full,
+    /// It does not know itself by the address at which we reach it.
+    Unknown,
     /// The other side says so.
     No(NoStream),
 }
@@ -141,31 +160,15 @@ impl Unopened {
             _ => Self::No(NoStream::Failed(CloseReason::UpstreamFailed)),
         }
     }
-}
 
-/// What the callee's sidecar says instead of 200.
-fn said_by(status: StatusCode) -> NoStream {
-    match status {
-        StatusCode::FORBIDDEN => NoStream::Refused(CloseReason::PolicyDenied),
-        StatusCode::SERVICE_UNAVAILABLE => NoStream::Failed(CloseReason::ConnectFailed),
-        _ => NoStream::Failed(CloseReason::UpstreamFailed),
-    }
-}
-
-/// A stream's place on a session, taken until the stream has ended.
-#[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
-
-impl Place {
-    fn on(streams: &Arc<AtomicUsize>) -> Self {
-        streams.fetch_add(1, Ordering::Relaxed);
-        Self(streams.clone())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    /// What the callee's sidecar says instead of 200.
+    fn by(status: StatusCode) -> Self {
+        Self::No(match status {
+            StatusCode::BAD_REQUEST => return Self::Unknown,
+            StatusCode::FORBIDDEN => NoStream::Refused(CloseReason::PolicyDenied),
+            StatusCode::SERVICE_UNAVAILABLE => NoStream::Failed(CloseReason::ConnectFailed),
+            _ => NoStream::Failed(CloseReason::UpstreamFailed),
+        })
     }
 }
 
@@ -184,23 +187,45 @@ impl End {
     }
 }
 
-/// A session runs until nobody has it and its last stream has ended, until its authority ends, or until
-/// a drain cuts it.
-fn drive(
+/// HTTP/2 within our limits.
+fn builder() -> Builder {
+    let mut http2 = Builder::new();
+    http2
+        .enable_push(false)
+        .initial_max_send_streams(STREAMS)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(SESSION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_header_list_size(MAX_HEAD)
+        .max_send_buffer_size(MAX_HELD)
+        .data_frame_budget(FRAMING)
+        .max_concurrent_reset_streams(RESETS)
+        .reset_stream_duration(RESET_KEPT)
+        .max_local_error_reset_streams(Some(RESETS));
+    http2
+}
+
+/// A session runs until nobody has it and its last stream has ended, until its authority ends, until
+/// nobody answers, or until a drain cuts it.
+fn drive<IO>(
     drain: &Drain,
     mut renewal: Renewal,
-    session: impl Future<Output = Result<(), h2::Error>> + Send + 'static,
+    mut session: Connection<IO, Bytes>,
+    (streams, pulse): (Arc<Places>, Pulse),
     end: End,
-) {
+) where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let watch = drain.watch();
     // An idle one holds no drain up: it ends with the listener of its destination.
     drain.spawn(async move {
         let authority = renewal.authority.clone();
-        let kept = async {
+        let retired = async {
             authority.retired().await;
             end.reached(); // new streams go elsewhere: these last
-            renewal.keep().await
+            pending::<Infallible>().await
         };
+        let pings = session.ping_pong();
         let mut session = std::pin::pin!(session);
         tokio::select! {
             () = watch.cut() => {
@@ -210,7 +235,12 @@ fn drive(
             reason = authority.ended() => {
                 tracing::info!(reason = reason.as_str(), "session with a peer cut");
             }
-            never = kept => match never {},
+            never = retired => match never {},
+            // From the beginning: a root may be replaced at any time, and its streams are to last.
+            never = renewal.keep() => match never {},
+            () = silent(pings, &streams, pulse) => {
+                tracing::info!("no answer to a ping: session with a peer cut");
+            }
             ended = session.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "session with a peer ended");

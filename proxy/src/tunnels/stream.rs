@@ -1,27 +1,24 @@
 //! One TCP connection as a stream of a session, and its bytes: what is said goes on in the memory that it
-//! was read into, what is heard in the memory of its frame.
+//! was read into, what is heard in the memory of its frame, unless that holds little.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::MAX_HELD;
+use super::{MAX_HELD, pieces::Pieces};
 use crate::{
     CloseReason,
     flow::Way,
-    relay::{Counted, MOST, Pipe, Takes},
+    places::Place,
+    relay::{Counted, Pipe, Takes},
 };
-
-/// How many pieces are written at once.
-const PIECES: usize = 32;
 
 /// One stream. Unless both sides have said all that they had to say, it ends in a reset, whoever drops
 /// it and why: half a stream is not taken for all of it.
@@ -29,6 +26,8 @@ const PIECES: usize = 32;
 pub(crate) struct Stream {
     said: Said,
     heard: Heard,
+    /// On its session, until the end of both.
+    place: Place,
 }
 
 /// What goes into it.
@@ -42,9 +41,8 @@ struct Said {
 #[derive(Debug)]
 struct Heard {
     receive: RecvStream,
-    /// What was not passed on yet, in the pieces that it came in.
-    held: VecDeque<Bytes>,
-    bytes: usize,
+    /// What was not passed on yet: no more than a stream's window.
+    held: Pieces,
     is_all: bool,
     /// Told once all that was heard before it is passed on.
     failed: Option<io::Error>,
@@ -52,9 +50,9 @@ struct Heard {
 
 impl Stream {
     /// Of a request that was answered with 200.
-    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
-        let heard = Heard { receive, held: VecDeque::new(), bytes: 0, is_all: false, failed: None };
-        Self { said: Said { send, is_all: false }, heard }
+    pub(super) fn new(send: SendStream<Bytes>, receive: RecvStream, place: Place) -> Self {
+        let heard = Heard { receive, held: Pieces::default(), is_all: false, failed: None };
+        Self { said: Said { send, is_all: false }, heard, place }
     }
 
     /// Relays between it and the `socket` of our own workload, until both have closed. `from` counts
@@ -64,17 +62,24 @@ impl Stream {
         socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
         (from, towards): (&Way, &Way),
     ) -> Result<(), CloseReason> {
-        let Self { said, heard } = self;
+        let Self { said, heard, place } = self;
         let mut socket = Counted { io: socket, from, towards };
         let mut out = Pipe::default();
         let mut is_passed = false;
         let relayed = poll_fn(|cx| {
-            let mut said = Taking { said, from };
+            let mut said = Taking { said, from, place };
             let there = out.poll(cx, Pin::new(&mut socket), &mut said)?;
             if !is_passed {
-                is_passed = heard.pass(cx, (&mut socket, towards))?.is_ready();
+                is_passed = heard.pass(cx, (&mut socket, towards), place)?.is_ready();
             }
-            if there.is_ready() && is_passed { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if !is_passed {
+                return Poll::Pending;
+            }
+            // Nothing more is heard of it by reading.
+            if there.is_pending() && said.said.send.poll_reset(cx).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            there.map(Ok)
         });
         relayed.await.map_err(|_: io::Error| CloseReason::Io)
     }
@@ -92,11 +97,14 @@ impl Drop for Stream {
 struct Taking<'a> {
     said: &'a mut Said,
     from: &'a Way,
+    place: &'a Place,
 }
 
 impl Takes for Taking<'_> {
     fn poll_take(&mut self, cx: &mut Context<'_>, held: &mut BytesMut) -> Poll<io::Result<usize>> {
         let room = ready!(self.said.poll_room(cx, held.len()))?;
+        // A gone peer takes no more than what the kernel holds, and the kernel gives it up.
+        self.place.hears();
         // RES-05: a few bytes that wait to be sent do not hold the memory of many.
         let few = held.get(..room).filter(|_| room < held.capacity() / 4);
         let few = few.map(Bytes::copy_from_slice);
@@ -142,75 +150,35 @@ impl Heard {
         &mut self,
         cx: &mut Context<'_>,
         (socket, way): (&mut (impl AsyncWrite + Unpin), &Way),
+        place: &Place,
     ) -> Poll<io::Result<()>> {
-        let mut passed = 0;
-        loop {
-            let is_silent = self.hear(cx, way).is_pending();
-            while self.bytes > 0 {
-                let written = ready!(self.write(cx, socket))?;
-                // RES-05: whoever says it may go on when it is with the workload.
-                self.receive.flow_control().release_capacity(written).map_err(broken)?;
-                passed += written;
-            }
-            if let Some(error) = self.failed.take() {
-                return Poll::Ready(Err(error));
-            }
-            if self.is_all {
-                return Pin::new(socket).poll_shutdown(cx);
-            }
-            if is_silent {
-                return Poll::Pending;
-            }
-            if passed >= MOST {
-                // Others have their turn first.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+        self.hear(cx, way, place);
+        while !self.held.is_empty() {
+            let written = ready!(self.held.write(cx, socket))?;
+            // RES-05: whoever says it may go on when it is with the workload.
+            self.receive.flow_control().release_capacity(written).map_err(broken)?;
         }
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
+        if self.is_all { Pin::new(socket).poll_shutdown(cx) } else { Poll::Pending }
     }
 
-    /// Takes what there is, or enough of it.
-    fn hear(&mut self, cx: &mut Context<'_>, way: &Way) -> Poll<()> {
-        while self.bytes < MOST && !self.is_all && self.failed.is_none() {
-            match ready!(self.receive.poll_data(cx)) {
-                Some(Ok(data)) if data.is_empty() => {}
-                Some(Ok(data)) => {
+    /// Takes all that there is, a window at most, also while nobody reads it: what lies in the session
+    /// counts against all of its streams when it came in small frames.
+    fn hear(&mut self, cx: &mut Context<'_>, way: &Way, place: &Place) {
+        while !self.is_all && self.failed.is_none() {
+            match self.receive.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => {
                     way.read(data.len());
-                    self.bytes += data.len();
-                    self.held.push_back(data);
+                    place.hears();
+                    self.held.push(data);
                 }
-                Some(Err(error)) => self.failed = Some(broken(error)),
-                None => self.is_all = true,
+                Poll::Ready(Some(Err(error))) => self.failed = Some(broken(error)),
+                Poll::Ready(None) => self.is_all = true,
+                Poll::Pending => return,
             }
         }
-        Poll::Ready(())
-    }
-
-    fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        socket: &mut (impl AsyncWrite + Unpin),
-    ) -> Poll<io::Result<usize>> {
-        let mut slices = [IoSlice::new(&[]); PIECES];
-        for (slice, piece) in slices.iter_mut().zip(&self.held) {
-            *slice = IoSlice::new(piece);
-        }
-        let pieces = slices.get(..self.held.len().min(PIECES)).unwrap_or_default();
-        let written = ready!(Pin::new(socket).poll_write_vectored(cx, pieces))?;
-        if written == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        let mut left = written;
-        while let Some(piece) = self.held.front_mut() {
-            if left < piece.len() {
-                piece.advance(left);
-                break;
-            }
-            left = left.saturating_sub(piece.len());
-            self.held.pop_front();
-        }
-        self.bytes = self.bytes.saturating_sub(written);
-        Poll::Ready(Ok(written))
     }
 }
 

@@ -19,20 +19,20 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{flagged_db, sessions};
+use super::{connect, flagged_db, sessions};
 use crate::{
     kit::{DEADLINE, Sidecar, Town, eventually, id},
     tcp::{end_of, played_db, reset},
 };
 
 /// A session of a client that is no sidecar, and what runs it.
-struct Client {
+pub(super) struct Client {
     sender: SendRequest<Bytes>,
     _runs: JoinSet<()>,
 }
 
 impl Client {
-    async fn of(sidecar: &Sidecar, svid: &Svid) -> Self {
+    pub(super) async fn of(sidecar: &Sidecar, svid: &Svid) -> Self {
         let stream = sidecar.dial(svid, &["h2"]).await;
         let (sender, session) = h2::client::handshake(stream).await.unwrap();
         let mut runs = JoinSet::new();
@@ -40,7 +40,7 @@ impl Client {
         Self { sender, _runs: runs }
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         request: Request<()>,
     ) -> Result<(Response<RecvStream>, SendStream<Bytes>), h2::Error> {
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// A stream to the workload, in use, and the workload's side of it.
-    async fn open(&self, sidecar: &Sidecar, workload: &TcpListener) -> Stream {
+    pub(super) async fn open(&self, sidecar: &Sidecar, workload: &TcpListener) -> Stream {
         let (answer, mut send) = self.ask(connect(&sidecar.inbound.to_string())).await.unwrap();
         assert_eq!(answer.status(), 200);
         send.send_data(Bytes::from_static(b"half"), false).unwrap();
@@ -65,22 +65,26 @@ impl Client {
     }
 }
 
-struct Stream {
+pub(super) struct Stream {
     send: SendStream<Bytes>,
     receive: RecvStream,
     served: TcpStream,
 }
 
 impl Stream {
+    /// Whether the workload hears `text` on it.
+    pub(super) async fn says(&mut self, text: &'static str) -> bool {
+        let said = self.send.send_data(Bytes::from_static(text.as_bytes()), false);
+        let mut heard = vec![0; text.len()];
+        let read = tokio::time::timeout(DEADLINE, self.served.read_exact(&mut heard)).await;
+        said.is_ok() && read.is_ok_and(|read| read.is_ok()) && heard == text.as_bytes()
+    }
+
     /// Whether it is reset at both ends.
     async fn is_reset(&mut self) -> bool {
         let end = tokio::time::timeout(DEADLINE, self.receive.data()).await.unwrap();
         matches!(end, Some(Err(_))) && end_of(&mut self.served).await.is_some()
     }
-}
-
-fn connect(authority: &str) -> Request<()> {
-    Request::connect(authority).body(()).unwrap()
 }
 
 #[tokio::test]
@@ -262,6 +266,19 @@ async fn half_a_stream_is_told_from_all_of_it() {
         let reason = tokio::time::timeout(DEADLINE, poll_fn(|cx| send.poll_reset(cx))).await;
         assert_eq!(reason.unwrap().unwrap(), h2::Reason::CONNECT_ERROR);
     }
+}
+
+#[tokio::test]
+async fn a_half_that_is_silent_is_told_that_the_other_side_has_broken_off() {
+    let town = Town::new().await;
+    let (mut callee, workload, _) = played_db(&town).await;
+    let client = Client::of(&callee, &town.svid("checkout")).await;
+    let mut stream = client.open(&callee, &workload).await;
+    stream.send.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(end_of(&mut stream.served).await, None, "all that it had to say");
+    stream.send.send_reset(h2::Reason::CANCEL);
+    let line = callee.logged(|line| line["kind"] == "connection").await;
+    assert_eq!(line["cellwall.reason"], "io");
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! TCP connections as streams of a session that many share: each is what a connection of its own is.
 
 mod asked;
+mod lasting;
 mod peers;
+mod resets;
 mod shared;
 
 use cellwall_policy::{CallDocument, Protocol, SnapshotDocument};
@@ -20,6 +22,11 @@ async fn flagged_db(town: &Town, flags: &[&str]) -> (Sidecar, TcpListener, Snaps
     let rules = policy("ledger-db", Protocol::Tcp, &[CallDocument::Tcp { port: 8443 }]);
     let sidecar = town.told(plan, workload.local_addr().unwrap(), flags).await;
     (town.made_ready(sidecar, "ledger-db", rules.clone()).await, workload, rules)
+}
+
+/// A stream to `authority` is asked for.
+fn connect(authority: &str) -> http::Request<()> {
+    http::Request::connect(authority).body(()).unwrap()
 }
 
 /// How many sessions a sidecar has accepted.

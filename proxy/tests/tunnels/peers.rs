@@ -1,14 +1,18 @@
 //! With whom a session is shared: with a sidecar that is said to take it, and that is who it must be.
 
+use std::time::Duration;
+
 use cellwall_policy::{DestinationDocument, Protocol, SnapshotDocument};
+use cellwall_testkit::tls::DangerousParty;
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
+    task::JoinSet,
 };
 
 use super::{flagged_db, sessions, talk};
 use crate::{
-    kit::{Plan, Sidecar, Town, checkout, destination, eventually, id},
+    kit::{DEADLINE, Plan, Sidecar, Town, checkout, destination, eventually, id},
     tcp::{end_of, open, played_db},
 };
 
@@ -46,6 +50,69 @@ async fn whoever_does_not_take_streams_is_not_made_to() {
     town.control.set_sharing_endpoints("ledger-db", &[callee.inbound.to_string()]);
     caller.knows("ledger-db").await;
     each_has_its_own((&caller, &callee), &workload).await;
+}
+
+#[tokio::test]
+async fn who_takes_no_streams_is_asked_for_them_once_and_nobody_waits_for_another_there() {
+    // RES-03: what the directory says of it is wrong
+    const AT_ONCE: usize = 4;
+    let town = Town::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let caller = caller(&town).await;
+    let here = listener.local_addr().unwrap().to_string();
+    town.control.set_sharing_endpoints("ledger-db", &[here]);
+    caller.knows("ledger-db").await;
+    let party = DangerousParty::presenting(&town.svid("ledger-db")).alpn(&["cellwall-tcp/1"]);
+    let mut apps = Vec::new();
+    for _ in 0..=AT_ONCE {
+        apps.push(TcpStream::connect(caller.outbound["ledger-db"]).await.unwrap());
+    }
+    let accepted = async {
+        let (first, _) = listener.accept().await.unwrap();
+        let first = party.accept(first).await.unwrap();
+        // None of them gets an answer before all of them have come.
+        let mut waiting = Vec::new();
+        for _ in 0..AT_ONCE {
+            waiting.push(listener.accept().await.unwrap().0);
+        }
+        let mut all = vec![first];
+        for tcp in waiting {
+            all.push(party.accept(tcp).await.unwrap());
+        }
+        all
+    };
+    let accepted = tokio::time::timeout(Duration::from_secs(4), accepted).await.unwrap();
+    assert_eq!(accepted.len(), apps.len());
+}
+
+#[tokio::test]
+async fn a_callee_behind_an_address_that_it_does_not_know_is_reached_all_the_same() {
+    // It says 400: what is asked for is not itself. No byte of the app's has left
+    let town = Town::new().await;
+    let (callee, workload, _) = played_db(&town).await;
+    let translated = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = translated.local_addr().unwrap().to_string();
+    let inbound = callee.inbound;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut passed = JoinSet::new();
+        loop {
+            let (mut near, _) = translated.accept().await.unwrap();
+            passed.spawn(async move {
+                let mut far = TcpStream::connect(inbound).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await; // or it is cut
+            });
+        }
+    });
+    let caller = caller(&town).await;
+    town.control.set_sharing_endpoints("ledger-db", &[here]);
+    caller.knows("ledger-db").await;
+    for number in 1..4 {
+        let opened = tokio::time::timeout(DEADLINE, open(&caller, &workload)).await;
+        let (mut app, mut served) = opened.unwrap();
+        talk(&mut app, &mut served).await;
+        assert_eq!(sessions(&callee).await, 1 + number, "one that was asked, and one for each");
+    }
 }
 
 #[tokio::test]
