@@ -43,8 +43,8 @@ pub struct Args {
 
     /// PORT=[ENV/]WORKLOAD[:PORT][@[streams:]ADDR,...]: a local port for one destination, with its
     /// declared port where it has several; at these addresses, or wherever the control plane says.
-    /// `streams:` where the sidecar there has `--tcp-sessions=shared`. Port 0 takes a free one. May be
-    /// repeated.
+    /// `streams:` where the sidecar there takes TCP connections as streams. Port 0 takes a free one. May
+    /// be repeated.
     #[arg(long, value_name = "PORT=DESTINATION")]
     pub outbound: Vec<String>,
 
@@ -101,7 +101,7 @@ pub struct Args {
 
     /// How TCP connections travel between sidecars: as streams of a session that many share, wherever
     /// the other side takes them so, or each in a session of its own.
-    #[arg(long, value_name = "HOW", value_enum, default_value_t = TcpSessions::Own)]
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = TcpSessions::Shared)]
     pub tcp_sessions: TcpSessions,
 
     /// Connections at once in each direction. More wait in the kernel's queue.

@@ -124,10 +124,6 @@ impl Town {
             .arg(format!("--control={}", self.away.unwrap_or_else(|| self.control.address())))
             .arg(format!("--workload-api={}", identity.endpoint()))
             .arg(format!("--policy-key={}", self.dir.path().join("policy-key.pem").display()));
-        // Streams do all that sessions of their own do; `reproof` and `peers` have these, too.
-        if !flags.iter().any(|flag| flag.starts_with("--tcp-sessions")) {
-            spawn = spawn.arg("--tcp-sessions=shared");
-        }
         if !flags.iter().any(|flag| flag.starts_with("--inbound")) {
             spawn = spawn.arg(format!("--inbound=127.0.0.1:0={workload}"));
         }
