@@ -155,13 +155,12 @@ impl Goal {
 /// Those that see no calls, whatever they pass.
 const BLIND: &[&str] = &["nginx", "haproxy-tcp", "envoy-tcp", "stunnel", "ghostunnel", "ztunnel"];
 
-/// Ahead of the best that was measured or estimated; not of what has no TLS, nor where calls share
-/// connections of what sees none.
+/// Ahead of the best that was measured or estimated; not of what has no TLS or is only libraries, nor where
+/// calls share connections of what sees none.
 fn ahead(row: &Measured) -> Option<Reached> {
     let is_shared = row.name.starts_with("grpc-");
-    let is_peer = |name: &str| {
-        ![OURS, NONE, "relay"].contains(&name) && !(is_shared && BLIND.contains(&name))
-    };
+    let is_floor = |name: &str| [OURS, NONE, "relay", "bare"].contains(&name);
+    let is_peer = |name: &str| !(is_floor(name) || is_shared && BLIND.contains(&name));
     let measured = row.summaries.iter().filter(|summary| is_peer(&summary.contender));
     let measured = measured.filter_map(|summary| {
         Some((summary.contender.as_str(), summary.figures.get(&row.figure)?.median))

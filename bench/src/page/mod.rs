@@ -216,7 +216,7 @@ fn order<'a>(rows: &[(&str, &'a Measured)]) -> Vec<&'a str> {
 fn class(contender: &str) -> &'static str {
     match contender {
         "ours" => "ours",
-        "none" | "relay" => "floor",
+        "none" | "relay" | "bare" => "floor",
         _ => "theirs",
     }
 }

@@ -195,6 +195,7 @@ mod tests {
                 "nginx",
                 "relay",
                 "stunnel",
+                "bare",
                 "envoy-http",
                 "haproxy-http",
                 "ours",
