@@ -1,8 +1,6 @@
 //! Two sidecars in front of a server that is there already, for comparisons of proxies.
 //!
-//! The sidecars are real. Their identities come from a scripted Workload API, their policy and each
-//! other's address from a scripted distribution server, which takes their reports of decisions and
-//! forgets them: nothing else of the mesh works on the machine meanwhile.
+//! The sidecars are real, the Workload API and the distribution server scripted: they rest meanwhile.
 
 use std::{
     io::Write as _,
@@ -42,8 +40,7 @@ struct Args {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..100_000))]
     callers: u32,
 
-    /// At how many addresses the callee is found, from `--callee` on. It listens on all addresses of its
-    /// machine if there are several.
+    /// At how many addresses the callee is found, from `--callee` on; of several it listens on all.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     endpoints: u16,
 
@@ -55,8 +52,7 @@ struct Args {
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     caller: Ipv4Addr,
 
-    /// A word of the command that becomes the callee's sidecar, in another network namespace. May
-    /// repeat.
+    /// A word of the command that becomes the callee's sidecar somewhere else. May repeat.
     #[arg(long, value_name = "WORD")]
     before_callee: Vec<String>,
 
@@ -189,6 +185,8 @@ impl<'a> Policy<'a> {
     }
 
     fn pair(&self) -> PairConfig {
+        let (server, client) = (self.args.callee, self.args.caller);
+        let before_server = self.args.before_callee.clone();
         PairConfig {
             trust_domain: "bench.example".to_owned(),
             policy_key_pem: pem("PUBLIC KEY", &self.key.public_key_info()),
@@ -196,11 +194,7 @@ impl<'a> Policy<'a> {
             server: self.side("callee", &self.rules),
             destination: "callee".to_owned(),
             endpoints: self.args.endpoints,
-            place: Place {
-                server: self.args.callee,
-                client: self.args.caller,
-                before_server: self.args.before_callee.clone(),
-            },
+            place: Place { server, client, before_server },
         }
     }
 
