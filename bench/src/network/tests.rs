@@ -28,7 +28,8 @@ fn the_callee_is_reached_at_all_of_its_addresses_and_nobody_else_is() {
         let listener = veth.callee.inside(bind).unwrap();
         let port = listener.local_addr().unwrap().port();
         for last in [1, 2, 200] {
-            let mut near = TcpStream::connect((Ipv4Addr::new(198, 19, 3, last), port)).unwrap();
+            let callee = (Ipv4Addr::new(198, 19, 3, last), port).into();
+            let mut near = TcpStream::connect_timeout(&callee, CONNECTS).unwrap();
             let (mut far, from) = listener.accept().unwrap();
             assert_eq!(from.ip(), CALLER);
             near.write_all(b"x").unwrap();
