@@ -20,8 +20,12 @@ use crate::{
     witness::Witness,
 };
 
-/// How long memory may take to be at rest after connections were opened.
+/// How long memory may take to be at rest before connections are opened.
 const SETTLES: Duration = Duration::from_millis(500);
+
+/// The same after they were opened: what is idle is so for some seconds, and what an allocator gives
+/// back it gives back late. Everybody has the same.
+const RESTS: Duration = Duration::from_secs(8);
 
 /// Where the backend is, and which process it is.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +137,7 @@ impl Trial<'_> {
         tokio::time::sleep(SETTLES).await;
         let before = memory(running);
         let idle = Idle::open(running.entry, spoken, self.settings.idle_connections).await?;
-        tokio::time::sleep(SETTLES).await;
+        tokio::time::sleep(RESTS).await;
         let after = memory(running);
         let (opened, failed) = (idle.opened(), idle.failed());
         figures.report = Some(idle.close().await);
