@@ -21,6 +21,9 @@ use crate::flow::FlowRecord;
 /// Lines that wait for the writer. When it is full a line is dropped and counted (OBS-03).
 const QUEUE: usize = 16 * 1024;
 
+/// Written lines whose memory is kept for the next ones: as many as come in one look of a busy sidecar.
+const SPARE: usize = 4 * 1024;
+
 /// How long a line may wait in the queue, unless that fills up or the writer sleeps.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -69,6 +72,9 @@ struct Handle {
 #[derive(Debug)]
 struct Queue {
     lines: ArrayQueue<Vec<u8>>,
+    /// Written, and empty again: what one thread allocates and another frees is dear for both. Full:
+    /// freed all the same.
+    spare: ArrayQueue<Vec<u8>>,
     /// The writer sleeps until somebody wakes it.
     asleep: AtomicBool,
     closed: AtomicBool,
@@ -83,6 +89,7 @@ impl AccessLog {
     pub fn start(out: impl Write + Send + 'static) -> io::Result<(Self, thread::JoinHandle<()>)> {
         let queue = Arc::new(Queue {
             lines: ArrayQueue::new(QUEUE),
+            spare: ArrayQueue::new(SPARE),
             asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
@@ -96,7 +103,7 @@ impl AccessLog {
 
     pub(crate) fn write(&self, record: &FlowRecord) {
         let Handle { queue, writer } = &*self.handle;
-        let mut line = Vec::with_capacity(LINE);
+        let mut line = queue.spare.pop().unwrap_or_else(|| Vec::with_capacity(LINE));
         line::append(record, &mut line);
         if queue.lines.push(line).is_err() {
             counter!("cellwall_log_dropped_total").increment(1);
@@ -128,15 +135,20 @@ impl Queue {
             // Before the lines: what was pushed before the last handle went is still written.
             let is_last = self.closed.load(Ordering::SeqCst);
             let mut is_quiet = true;
-            while let Some(line) = self.lines.pop() {
+            while let Some(mut line) = self.lines.pop() {
                 is_quiet = false;
                 batch.push(&line);
+                line.clear();
+                if line.capacity() <= LINE {
+                    let _ = self.spare.push(line);
+                }
             }
             batch.write();
             if is_last {
                 return;
             }
             if is_quiet {
+                while self.spare.pop().is_some() {}
                 self.sleep();
             } else {
                 thread::park_timeout(LOOK);
