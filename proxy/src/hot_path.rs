@@ -197,7 +197,6 @@ impl Proxy {
         caller: Caller,
         mut request: Request<Incoming>,
     ) -> Response<Body> {
-        let started = Instant::now();
         let Arrival { ref served, declared, from } = caller.arrival;
         let protocol = declared.protocol();
         let mut flow = self.flows.open(Kind::Call, Direction::Inbound, from);
@@ -235,7 +234,7 @@ impl Proxy {
             reason = authority.ended() => Err(SendError::unknown(reason)),
         };
         match response {
-            Ok(response) => web::delivered(flow, started, (response, authority), asking),
+            Ok(response) => web::delivered(flow, (response, authority), asking),
             Err(error) => web::unanswered(flow, protocol, error),
         }
     }

@@ -122,7 +122,6 @@ impl Proxy {
         from: SocketAddr,
         mut request: Request<Incoming>,
     ) -> Response<Body> {
-        let started = Instant::now();
         let mut flow = self.flows.open(Kind::Call, Direction::Outbound, from);
         let (snapshot, route) = (self.authz.snapshot(), self.route(&destination));
         let expected = route.as_ref().ok().map(|route| &route.expected_text);
@@ -142,9 +141,10 @@ impl Proxy {
         flow.decided();
         flow.leaves();
         let sent = Instant::now();
-        let told = match (route, web::to_peer(request, &canonical)) {
+        let request = web::to_peer(request, &canonical);
+        let request = request.map(|request| Box::new(flow.stamp(request)));
+        let told = match (route, request) {
             (Ok(route), Ok(request)) => {
-                let request = Box::new(flow.stamp(request));
                 let progress = flow.progress.clone();
                 let twice =
                     kept.and_then(|kept| Repeat::of(kept, &request, progress, &destination.budget));
@@ -162,7 +162,7 @@ impl Proxy {
         };
         flow.record.upstream = Some(sent.elapsed());
         let mut response = match told.sent.0 {
-            Ok(response) => web::delivered(flow, started, response, asking),
+            Ok(response) => web::delivered(flow, response, asking),
             Err(error) => web::unanswered(flow, protocol, error),
         };
         if told.is_of_one {

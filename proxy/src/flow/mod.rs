@@ -19,9 +19,14 @@ use crate::{
     spans::{Parent, Sampled},
 };
 
-/// Where records go.
+/// Where records go. Cheap to clone, for each flow has it.
 #[derive(Clone, Debug)]
 pub struct Flows {
+    sinks: Arc<Sinks>,
+}
+
+#[derive(Clone, Debug)]
+struct Sinks {
     log: AccessLog,
     decisions: Arc<Decisions>,
     spans: Option<Arc<Spans>>,
@@ -39,23 +44,24 @@ pub(crate) struct Flow {
 impl Flows {
     /// Writes each record to `log` and into the metrics, and takes note of what was decided.
     pub fn new(log: AccessLog) -> Self {
-        Self { log, decisions: Arc::default(), spans: None }
+        Self { sinks: Arc::new(Sinks { log, decisions: Arc::default(), spans: None }) }
     }
 
     /// The same, with a span of each call that is sampled.
     #[must_use]
     pub fn tracing(self, spans: Arc<Spans>) -> Self {
-        Self { spans: Some(spans), ..self }
+        let sinks = Sinks { spans: Some(spans), ..(*self.sinks).clone() };
+        Self { sinks: Arc::new(sinks) }
     }
 
     /// The spans of sampled calls, if there is a collector.
     pub fn spans(&self) -> Option<&Arc<Spans>> {
-        self.spans.as_ref()
+        self.sinks.spans.as_ref()
     }
 
     /// What was decided.
     pub fn decisions(&self) -> &Arc<Decisions> {
-        &self.decisions
+        &self.sinks.decisions
     }
 
     pub(crate) fn open(&self, kind: Kind, direction: Direction, remote: SocketAddr) -> Flow {
@@ -67,11 +73,11 @@ impl Flows {
     fn ended(&self, record: &mut FlowRecord) {
         record.name_denial();
         metrics::flow_ended(record);
-        self.log.write(record);
-        if let Some(spans) = &self.spans {
+        self.sinks.log.write(record);
+        if let Some(spans) = &self.sinks.spans {
             spans.note(record);
         }
-        self.decisions.note(record);
+        self.sinks.decisions.note(record);
     }
 }
 
@@ -111,7 +117,8 @@ impl Flow {
     /// Finds its place in its caller's trace, or begins one: before anything else is made of it.
     pub(crate) fn trace(&mut self, headers: &HeaderMap) {
         let parent = Parent::of(headers);
-        let sampled = self.flows.spans.as_ref().and_then(|spans| spans.sample(parent, headers));
+        let sampled =
+            self.flows.sinks.spans.as_ref().and_then(|spans| spans.sample(parent, headers));
         let trace = sampled.as_ref().map(Sampled::trace).or_else(|| parent.map(|it| it.trace));
         self.record.trace_id = trace.map(|trace| format!("{trace:?}").into());
         self.record.span = sampled.map(Box::new);
@@ -158,8 +165,8 @@ impl Flow {
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        let FlowRecord { kind, direction, remote, .. } = self.record;
-        let record = FlowRecord::begun(kind, direction, remote); // costs no allocation
+        let FlowRecord { kind, direction, remote, began, .. } = self.record;
+        let record = FlowRecord::of(kind, direction, (remote, began)); // costs no allocation
         let record = std::mem::replace(&mut self.record, record);
         self.progress.conclude(record, self.flows.clone());
     }

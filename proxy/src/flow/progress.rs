@@ -65,7 +65,8 @@ impl Progress {
         }
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    /// How long it has taken.
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
 

@@ -112,10 +112,19 @@ pub enum Outcome {
 impl FlowRecord {
     /// Of a flow that begins. Until it says more, its task was dropped before anything was sent.
     pub(crate) fn begun(kind: Kind, direction: Direction, remote: SocketAddr) -> Self {
+        Self::of(kind, direction, (remote, SystemTime::now()))
+    }
+
+    /// The same, of one that began then.
+    pub(super) fn of(
+        kind: Kind,
+        direction: Direction,
+        (remote, began): (SocketAddr, SystemTime),
+    ) -> Self {
         Self {
             kind,
             direction,
-            began: SystemTime::now(),
+            began,
             duration: Duration::ZERO,
             decided: None,
             upstream: None,

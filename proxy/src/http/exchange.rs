@@ -1,9 +1,6 @@
 //! One request and its answer, as the flow record sees them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use cellwall_policy::{IdempotentBy, Protocol, Tolerated};
 use http::{Request, Response, StatusCode, Version};
@@ -160,7 +157,6 @@ pub(crate) fn unanswered(flow: Flow, protocol: Protocol, error: SendError) -> Re
 /// Hands the callee's answer on. The flow ends with its body.
 pub(crate) fn delivered(
     mut flow: Flow,
-    started: Instant,
     (mut response, authority): (Response<Received>, Authority),
     caller: OnUpgrade,
 ) -> Response<Body> {
@@ -176,7 +172,7 @@ pub(crate) fn delivered(
     flow.record.status = Some(head.status.as_u16());
     flow.record.grpc_status = headers::grpc_status(&head.headers);
     let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
-    metrics::overhead(flow.record.direction, started.elapsed().saturating_sub(upstream));
+    metrics::overhead(flow.record.direction, flow.progress.elapsed().saturating_sub(upstream));
     let body = if let Some(upgrade) = upgrade {
         upgrade.write(&mut head.headers);
         flow.record.upgrade = Some(upgrade);

@@ -166,12 +166,12 @@ impl Recycled {
         // Where HTTP/1.0 was spoken hyper goes on in it: it has no chunks, and a body of unknown
         // length would be left out in silence (HTTP-10).
         let is_wanted = response.version() == Version::HTTP_11;
-        let (idle, watch) = (self.idle.clone(), self.drain.watch());
-        if is_wanted && line.connection.is_some() && line.sender.is_ready() && !watch.is_stopping()
-        {
-            let _ = idle.push(line); // full: one connection fewer
+        let is_free = line.connection.is_some() && line.sender.is_ready();
+        if is_wanted && is_free && !self.drain.is_stopping() {
+            let _ = self.idle.push(line); // full: one connection fewer
             return response;
         }
+        let (idle, watch) = (self.idle.clone(), self.drain.watch());
         self.drain.services().spawn(async move {
             let freed = tokio::select! {
                 freed = line.freed() => freed,

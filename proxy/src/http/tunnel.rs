@@ -78,7 +78,7 @@ mod tests {
     use std::{
         io::{self, ErrorKind},
         sync::Arc,
-        time::{Duration, Instant},
+        time::Duration,
     };
 
     use cellwall_policy::Snapshot;
@@ -131,7 +131,7 @@ mod tests {
                     async move {
                         let tcp = TcpStream::connect(address).await.unwrap();
                         let answer = alone_at_workload(tcp, &drain, request).await.unwrap();
-                        delivered(flow, Instant::now(), (answer, authority), asking)
+                        delivered(flow, (answer, authority), asking)
                     }
                 };
                 serve(near, Version::Http1, (&served, None), answer).await;
