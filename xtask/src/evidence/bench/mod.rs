@@ -92,7 +92,7 @@ fn compared(effort: Effort) -> anyhow::Result<Shown> {
 fn settings(effort: Effort) -> [&'static str; 4] {
     match effort {
         Effort::Quick => ["--rounds=1", "--seconds=1", "--warm-up=0.3", "--idle=200"],
-        Effort::Full => ["--rounds=3", "--seconds=3", "--warm-up=0.5", "--idle=1000"],
+        Effort::Full => ["--rounds=3", "--seconds=2", "--warm-up=0.5", "--idle=1000"],
     }
 }
 
