@@ -23,8 +23,9 @@ pub struct Authz {
 #[must_use]
 pub struct Permit {
     decision: Decision,
-    /// What said so.
+    /// What said so, and when.
     by: Weak<Snapshot>,
+    at: SystemTime,
     audited: Option<DecisionId>,
     introduction: Arc<Introduction>,
 }
@@ -34,6 +35,8 @@ pub struct Permit {
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     by: Weak<Snapshot>,
+    /// Before it nothing was asked: the clock may have been set back behind the begin of a grant.
+    at: SystemTime,
     pub(crate) until: Option<SystemTime>,
 }
 
@@ -74,14 +77,15 @@ impl Authz {
     ) -> Result<Permit, Denied> {
         let denied = |decision, reason| Denied { decision, reason, id: DecisionId::new() };
         let snapshot = self.declaring(at).map_err(|reason| denied(None, reason))?;
-        let decision = snapshot.decide(peer.id(), tls, call, SystemTime::now());
+        let now = SystemTime::now();
+        let decision = snapshot.decide(peer.id(), tls, call, now);
         let audited = match decision.verdict {
             Verdict::Allow => None,
             Verdict::Audit => Some(DecisionId::new()),
             Verdict::Deny => return Err(denied(Some(decision), CloseReason::PolicyDenied)),
         };
         let introduction = snapshot.introduction().clone();
-        Ok(Permit { decision, by: Arc::downgrade(&snapshot), audited, introduction })
+        Ok(Permit { decision, by: Arc::downgrade(&snapshot), at: now, audited, introduction })
     }
 }
 
@@ -113,7 +117,8 @@ impl Authz {
     /// a time that is over.
     pub(crate) fn still_says(&self, said: &Said, now: SystemTime) -> bool {
         let is_of = |policy: Arc<Snapshot>| Weak::as_ptr(&said.by) == Arc::as_ptr(&policy);
-        said.until.is_none_or(|until| now < until) && self.policy.load().is_some_and(is_of)
+        let is_in_time = said.at <= now && said.until.is_none_or(|until| now < until);
+        is_in_time && self.policy.load().is_some_and(is_of)
     }
 
     /// Whether the policy of this moment lets `peer` go on in what `call` asks for (HTTP-12). Over
@@ -164,7 +169,7 @@ impl Permit {
 
     /// For how long it holds while the policy is the same, for whoever has to look again.
     pub(crate) fn said(&self) -> Said {
-        Said { by: self.by.clone(), until: self.decision.until }
+        Said { by: self.by.clone(), at: self.at, until: self.decision.until }
     }
 
     /// How our workload is told who calls, by the policy that was asked.

@@ -9,8 +9,9 @@ use std::{
 
 use cellwall_mtls::{Alpn, DenyList, MaterialInput, Peer, Refusal, Session, TlsMaterial};
 use cellwall_policy::{
-    Call, CallDocument, CallerDocument, Callers, Digest, IdentityHeader, ListensDocument, Mode,
-    Protocol, RequestPath, RuleDocument, Snapshot, SnapshotDocument, Tls,
+    Call, CallDocument, CallerDocument, Callers, Digest, GrantDocument, IdentityHeader,
+    ListensDocument, Mode, Protocol, RequestPath, RuleDocument, Snapshot, SnapshotDocument, Tls,
+    Verdict,
 };
 use cellwall_testkit::{
     ca::{Svid, TestCa},
@@ -454,4 +455,26 @@ async fn what_one_policy_said_is_not_what_another_one_says() {
     assert!(authz.still_says(&said, now));
     live.withdraw();
     assert!(!authz.still_says(&said, now));
+}
+
+#[tokio::test]
+async fn a_grant_that_has_not_begun_by_a_clock_that_was_set_is_not_said() {
+    // AZ-10, ROT-08
+    let world = World::new().await;
+    let mut document = policy(false);
+    let rule = policy(true).rules.remove(0);
+    let now = SystemTime::now();
+    let unix = now.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    document.grants = vec![GrantDocument { rule, starts: unix - 60, expires: unix + 3600 }];
+    let snapshot = Arc::new(Snapshot::new(document).unwrap());
+    let live = Arc::new(Live::default());
+    live.publish(snapshot.clone());
+    let authz = Authz::new(live);
+    let (at, tls) = (authz.declared(None).unwrap(), Tls::default());
+    let (peer, call) = (&world.clients[0], Call::Tcp { port: at.port() });
+    let permit = authz.decide(at, peer, &tls, &call).unwrap();
+    let set_back = now - Duration::from_secs(3600);
+    let asked = snapshot.decide(peer.id(), &tls, &call, set_back).verdict;
+    assert_eq!(asked, Verdict::Deny);
+    assert!(!authz.still_says(&permit.said(), set_back), "the policy says {asked:?}");
 }
