@@ -47,8 +47,8 @@ pub(super) async fn now_and_then<IO, F>(
         let Some(silent) = Box::pin(awake(io, silence, (drain, None), &answer)).await else {
             return;
         };
-        let (broken, until) = silent.broken(drain).await;
-        (io, before) = (broken, Some(until));
+        let (next, broken) = silent.broken(drain).await;
+        (io, before) = (next, Some(broken));
     }
 }
 
@@ -65,6 +65,7 @@ where
 {
     let (after, queue) = mpsc::channel(1); // HTTP ends with the first
     let (unread, asked) = (Unread::default(), AtomicBool::new(false));
+    unread.set(silence.is_heard()); // should it be no request, more of it may come
     let service = service_fn(|request: Request<Incoming>| {
         let (after, unread) = (after.clone(), unread.clone());
         let upgrade = request.extensions().get::<OnUpgrade>().cloned();

@@ -44,6 +44,15 @@ pub(in crate::http) struct Waits {
     pub(in crate::http) silence: Option<Duration>,
 }
 
+/// How a silence ended.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct Broken {
+    /// The deadline that it had.
+    until: Instant,
+    /// By bytes, of which nobody knows yet what they are.
+    is_heard: bool,
+}
+
 /// What is seen of a connection while hyper has it.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Silence(Arc<Seen>);
@@ -51,8 +60,8 @@ pub(in crate::http) struct Silence(Arc<Seen>);
 #[derive(Debug)]
 struct Seen {
     waits: Waits,
-    /// Where a silence was broken: the deadline that it had.
-    before: Option<Instant>,
+    /// Where a silence was broken: how.
+    before: Option<Broken>,
     /// What the next is counted from.
     begun: Instant,
     /// The deadline of the head that hyper waits for, in microseconds. 0 as long as there is a call.
@@ -66,9 +75,8 @@ struct Seen {
 }
 
 impl Silence {
-    /// Of a connection that hyper has from now on. `before` is the deadline of the silence that was
-    /// broken, if it had one.
-    pub(in crate::http) fn new(waits: Waits, before: Option<Instant>) -> Self {
+    /// Of a connection that hyper has from now on, after a silence that was broken or from the begin.
+    pub(in crate::http) fn new(waits: Waits, before: Option<Broken>) -> Self {
         Self(Arc::new(Seen {
             waits,
             before,
@@ -106,6 +114,12 @@ impl Silence {
         self.0.is_over.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it was broken by something that is no request yet.
+    pub(super) fn is_heard(&self) -> bool {
+        self.0.before.is_some_and(|before| before.is_heard)
+            && !self.0.is_used.load(Ordering::Relaxed)
+    }
+
     /// When the head that is waited for has to be there, if there is no call.
     fn until(&self) -> Option<Instant> {
         let until = self.0.until.load(Ordering::Relaxed);
@@ -137,7 +151,7 @@ impl rt::Timer for Silence {
     fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn rt::Sleep>> {
         let is_first = !self.0.is_used.load(Ordering::Relaxed);
         let before = self.0.before.filter(|_| is_first);
-        let deadline = before.unwrap_or_else(|| deadline.into());
+        let deadline = before.map_or_else(|| deadline.into(), |before| before.until);
         let until = deadline.saturating_duration_since(self.0.begun).as_micros();
         self.0.until.store(u64::try_from(until).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
         TokioTimer::new().sleep_until(deadline.into())
@@ -157,6 +171,8 @@ where
 {
     /// Nothing when it is silent.
     connection: Option<Connection<IO, S>>,
+    /// What hyper does not close, because it does not know that there were calls before.
+    leaving: Option<Lingering<IO>>,
     silence: Silence,
     look: Option<Look>,
 }
@@ -176,12 +192,17 @@ where
     pub(in crate::http) fn new(connection: Connection<IO, S>, silence: Silence) -> Self {
         let look = |after| Look { at: Box::pin(sleep(after)), after };
         let look = silence.0.waits.silence.map(look);
-        Self { connection: Some(connection), silence, look }
+        Self { connection: Some(connection), leaving: None, silence, look }
     }
 
     /// Lets the call in progress end, and the connection with it.
     pub(in crate::http) fn leave(self: Pin<&mut Self>) {
-        if let Some(connection) = &mut self.get_mut().connection {
+        let this = self.get_mut();
+        if this.silence.is_heard() {
+            // Half a head behind a call keeps no connection open, as where hyper saw the call.
+            let parts = this.connection.take().and_then(Connection::into_parts);
+            this.leaving = parts.map(|parts| parts.io.into_inner());
+        } else if let Some(connection) = &mut this.connection {
             Pin::new(connection).graceful_shutdown();
         }
     }
@@ -196,6 +217,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if let Some(io) = &mut this.leaving {
+            return Pin::new(io).poll_shutdown(cx).map(|_| None); // it may be gone
+        }
         let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
         // First: what there is to be read was asked.
         if Pin::new(connection).poll(cx).is_ready() {
@@ -228,8 +252,8 @@ pub(in crate::http) struct Silent<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> Silent<Heard<IO>> {
-    /// Resolves when hyper has something to do: with the connection, and the deadline that it still has.
-    pub(in crate::http) async fn broken(self, drain: &Drain) -> (Heard<IO>, Instant) {
+    /// Resolves when hyper has something to do: with the connection, and how it came to that.
+    pub(in crate::http) async fn broken(self, drain: &Drain) -> (Heard<IO>, Broken) {
         let Self { io, read, until } = self;
         let mut io = if read.is_empty() { io } else { io.after(&read) };
         drop(read);
@@ -241,6 +265,7 @@ impl<IO: AsyncRead + Unpin> Silent<Heard<IO>> {
             () = watch.stopping() => 0,
             () = sleep_until(until) => 0,
         };
-        (if heard == 0 { io } else { io.after(first.get(..heard).unwrap_or_default()) }, until)
+        let broken = Broken { until, is_heard: heard > 0 };
+        (if heard == 0 { io } else { io.after(first.get(..heard).unwrap_or_default()) }, broken)
     }
 }

@@ -326,3 +326,31 @@ async fn a_silent_connection_that_the_app_closes_leaves_its_place_to_another() {
     }
     drain.drain(Duration::ZERO).await;
 }
+
+#[tokio::test]
+async fn a_drain_closes_a_connection_with_half_a_head_behind_a_call() {
+    // As hyper does where it has had the connection all the time.
+    let mut app = App::new(LONG);
+    app.say(asks("/first") + "GET /half HT").await;
+    assert_eq!(app.answer().await, "/first");
+    app.reads.more(4).await;
+    tokio::time::timeout(SOON, app.drain.drain(LONG)).await.unwrap();
+    assert_eq!(app.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_silence_is_read_by_an_app_that_goes_on_sending() {
+    // HTTP-11, RFC 9112 §9.6: as `a_connection_that_is_being_closed_is_not_silent`, a silence between.
+    let mut app = App::new(LONG);
+    app.say("POST /first HTTP/1.1\r\nhost: payments\r\ncontent-length: 1\r\n\r\nx").await;
+    assert_eq!(app.answer().await, "/first");
+    app.reads.silence(true).await;
+    app.say("no head\r\n\r\n").await;
+    let told = app.rest().await;
+    assert!(told.starts_with("HTTP/1.1 400 "), "{told}");
+    for _ in 0..20 {
+        app.say("more").await;
+        app.reads.more(1).await;
+    }
+    tokio::time::timeout(SOON, app.drain.drain(LONG)).await.unwrap();
+}
