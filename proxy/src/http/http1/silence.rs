@@ -35,6 +35,9 @@ use crate::{
 /// How much of what breaks a silence is taken before hyper has the connection again.
 pub(super) const FIRST: usize = 64;
 
+/// So much later a call in progress is looked at again: each look wakes its connection.
+const RARELY: u32 = 8;
+
 /// How long a connection may wait, and after which part of it it is silent.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct Waits {
@@ -137,7 +140,8 @@ impl Silence {
                 let silent = (until + after).checked_sub(self.0.waits.head).unwrap_or(now);
                 if silent <= now { Ok(until) } else { Err(silent) }
             }
-            Some(_) | None => Err(now + after),
+            Some(_) => Err(now + after),
+            None => Err(now + after * RARELY),
         }
     }
 }
