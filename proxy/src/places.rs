@@ -31,6 +31,11 @@ pub(crate) const PULSE: Pulse =
 pub(crate) const RESETS: usize = 4096;
 pub(crate) const RESET_KEPT: Duration = Duration::from_secs(5);
 
+/// What frames may weigh that nobody has taken out of a connection yet. h2 counts 256 bytes for each that
+/// is smaller, and ends the connection beyond, with all that is on it (RES-05). It counts those that
+/// come for a stream that was reset here as well, and never takes their weight back.
+pub(crate) const FRAMING: usize = 64 * 1024 * 1024;
+
 /// The places of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
@@ -38,6 +43,10 @@ pub(crate) struct Places {
     freed: Notify,
     /// Something was read since somebody last looked.
     is_heard: AtomicBool,
+    /// Something was taken to be sent since then.
+    is_taken: AtomicBool,
+    /// Streams that have ended in a reset, in its life.
+    broken: AtomicUsize,
 }
 
 /// A stream's place on a connection, until the last of these is dropped.
@@ -65,6 +74,15 @@ impl Places {
         self.freed.notified().await;
     }
 
+    /// How many streams have ended in a reset.
+    pub(crate) fn broken(&self) -> usize {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    fn was_taken(&self) -> bool {
+        self.is_taken.swap(false, Ordering::Relaxed)
+    }
+
     fn was_heard(&self) -> bool {
         self.is_heard.swap(false, Ordering::Relaxed)
     }
@@ -75,6 +93,16 @@ impl Place {
     pub(crate) fn hears(&self) {
         self.0.0.is_heard.store(true, Ordering::Relaxed);
     }
+
+    /// The connection has taken something of ours: it moves, or the kernel has room.
+    pub(crate) fn takes(&self) {
+        self.0.0.is_taken.store(true, Ordering::Relaxed);
+    }
+
+    /// The stream ends in a reset.
+    pub(crate) fn breaks(&self) {
+        self.0.0.broken.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Taken {
@@ -83,6 +111,9 @@ impl Drop for Taken {
         self.0.freed.notify_one();
     }
 }
+
+/// For how many halves of an answer's time a connection that still takes what we say is waited for.
+const PATIENCE: u32 = 4;
 
 /// Resolves when streams are on a connection and nobody answers there.
 pub(crate) async fn silent(pings: Option<PingPong>, places: &Places, pulse: Pulse) {
@@ -93,13 +124,17 @@ pub(crate) async fn silent(pings: Option<PingPong>, places: &Places, pulse: Puls
             continue;
         }
         let mut answer = std::pin::pin!(pings.ping(Ping::opaque()));
+        let (mut is_missed, mut more) = (false, PATIENCE);
         loop {
-            match tokio::time::timeout(pulse.answer, answer.as_mut()).await {
+            // In two halves: who was stopped meanwhile finds the first one over, and the answer unread.
+            match tokio::time::timeout(pulse.answer / 2, answer.as_mut()).await {
                 Ok(Ok(_)) => break,
                 Ok(Err(_)) => return pending().await, // the connection tells it
                 // Behind much else that is on its way.
-                Err(_) if places.was_heard() => {}
-                Err(_) => return,
+                Err(_) if places.was_heard() => is_missed = false,
+                Err(_) if more > 0 && places.was_taken() => more -= 1,
+                Err(_) if is_missed => return,
+                Err(_) => is_missed = true,
             }
         }
     }

@@ -52,10 +52,9 @@ const MAX_FRAME: u32 = 4 * 16 * 1024 - 9;
 /// What a stream holds that the session has not taken yet (RES-05).
 const MAX_HELD: usize = 256 * 1024;
 
-/// What frames may weigh that nobody has taken out of the session yet. h2 counts 256 bytes for each that
-/// is smaller: it keeps them one by one, and ends the session beyond (RES-05). Streams take theirs in
-/// their next turn, so that only whoever sends them to no purpose comes there.
-const FRAMING: usize = 16 * 1024 * 1024;
+/// After so many streams that were reset a session takes no more: what came for them in small frames
+/// weighs on it for good, and would end it with all others.
+const MOST_BROKEN: usize = 1024;
 
 /// The longest head of a request or of an answer: neither says much (RES-04).
 const MAX_HEAD: u32 = 4 * 1024;

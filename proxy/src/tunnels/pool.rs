@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -96,8 +99,15 @@ impl Tunnels {
         let Some(named) = self.named.as_ref().filter(|_| !self.is_alone()) else {
             return Ok(Found::Full);
         };
+        let is_new = AtomicBool::new(false);
+        let open = || {
+            is_new.store(true, Ordering::Relaxed);
+            open()
+        };
         let mut last = Err(NoStream::Failed(CloseReason::ConnectFailed));
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            is_new.store(false, Ordering::Relaxed);
             let tunnel = match self.session(key, &open).await.map_err(NoStream::Failed)? {
                 Session::Shared(tunnel) => tunnel,
                 Session::Own(own) => return Ok(Found::Own(own)),
@@ -111,8 +121,13 @@ impl Tunnels {
                     return Ok(Found::Full);
                 }
                 Err(Unopened::No(reason)) => return Err(reason),
-                Err(Unopened::Busy) => last = Ok(Found::Full),
-                Err(Unopened::Over) => {}
+                Err(Unopened::Busy) => {
+                    attempts += 1;
+                    last = Ok(Found::Full);
+                }
+                // One that was there before is not asked again: they come to an end.
+                Err(Unopened::Over) if !is_new.load(Ordering::Relaxed) => {}
+                Err(Unopened::Over) => attempts += 1,
             }
         }
         last

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    FRAMING, LAST_WORDS, MAX_FRAME, MAX_HEAD, MAX_HELD, MAX_STREAMS, SESSION_WINDOW, STREAM_WINDOW,
+    LAST_WORDS, MAX_FRAME, MAX_HEAD, MAX_HELD, MAX_STREAMS, SESSION_WINDOW, STREAM_WINDOW,
     stream::Stream,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     decision_id::DecisionId,
     flow::Outcome,
     http::OUTCOME,
-    places::{PULSE, Place, Places, Pulse, RESET_KEPT, RESETS, silent},
+    places::{FRAMING, PULSE, Place, Places, Pulse, RESET_KEPT, RESETS, silent},
     upstream::HANDSHAKE_DEADLINE,
 };
 

@@ -21,13 +21,13 @@ use http::{Method, Request, StatusCode, Version, uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    FRAMING, LAST_WORDS, MAX_FRAME, MAX_HEAD, MAX_HELD, SESSION_WINDOW, STREAM_WINDOW, STREAMS,
+    LAST_WORDS, MAX_FRAME, MAX_HEAD, MAX_HELD, MOST_BROKEN, SESSION_WINDOW, STREAM_WINDOW, STREAMS,
     stream::Stream,
 };
 use crate::{
     CloseReason, Drain,
     authority::Authority,
-    places::{PULSE, Places, Pulse, RESET_KEPT, RESETS, silent},
+    places::{FRAMING, PULSE, Places, Pulse, RESET_KEPT, RESETS, silent},
     reproof::Renewal,
     route::PoolKey,
 };
@@ -96,6 +96,7 @@ impl Tunnel {
     /// Whether a new session for `key` would be allowed what this one is (AZ-13).
     pub(super) fn is_usable(&self, key: &PoolKey, now: SystemTime) -> bool {
         !self.is_over.load(Ordering::Relaxed)
+            && self.streams.broken() < MOST_BROKEN
             && self.key == *key
             && now < self.authority.retire_at()
     }

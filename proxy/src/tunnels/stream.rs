@@ -88,6 +88,7 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         if !(self.heard.is_all && self.said.is_all) {
+            self.place.breaks();
             self.said.send.send_reset(Reason::CONNECT_ERROR); // RFC 9113 §8.5
         }
     }
@@ -104,7 +105,7 @@ impl Takes for Taking<'_> {
     fn poll_take(&mut self, cx: &mut Context<'_>, held: &mut BytesMut) -> Poll<io::Result<usize>> {
         let room = ready!(self.said.poll_room(cx, held.len()))?;
         // A gone peer takes no more than what the kernel holds, and the kernel gives it up.
-        self.place.hears();
+        self.place.takes();
         // RES-05: a few bytes that wait to be sent do not hold the memory of many.
         let few = held.get(..room).filter(|_| room < held.capacity() / 4);
         let few = few.map(Bytes::copy_from_slice);

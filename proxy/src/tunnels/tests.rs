@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    FRAMING, Tunnels,
+    Tunnels,
     pool::{Found, Opened},
     serve::{Asked, PATIENCE, Patience, serve_for},
     session::{Open, Tunnel, Unopened},
@@ -25,7 +25,7 @@ use crate::{
     Drain,
     authority::tests::{kept, standing},
     flow::Way,
-    places::{Place, Places, Pulse},
+    places::{FRAMING, Place, Places, Pulse},
     route::PoolKey,
 };
 
@@ -396,4 +396,134 @@ async fn a_silent_relay_of_one_half_hears_that_the_other_side_breaks_off() {
         () = drives => panic!("it ended"),
     };
     assert_eq!(end, Err(crate::CloseReason::Io));
+}
+
+#[tokio::test]
+async fn small_frames_on_their_way_to_streams_that_were_reset_end_no_session() {
+    // RES-04: h2 weighs those that it ignores as well, and never takes their weight back
+    const FRAMES: usize = 1_000;
+    const ROUNDS: usize = 80;
+    let over = Arc::new(Notify::new());
+    let until = over.clone();
+    let breaks_off = move |asked: Asked| {
+        let until = until.clone();
+        async move {
+            let place = asked.permitted().unwrap();
+            let _stream = asked.take(place).unwrap();
+            until.notified().await;
+        }
+    };
+    let (sender, _tasks) = served(PATIENCE, breaks_off).await;
+    let mut ended = None;
+    for round in 0..ROUNDS {
+        let request = Request::connect("127.0.0.1:9").body(()).unwrap();
+        let Ok(ready) = sender.clone().ready().await else {
+            ended = Some(round);
+            break;
+        };
+        let Ok((answer, mut send)) = { ready }.send_request(request, false) else {
+            ended = Some(round);
+            break;
+        };
+        if timeout(DEADLINE, answer).await.unwrap().is_err() {
+            ended = Some(round);
+            break;
+        }
+        send.reserve_capacity(16 * FRAMES);
+        while send.capacity() < 16 * FRAMES {
+            if !matches!(poll_fn(|cx| send.poll_capacity(cx)).await, Some(Ok(_))) {
+                break;
+            }
+        }
+        for _ in 0..FRAMES {
+            let _ = send.send_data(Bytes::from_static(&[7; 16]), false);
+        }
+        // They leave before it is known that the other side breaks off.
+        over.notify_waiters();
+        let _ = timeout(DEADLINE, poll_fn(|cx| send.poll_reset(cx))).await.unwrap();
+    }
+    assert_eq!(ended, None, "of {ROUNDS} streams of {FRAMES} frames");
+}
+
+#[tokio::test]
+async fn no_connection_is_lost_to_sessions_that_were_all_told_to_go() {
+    // A callee that is replaced at its address while it has many: each says GOAWAY, streams go on
+    let tunnels = Tunnels::with("127.0.0.1:9".parse().unwrap());
+    let served = Mutex::new(JoinSet::new());
+    let (old, drain) = (Drain::default(), Drain::default());
+    let is_old = std::sync::atomic::AtomicBool::new(true);
+    let open = || async {
+        let (far, near) = duplex(64 * 1024);
+        let (authority, policy) = standing().await;
+        let taken = |asked: Asked| async {
+            let place = asked.permitted().unwrap();
+            let Ok(mut stream) = asked.take(place) else { return };
+            let ((mut socket, _app), ways) = (duplex(1), (Way::default(), Way::default()));
+            let _ = stream.relay(&mut socket, (&ways.0, &ways.1)).await; // the caller breaks off
+        };
+        let by = if is_old.load(std::sync::atomic::Ordering::Relaxed) {
+            old.clone()
+        } else {
+            Drain::default()
+        };
+        served.lock().unwrap().spawn(async move {
+            let _policy = policy;
+            serve_for(far, (&by, &authority), taken, PATIENCE).await;
+        });
+        let renewal = kept().await;
+        Tunnel::over(near, (&drain, renewal), &key(), tunnels.open()).await.map(Opened::Shared)
+    };
+    let mut held = Vec::new();
+    for _ in 0..305 {
+        held.push(
+            timeout(DEADLINE, Box::pin(tunnels.stream(&key(), open))).await.unwrap().unwrap(),
+        );
+    }
+    let mut number = 0;
+    held.retain(|_| {
+        number += 1;
+        number % 3 != 0
+    });
+    is_old.store(false, std::sync::atomic::Ordering::Relaxed);
+    let stops = async { old.drain(DEADLINE * 8).await };
+    let asks = async {
+        tokio::time::sleep(SOON * 5).await; // GOAWAY has come
+        Box::pin(tunnels.stream(&key(), open)).await
+    };
+    let found = tokio::select! {
+        found = asks => found,
+        () = stops => panic!("drained"),
+    };
+    assert!(matches!(found, Ok(Found::Stream(_))), "{found:?}");
+}
+
+#[tokio::test]
+async fn who_is_gone_is_noticed_also_while_somebody_goes_on_talking_to_them() {
+    // RES-03: what the session takes was not heard by anybody
+    let pulse = Pulse { every: SOON, answer: SOON };
+    let (tunnel, mut callee, _drain) = beating(1, Weak::new(), pulse).await;
+    let named = "127.0.0.1:9".parse().unwrap();
+    let answers = async {
+        let (request, mut respond) = callee.accept().await.unwrap().unwrap();
+        let _asked = (request, respond.send_response(Response::new(()), false).unwrap());
+        callee.accept().await; // the answer has to leave
+    };
+    let mut taken = tokio::select! {
+        taken = tunnel.open(&named) => taken.unwrap(),
+        () = answers => panic!("the session ended"),
+    };
+    // Nobody reads at the other end from now on.
+    let (mut socket, mut app) = duplex(64);
+    let ways = (Way::default(), Way::default());
+    let talks = async {
+        while app.write_all(&[7]).await.is_ok() {
+            tokio::time::sleep(SOON / 4).await;
+        }
+    };
+    let relays = taken.stream.relay(&mut socket, (&ways.0, &ways.1));
+    let both = async { tokio::join!(talks, relays) };
+    tokio::select! {
+        _ = both => {}
+        () = end_of(&tunnel) => {}
+    }
 }

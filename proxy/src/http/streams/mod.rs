@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     CloseReason, Drain,
-    places::{PULSE, Place, Places, Pulse, RESET_KEPT, RESETS, silent},
+    places::{FRAMING, PULSE, Place, Places, Pulse, RESET_KEPT, RESETS, silent},
     reproof::Renewal,
 };
 
@@ -84,6 +84,7 @@ async fn handshake(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_LIST)
         .max_send_buffer_size(MAX_HELD)
+        .data_frame_budget(FRAMING)
         .max_concurrent_reset_streams(RESETS)
         .reset_stream_duration(RESET_KEPT)
         .max_local_error_reset_streams(Some(RESETS))

@@ -263,3 +263,67 @@ async fn a_connection_on_which_nobody_answers_a_ping_is_given_up_while_calls_are
     assert_eq!(error, SendError::unknown(CloseReason::UpstreamFailed));
     assert!(streams.is_closed());
 }
+
+/// A callee that begins an answer with many small messages, which nobody reads, and then another call.
+async fn after_small_messages(messages: usize, gives_up: bool) -> Result<(), String> {
+    let (far, near) = duplex(1024 * 1024);
+    let drain = Drain::default();
+    let callee = async { h2::server::handshake(far).await.unwrap() };
+    let (streams, mut callee) = tokio::join!(handshake_h2(near, &drain, None), callee);
+    let streams = streams.unwrap();
+    let serve = async {
+        let (_, mut respond) = callee.accept().await.unwrap().unwrap();
+        let mut says = respond.send_response(Response::new(()), false).unwrap();
+        let mut quiet = false;
+        loop {
+            tokio::select! {
+                biased;
+                accepted = callee.accept() => {
+                    let Some(Ok((_, mut respond))) = accepted.map(|it| it.inspect_err(|error| eprintln!("END {error}"))) else { return };
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+                () = tokio::time::sleep(Duration::from_millis(20)), if !quiet => {
+                    quiet = true;
+                    for _ in 0..messages {
+                        let _ = says.send_data(bytes::Bytes::from_static(&[7; 16]), false);
+                    }
+                }
+            }
+        }
+    };
+    let calls = async {
+        let first = called(&streams, request()).await;
+        assert!(first.is_ok());
+        let first = if gives_up {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            drop(first);
+            None
+        } else {
+            Some(first)
+        };
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let told = match called(&streams, request()).await {
+            Ok(_) => Ok(()),
+            Err(Unsent::Returned(_)) => Err("the connection is over".to_owned()),
+            Err(Unsent::Gone(error)) => Err(format!("{error:?}")),
+        };
+        drop(first);
+        told
+    };
+    tokio::select! {
+        told = tokio::time::timeout(Duration::from_secs(8), calls) => told.unwrap(),
+        () = serve => Err("the callee's side ended".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn small_messages_that_one_app_reads_slowly_end_no_call_of_others() {
+    // RES-05: 64 KiB, a quarter of the stream's window
+    assert_eq!(after_small_messages(2_000, false).await, Ok(()));
+    assert_eq!(after_small_messages(4_000, false).await, Ok(()));
+}
+
+#[tokio::test]
+async fn small_messages_of_a_call_that_was_given_up_end_no_call_of_others() {
+    assert_eq!(after_small_messages(4_000, true).await, Ok(()));
+}
