@@ -46,9 +46,12 @@ const MAX_STREAMS: u32 = 256;
 /// it may make at once.
 const MAX_RESET: usize = MAX_STREAMS as usize;
 
-/// How far a sender may run ahead of a slow reader (RES-05): per stream, and per connection.
+/// How far a sender may run ahead of a slow reader (RES-05).
 const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// The same for all streams of a connection: a few that nobody reads hold up no other. h2 ends a connection
+/// where half of it is taken by unread frames, of which small ones count as 256 bytes.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 
 /// The pause between pings, and how long an answer may take.
 const PING: Duration = Duration::from_secs(30);

@@ -28,6 +28,10 @@ const LEAST: Duration = Duration::from_millis(250);
 /// themselves at once.
 const SPREAD: Duration = Duration::from_secs(1);
 
+/// The pause after an attempt that failed, and the longest after several.
+const SOON: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(30);
+
 /// What keeps one connection of ours open beyond the certificates that it was opened with.
 #[derive(Debug)]
 pub(crate) struct Renewal {
@@ -47,10 +51,13 @@ impl Renewal {
     /// Proves the connection anew, again and again; who holds the connection drops this with it.
     pub(crate) async fn keep(&mut self) -> Infallible {
         let mut renewed = self.identities.watch();
+        let mut failed = None;
         loop {
             let before_half = self.left().mul_f64(between(0.4, 0.5)).max(LEAST);
+            let again =
+                failed.map_or(before_half, |pause: Duration| pause.mul_f64(between(0.5, 1.0)));
             tokio::select! {
-                () = tokio::time::sleep(before_half) => {}
+                () = tokio::time::sleep(again.min(before_half)) => {}
                 () = renewed.changed() => {
                     let most = SPREAD.min(self.left() / 4);
                     tokio::time::sleep(most.mul_f64(between(0.0, 1.0))).await;
@@ -58,12 +65,16 @@ impl Renewal {
             }
             let identity = self.identities.current();
             let identity = identity.filter(|one| self.may_gain(one) && self.is_wanted());
-            let Some(identity) = identity else { continue };
+            let Some(identity) = identity else {
+                failed = None;
+                continue;
+            };
             // In a box: seldom, and each connection waits for it.
             let outcome = match Box::pin(self.prove(&identity)).await {
                 Ok(()) => Outcome::Extended,
                 Err(outcome) => outcome,
             };
+            failed = (outcome == Outcome::Failed).then(|| later(failed));
             metrics::reproof(Direction::Outbound, outcome.as_str());
             tracing::debug!(address = %self.address, outcome = outcome.as_str(), "re-proof");
             tokio::time::sleep(LEAST).await;
@@ -121,6 +132,27 @@ impl Renewal {
     }
 }
 
+/// How long after an attempt that came to nothing the next one is made: where all connections prove
+/// themselves at once, some of them fail together, and what they stand on may be withdrawn soon.
+fn later(pause: Option<Duration>) -> Duration {
+    pause.map_or(SOON, |pause| (pause * 2).min(LATE))
+}
+
 fn between(least: f64, most: f64) -> f64 {
     rand::rng().random_range(least..most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LATE, later};
+
+    #[test]
+    fn an_attempt_that_failed_is_made_again_soon_and_ever_later() {
+        let mut pause = None;
+        let pauses = std::iter::repeat_with(|| {
+            pause = Some(later(pause));
+            pause.unwrap().as_secs()
+        });
+        assert_eq!(pauses.take(7).collect::<Vec<_>>(), [1, 2, 4, 8, 16, 30, LATE.as_secs()]);
+    }
 }

@@ -279,7 +279,7 @@ async fn after_small_messages(messages: usize, gives_up: bool) -> Result<(), Str
             tokio::select! {
                 biased;
                 accepted = callee.accept() => {
-                    let Some(Ok((_, mut respond))) = accepted.map(|it| it.inspect_err(|error| eprintln!("END {error}"))) else { return };
+                    let Some(Ok((_, mut respond))) = accepted else { return };
                     respond.send_response(Response::new(()), true).unwrap();
                 }
                 () = tokio::time::sleep(Duration::from_millis(20)), if !quiet => {
@@ -326,4 +326,39 @@ async fn small_messages_that_one_app_reads_slowly_end_no_call_of_others() {
 #[tokio::test]
 async fn small_messages_of_a_call_that_was_given_up_end_no_call_of_others() {
     assert_eq!(after_small_messages(4_000, true).await, Ok(()));
+}
+
+#[tokio::test]
+async fn small_pieces_of_an_upload_that_is_read_slowly_end_no_call_of_others() {
+    // RES-05: the side that accepted
+    let (far, near) = duplex(1024 * 1024);
+    let drain = Drain::default();
+    let answer = |request: Request<hyper::body::Incoming>| async move {
+        if request.uri().path() == "/slow" {
+            let _unread = request;
+            std::future::pending::<()>().await;
+        }
+        Response::new(Body::ours("done"))
+    };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let ends = (&drain, None);
+        crate::http::serve(far, crate::http::Version::Http2, ends, answer).await;
+    });
+    let mut http2 = h2::client::Builder::new();
+    let (sender, session) =
+        http2.max_send_buffer_size(1024 * 1024).handshake::<_, bytes::Bytes>(near).await.unwrap();
+    tasks.spawn(async move { drop(session.await) });
+    let ask = async |path: &str, whole| {
+        let request = Request::post(format!("http://payments{path}")).body(()).unwrap();
+        sender.clone().ready().await?.send_request(request, whole)
+    };
+    let (_slow, mut says) = ask("/slow", false).await.unwrap();
+    for _ in 0..4_000 {
+        let _ = says.send_data(bytes::Bytes::from_static(&[7; 16]), false);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let told = async { ask("/other", true).await?.0.await };
+    let told = tokio::time::timeout(Duration::from_secs(8), told).await.unwrap();
+    assert_eq!(told.map_err(|error| error.to_string()).map(|it| it.status().as_u16()), Ok(200));
 }
