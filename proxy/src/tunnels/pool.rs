@@ -127,7 +127,8 @@ impl Tunnels {
                 }
                 // One that was there before is not asked again: they come to an end.
                 Err(Unopened::Over) if !is_new.load(Ordering::Relaxed) => {}
-                Err(Unopened::Over) => attempts += 1,
+                // Who does not answer has taken its time: a few of them are enough (RES-03).
+                Err(Unopened::Over | Unopened::Late) => attempts += 1,
             }
         }
         last

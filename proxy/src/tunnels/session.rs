@@ -126,9 +126,10 @@ impl Tunnel {
         let (answer, send) = match tokio::time::timeout(ANSWER, answered).await {
             Ok(Ok(answered)) => answered,
             Ok(Err(error)) if error.is_reset() => return Err(Unopened::of_reset(&error)),
-            Ok(Err(_)) | Err(_) => {
-                self.is_over.store(true, Ordering::Relaxed); // others go elsewhere
-                return Err(Unopened::Over);
+            // Others go elsewhere.
+            ended => {
+                self.is_over.store(true, Ordering::Relaxed);
+                return Err(if ended.is_ok() { Unopened::Over } else { Unopened::Late });
             }
         };
         if !answer.status().is_success() {
@@ -144,6 +145,8 @@ impl Tunnel {
 pub(super) enum Unopened {
     /// The session is over, or will be.
     Over,
+    /// Nobody answers there.
+    Late,
     /// Others took its last place meanwhile.
     Busy,
     /// The other side takes no more.
