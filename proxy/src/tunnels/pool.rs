@@ -2,10 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -62,6 +59,8 @@ pub(super) enum Opened {
 enum Session {
     /// On this one, with others.
     Shared(Arc<Tunnel>),
+    /// On this one, which was opened for it and may be shared.
+    New(Arc<Tunnel>),
     /// On one that it has for itself.
     Own(Box<Own>),
     /// On none, and there may be no more.
@@ -99,17 +98,12 @@ impl Tunnels {
         let Some(named) = self.named.as_ref().filter(|_| !self.is_alone()) else {
             return Ok(Found::Full);
         };
-        let is_new = AtomicBool::new(false);
-        let open = || {
-            is_new.store(true, Ordering::Relaxed);
-            open()
-        };
         let mut last = Err(NoStream::Failed(CloseReason::ConnectFailed));
         let mut attempts = 0;
         while attempts < ATTEMPTS {
-            is_new.store(false, Ordering::Relaxed);
-            let tunnel = match self.session(key, &open).await.map_err(NoStream::Failed)? {
-                Session::Shared(tunnel) => tunnel,
+            let (tunnel, is_new) = match self.session(key, &open).await.map_err(NoStream::Failed)? {
+                Session::Shared(tunnel) => (tunnel, false),
+                Session::New(tunnel) => (tunnel, true),
                 Session::Own(own) => return Ok(Found::Own(own)),
                 Session::Full => return Ok(Found::Full),
             };
@@ -126,7 +120,7 @@ impl Tunnels {
                     last = Ok(Found::Full);
                 }
                 // One that was there before is not asked again: they come to an end.
-                Err(Unopened::Over) if !is_new.load(Ordering::Relaxed) => {}
+                Err(Unopened::Over) if !is_new => {}
                 // Who does not answer has taken its time: a few of them are enough (RES-03).
                 Err(Unopened::Over | Unopened::Late) => attempts += 1,
             }
@@ -165,7 +159,7 @@ impl Tunnels {
         match Box::pin(open()).await {
             Ok(Opened::Shared(tunnel)) => {
                 self.add(&tunnel, key);
-                Ok(Session::Shared(tunnel))
+                Ok(Session::New(tunnel))
             }
             Ok(Opened::Own(own)) => {
                 self.leave_alone();
@@ -230,7 +224,7 @@ mod tests {
         let found = tunnels.session(&key, &open);
         let found = tokio::time::timeout(Duration::from_secs(8), found).await.unwrap();
         assert!(
-            matches!(found, Ok(Session::Shared(second)) if !std::sync::Arc::ptr_eq(&second, &first))
+            matches!(found, Ok(Session::New(second)) if !std::sync::Arc::ptr_eq(&second, &first))
         );
         assert_eq!(tunnels.open.load().len(), 1);
     }
