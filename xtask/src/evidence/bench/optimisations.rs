@@ -39,7 +39,7 @@ struct Optimisation {
 }
 
 /// A state of the sources.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     commit: String,
     patch: Option<String>,
@@ -65,7 +65,8 @@ pub(super) fn measured(effort: Effort) -> anyhow::Result<Shown> {
     let programs = cargo::build(Profile::Release)?;
     let places = Places::make(&root)?;
     let states: Vec<_> = list.iter().map(Optimisation::states).collect::<Result<_, _>>()?;
-    for state in states.iter().flatten().collect::<BTreeSet<_>>() {
+    // In the order of the list, which is that of the commits: what two have in common is built once.
+    for state in states.iter().flatten() {
         let name = state.name();
         places.build(&root, state)?;
         places.contender(&name, &programs, &root)?;
