@@ -1,9 +1,10 @@
 //! A pair of proxies that is only the libraries of ours: HTTP/1.1 by hyper, HTTP/2 by h2 and hyper,
-//! mutual TLS by rustls. It knows no policy, keeps no record, has no limits and passes requests without a
-//! body: what it costs is the least that ours can.
+//! mutual TLS by rustls. It knows no policy, keeps no record, has no limits, passes requests of HTTP/1.1
+//! without a body and bytes in a session for each connection: what it costs is the least that ours can.
 
 use std::{
-    future::poll_fn,
+    convert::Infallible,
+    future::{Ready, poll_fn, ready},
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -16,15 +17,18 @@ use std::{
 use anyhow::Context as _;
 use bytes::{Bytes, BytesMut};
 use clap::{Parser, ValueEnum};
-use http::{HeaderValue, Request, Response, Uri, Version, header, uri::Scheme};
-use http_body_util::{BodyExt as _, Empty, Full};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, Version, header, uri::Scheme};
+use http_body_util::{BodyExt as _, Empty, Full, combinators::WithTrailers};
 use hyper::{body::Incoming, client::conn::http1, rt::Executor, server::conn, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig, client::Resumption, server::WebPkiClientVerifier,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::task::TaskTracker;
 
@@ -38,6 +42,11 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// Streams at once: as many as a load has connections.
 const STREAMS: u32 = 2048;
+
+/// h2 ends a connection with too much in small frames that nobody has read yet. It goes by the window,
+/// or by what it is told.
+const WINDOW: u32 = 16 * 1024 * 1024;
+const FRAMING: usize = 64 * 1024 * 1024;
 
 /// One of a pair of proxies that is only libraries.
 #[derive(Debug, Parser)]
@@ -54,6 +63,10 @@ struct Args {
     #[arg(long, value_name = "IP:PORT")]
     to: SocketAddr,
 
+    /// What it passes.
+    #[arg(long, value_name = "PROTOCOL")]
+    protocol: Protocol,
+
     /// A folder with `ca.pem`, and `client.pem` or `server.pem` with its key.
     #[arg(long, value_name = "FOLDER")]
     certs: PathBuf,
@@ -65,6 +78,16 @@ enum Side {
     Server,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Protocol {
+    Http1,
+    Http2,
+    Tcp,
+}
+
+/// What a relay reads at once, each way.
+const CHUNK: usize = 256 * 1024;
+
 // One thread, as ours have one.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -75,24 +98,98 @@ async fn main() -> anyhow::Result<()> {
     }
 }
 
-/// HTTP/1.1 in, HTTP/2 out.
+/// HTTP/1.1 in, HTTP/2 out; or gRPC in and out; or bytes in a session for each connection.
 async fn client(args: &Args) -> anyhow::Result<()> {
     let connector = TlsConnector::from(Arc::new(client_tls(&args.certs)?));
     let tcp = tokio::time::timeout(READY, connected(args.to)).await.context("the other side")?;
     let name = ServerName::try_from("server.bench.example").context("a name")?;
-    let stream = connector.connect(name, tcp).await.context("TLS")?;
-    let (sender, connection) = h2::client::handshake(stream).await.context("HTTP/2")?;
-    let tasks = TaskTracker::new();
-    tasks.spawn(connection);
+    let tasks = Tasks::default();
+    let sender = match args.protocol {
+        Protocol::Tcp => None,
+        _ => {
+            Some(called(&tasks, connector.connect(name.clone(), tcp).await.context("TLS")?).await?)
+        }
+    };
+    let (protocol, to) = (args.protocol, args.to);
     let listener = TcpListener::bind(args.listen).await.context("--listen")?;
     loop {
         let (tcp, _) = listener.accept().await.context("accept")?;
         tcp.set_nodelay(true).context("TCP_NODELAY")?;
-        let sender = sender.clone();
-        let service = service_fn(move |request| over_http2(sender.clone(), request));
-        let http1 = conn::http1::Builder::new();
-        tasks.spawn(http1.serve_connection(TokioIo::new(tcp), service));
+        match (protocol, sender.clone()) {
+            (Protocol::Http1, Some(sender)) => {
+                let service = service_fn(move |request| over_http2(sender.clone(), request));
+                let http1 = conn::http1::Builder::new();
+                tasks.0.spawn(http1.serve_connection(TokioIo::new(tcp), service));
+            }
+            (Protocol::Http2, Some(sender)) => {
+                tasks.0.spawn(serve_grpc(tasks.clone(), tcp, sender));
+            }
+            _ => {
+                let (connector, name) = (connector.clone(), name.clone());
+                tasks.0.spawn(async move {
+                    let far = connected(to).await;
+                    if let Ok(far) = connector.connect(name, far).await {
+                        passed(tcp, far).await;
+                    }
+                });
+            }
+        }
     }
+}
+
+type Sender = h2::client::SendRequest<Bytes>;
+
+async fn called(
+    tasks: &Tasks,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> anyhow::Result<Sender> {
+    let http2 = h2::client::Builder::new()
+        .initial_max_send_streams(STREAMS as usize)
+        .initial_connection_window_size(WINDOW)
+        .data_frame_budget(FRAMING)
+        .handshake(io);
+    let (sender, connection) = http2.await.context("HTTP/2")?;
+    tasks.0.spawn(connection);
+    Ok(sender)
+}
+
+async fn passed(
+    mut near: impl AsyncRead + AsyncWrite + Unpin,
+    mut far: impl AsyncRead + AsyncWrite + Unpin,
+) {
+    // How it ends is for both ends to judge.
+    drop(tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, CHUNK, CHUNK).await);
+}
+
+/// gRPC on one connection, each call as a stream of `sender`.
+async fn serve_grpc(
+    tasks: Tasks,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    sender: Sender,
+) {
+    let service = service_fn(move |request| unary(sender.clone(), request));
+    let mut http2 = conn::http2::Builder::new(tasks);
+    http2.max_concurrent_streams(STREAMS).initial_connection_window_size(WINDOW);
+    // How it ends is for the client to judge.
+    drop(http2.serve_connection(TokioIo::new(io), service).await);
+}
+
+type Trailers = Ready<Option<Result<HeaderMap, Infallible>>>;
+
+async fn unary(
+    sender: Sender,
+    request: Request<Incoming>,
+) -> anyhow::Result<Response<WithTrailers<Full<Bytes>, Trailers>>> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let mut sender = sender.ready().await?;
+    let (answer, mut stream) = sender.send_request(Request::from_parts(head, ()), false)?;
+    stream.send_data(body, true)?;
+    let (head, mut body) = answer.await?.into_parts();
+    let data = body.data().await.transpose()?.unwrap_or_default();
+    body.flow_control().release_capacity(data.len())?;
+    let trailers = body.trailers().await?.map(Ok);
+    Ok(Response::from_parts(head, Full::new(data).with_trailers(ready(trailers))))
 }
 
 async fn connected(to: SocketAddr) -> TcpStream {
@@ -107,7 +204,7 @@ async fn connected(to: SocketAddr) -> TcpStream {
 }
 
 async fn over_http2(
-    sender: h2::client::SendRequest<Bytes>,
+    sender: Sender,
     request: Request<Incoming>,
 ) -> anyhow::Result<Response<Full<Bytes>>> {
     let (mut head, _) = request.into_parts();
@@ -135,28 +232,48 @@ fn answered(mut head: http::response::Parts, body: Bytes) -> Response<Full<Bytes
     Response::from_parts(head, Full::new(body))
 }
 
-/// HTTP/2 in, HTTP/1.1 out.
+/// HTTP/2 in, HTTP/1.1 out; or gRPC in and out; or a session for each connection.
 async fn server(args: &Args) -> anyhow::Result<()> {
     let acceptor = TlsAcceptor::from(Arc::new(server_tls(&args.certs)?));
     let listener = TcpListener::bind(args.listen).await.context("--listen")?;
-    let (tasks, to) = (Tasks::default(), args.to);
-    let idle = Arc::<Mutex<Vec<Line>>>::default();
+    let (tasks, to, protocol) = (Tasks::default(), args.to, args.protocol);
+    let idle = Idle::default();
+    let sender = match protocol {
+        Protocol::Http2 => Some(called(&tasks, connected(to).await).await?),
+        _ => None,
+    };
     loop {
         let (tcp, _) = listener.accept().await.context("accept")?;
         tcp.set_nodelay(true).context("TCP_NODELAY")?;
         let (acceptor, executor, idle) = (acceptor.clone(), tasks.clone(), idle.clone());
+        let sender = sender.clone();
         tasks.0.spawn(async move {
             let Ok(stream) = acceptor.accept(tcp).await else { return };
-            let service = service_fn(move |request| over_http1(idle.clone(), to, request));
-            let mut http2 = conn::http2::Builder::new(executor);
-            http2.max_concurrent_streams(STREAMS);
-            // How it ends is for the client to judge.
-            drop(http2.serve_connection(TokioIo::new(stream), service).await);
+            match (protocol, sender) {
+                (Protocol::Tcp, _) => passed(stream, connected(to).await).await,
+                (_, Some(sender)) => serve_grpc(executor, stream, sender).await,
+                (_, None) => serve_http1(executor, stream, (idle, to)).await,
+            }
         });
     }
 }
 
+/// Calls on one connection, each handed on over HTTP/1.1.
+async fn serve_http1(
+    tasks: Tasks,
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    (idle, to): (Idle, SocketAddr),
+) {
+    let service = service_fn(move |request| over_http1(idle.clone(), to, request));
+    let mut http2 = conn::http2::Builder::new(tasks);
+    http2.max_concurrent_streams(STREAMS).initial_connection_window_size(WINDOW);
+    // How it ends is for the client to judge.
+    drop(http2.serve_connection(TokioIo::new(io), service).await);
+}
+
 type Connection = http1::Connection<TokioIo<TcpStream>, Empty<Bytes>>;
+
+type Idle = Arc<Mutex<Vec<Line>>>;
 
 /// A connection of HTTP/1.1, driven by whoever has it.
 struct Line {
@@ -192,7 +309,7 @@ impl Line {
 }
 
 async fn over_http1(
-    idle: Arc<Mutex<Vec<Line>>>,
+    idle: Idle,
     to: SocketAddr,
     request: Request<Incoming>,
 ) -> anyhow::Result<Response<Full<Bytes>>> {

@@ -152,6 +152,9 @@ impl Goal {
     }
 }
 
+/// The libraries of ours with nothing of ours.
+const BARE: &str = "bare";
+
 /// Those that see no calls, whatever they pass.
 const BLIND: &[&str] = &["nginx", "haproxy-tcp", "envoy-tcp", "stunnel", "ghostunnel", "ztunnel"];
 
@@ -159,7 +162,7 @@ const BLIND: &[&str] = &["nginx", "haproxy-tcp", "envoy-tcp", "stunnel", "ghostu
 /// calls share connections of what sees none.
 fn ahead(row: &Measured) -> Option<Reached> {
     let is_shared = row.name.starts_with("grpc-");
-    let is_floor = |name: &str| [OURS, NONE, "relay", "bare"].contains(&name);
+    let is_floor = |name: &str| [OURS, NONE, "relay", BARE].contains(&name);
     let is_peer = |name: &str| !(is_floor(name) || is_shared && BLIND.contains(&name));
     let measured = row.summaries.iter().filter(|summary| is_peer(&summary.contender));
     let measured = measured.filter_map(|summary| {
@@ -182,6 +185,7 @@ impl Reached {
             wanted,
             because,
             is_reached: ours.is_some_and(|ours| ours <= wanted),
+            bare: row.median(BARE, figure),
         }
     }
 }
@@ -266,6 +270,13 @@ mod tests {
             let goal = goals.iter().find(|goal| goal.figure == DENIED_SEEN).unwrap();
             assert_eq!((goal.ours, goal.is_reached), (Some(seen), is_reached));
         }
+    }
+
+    #[test]
+    fn beside_a_goal_stands_what_the_libraries_have_by_themselves() {
+        let of = |figures: &[(&str, f64)]| reached(&[row(figures)])[0].bare;
+        assert_eq!(of(&[("ours", 36.0), ("nginx", 20.0), ("bare", 18.5)]), Some(18.5));
+        assert_eq!(of(&[("ours", 36.0), ("nginx", 20.0)]), None);
     }
 
     #[test]

@@ -147,6 +147,10 @@ pub struct Reached {
     pub because: String,
     /// Whether it was reached.
     pub is_reached: bool,
+    /// What the libraries of ours have by themselves in this run: where it is more than is wanted, it is they
+    /// that are the limit.
+    #[serde(default)]
+    pub bare: Option<f64>,
 }
 
 impl Spread {

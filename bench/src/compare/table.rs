@@ -60,12 +60,13 @@ pub(crate) fn write_goals(text: &mut String, goals: &[Reached]) -> std::fmt::Res
         let ours = goal.ours.map_or_else(|| "-".to_owned(), figure);
         writeln!(
             text,
-            "  {} {:<12} {:<24} {ours:>9}, at most {:>9}: {}",
+            "  {} {:<12} {:<24} {ours:>9}, at most {:>9}: {}{}",
             if goal.is_reached { "ok  " } else { "MISS" },
             goal.row,
             goal.figure,
             figure(goal.wanted),
-            goal.because
+            goal.because,
+            goal.bare.map_or_else(String::new, |bare| format!("; bare {}", figure(bare)))
         )?;
     }
     Ok(())

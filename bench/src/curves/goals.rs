@@ -63,6 +63,7 @@ fn goal(row: &str, figure: &str, ours: Option<f64>, (wanted, because): (f64, &st
         ours,
         wanted,
         because: because.to_owned(),
+        bare: None,
         is_reached: ours.is_some_and(|ours| ours <= wanted),
     }
 }

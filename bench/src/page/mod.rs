@@ -226,18 +226,19 @@ fn write_goals(text: &mut String, name: &str, goals: &[Reached]) -> fmt::Result 
     writeln!(
         text,
         "<tr><th></th><th>row</th><th>figure</th><th class=\"n\">ours</th>\
-         <th class=\"n\">at most</th><th>because</th></tr>"
+         <th class=\"n\">at most</th><th class=\"n\">libraries alone</th><th>because</th></tr>"
     )?;
     for goal in goals {
         let (class, word) = if goal.is_reached { ("ok", "reached") } else { ("miss", "missed") };
         writeln!(
             text,
             "<tr><td class=\"{class}\">{word}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td>\
-             <td class=\"n\">{}</td><td>{}</td></tr>",
+             <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
             escaped(&goal.row),
             escaped(&goal.figure),
             goal.ours.map_or_else(|| "-".to_owned(), figure),
             figure(goal.wanted),
+            goal.bare.map_or_else(|| "-".to_owned(), figure),
             escaped(&goal.because)
         )?;
     }

@@ -68,6 +68,7 @@ fn comparison() -> Comparison {
             ours: Some(26.4),
             wanted: 24.0,
             because: "0.91 times nginx".to_owned(),
+            bare: Some(23.5),
             is_reached: false,
         }],
     }
@@ -95,6 +96,8 @@ fn whoever_failed_or_was_absent_and_every_missed_goal_is_on_it() {
     assert_eq!(text.matches("the load was the limit").count(), 1);
     assert!(text.contains("one: nginx: the load was the limit"));
     assert!(text.contains("missed</td><td>http1-32"));
+    // beside it what the libraries have by themselves
+    assert!(text.contains("24.0</td><td class=\"n\">23.5</td>"), "{text}");
     // CPU, rate and latency: three plots with two bars each.
     assert_eq!((text.matches("<svg").count(), text.matches("<rect").count()), (3, 6));
 }

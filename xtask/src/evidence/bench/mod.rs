@@ -63,6 +63,9 @@ struct Goal {
     wanted: f64,
     because: String,
     is_reached: bool,
+    /// What the libraries of ours have by themselves.
+    #[serde(default)]
+    bare: Option<f64>,
 }
 
 /// 1. Ours beside each peer, on the release build.
@@ -135,7 +138,8 @@ impl Goal {
     fn words(&self) -> String {
         let Self { row, figure, wanted, because, .. } = self;
         let ours = self.ours.map_or_else(|| "nothing".to_owned(), |ours| format!("{ours:.2}"));
-        format!("{row} {figure}: {ours}, at most {wanted:.2} ({because})")
+        let bare = self.bare.map_or_else(String::new, |bare| format!("; bare {bare:.2}"));
+        format!("{row} {figure}: {ours}, at most {wanted:.2} ({because}{bare})")
     }
 }
 
@@ -152,7 +156,7 @@ mod tests {
             ]}],
             "goals": [{
                 "row": "http1-32", "figure": "cpu", "ours": 25.0, "wanted": 24.0,
-                "because": "0.91 times nginx", "is_reached": is_reached,
+                "because": "0.91 times nginx", "is_reached": is_reached, "bare": 23.5,
             }],
         });
         serde_json::from_value(document).unwrap()
@@ -162,7 +166,7 @@ mod tests {
     fn a_goal_that_is_missed_or_a_measurement_that_failed_fails_the_item() {
         for (is_reached, failed, missed) in [
             (true, 0, vec![]),
-            (false, 0, vec!["http1-32 cpu: 25.00, at most 24.00 (0.91 times nginx)"]),
+            (false, 0, vec!["http1-32 cpu: 25.00, at most 24.00 (0.91 times nginx; bare 23.50)"]),
             (true, 1, vec!["no measurement of ours failed"]),
         ] {
             let mut shown = Shown::default();
