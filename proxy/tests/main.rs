@@ -18,6 +18,7 @@ mod drain;
 mod ending;
 mod ends;
 mod fates;
+mod floods;
 mod flows;
 mod forwarding;
 mod h2spec;

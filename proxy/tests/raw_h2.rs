@@ -21,6 +21,7 @@ pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
 pub(crate) const END_STREAM: u8 = 1;
@@ -110,6 +111,32 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> RawH2<IO> {
     /// a server that asks how much is on its way is left waiting.
     pub(crate) async fn left(&mut self) {
         while !matches!(self.next_frame().await, None | Some((GOAWAY, ..))) {}
+    }
+
+    /// Sends all of `said`; whether the other side still answers a ping after it.
+    pub(crate) async fn lives_through(mut self, said: &[u8]) -> bool {
+        let (hears, mut says) = tokio::io::split(&mut self.io);
+        let mut heard = RawH2 { io: tokio::io::join(hears, tokio::io::sink()), next: 1 };
+        let ping = frame(PING, 0, 0, b"thepings");
+        let say = async {
+            // It may hang up before it has all.
+            let _ = says.write_all(&[said, &ping].concat()).await;
+            let _ = says.flush().await;
+            std::future::pending::<()>().await;
+        };
+        let hear = async {
+            loop {
+                match heard.next_frame().await {
+                    None | Some((GOAWAY, ..)) => return false,
+                    Some((PING, _, payload)) if payload == b"thepings" => return true,
+                    Some(_) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = say => unreachable!(),
+            lives = hear => lives,
+        }
     }
 
     /// Kind, stream and payload; `None` at the end.
