@@ -206,8 +206,13 @@ impl Tunnels {
 mod tests {
     use std::time::Duration;
 
-    use super::{Opened, Session, Tunnels};
-    use crate::tunnels::tests::{end_of, key, of_places};
+    use http::{Response, StatusCode};
+
+    use super::{Found, Opened, Session, Tunnels};
+    use crate::{
+        CloseReason,
+        tunnels::tests::{end_of, key, of_places},
+    };
 
     #[tokio::test]
     async fn a_session_that_ends_while_another_is_opened_does_not_come_back() {
@@ -227,5 +232,29 @@ mod tests {
             matches!(found, Ok(Session::New(second)) if !std::sync::Arc::ptr_eq(&second, &first))
         );
         assert_eq!(tunnels.open.load().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_sidecar_that_does_not_know_itself_by_that_address_is_not_asked_again() {
+        // decision 23: others are not to pay for it
+        let tunnels = Tunnels::with("127.0.0.1:9".parse().unwrap());
+        let (tunnel, mut callee) = of_places(2, tunnels.open()).await;
+        tunnels.add(&tunnel, &key());
+        let (key, nothing) = (key(), || async { Err(CloseReason::ConnectFailed) });
+        let refuse = async {
+            let (_, mut respond) = callee.accept().await.unwrap().unwrap();
+            let unknown = Response::builder().status(StatusCode::BAD_REQUEST);
+            respond.send_response(unknown.body(()).unwrap(), true).unwrap();
+            callee.accept().await; // it has to leave
+        };
+        let found = tokio::select! {
+            found = tunnels.stream(&key, nothing) => found,
+            () = refuse => panic!("asked again"),
+        };
+        assert!(matches!(found, Ok(Found::Full)), "{found:?}");
+        // Nobody hears this one.
+        let again = tunnels.stream(&key, nothing);
+        let again = tokio::time::timeout(Duration::from_secs(4), again).await.unwrap();
+        assert!(matches!(again, Ok(Found::Full)), "{again:?}");
     }
 }
