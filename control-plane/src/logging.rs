@@ -3,7 +3,7 @@
 use std::io;
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, prelude::*};
 
 /// Starts logging by `filter`, once in a process.
 ///
@@ -11,8 +11,9 @@ use tracing_subscriber::EnvFilter;
 ///
 /// When the filter is not one.
 pub fn init(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("--log: `{filter}`"))?;
-    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
-    let started = logs.with_writer(io::stderr).try_init();
+    let filter: Targets = filter.parse().with_context(|| format!("--log: `{filter}`"))?;
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
+    let lines = lines.with_writer(io::stderr);
+    let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
     started.map_err(|error| anyhow::anyhow!("logging: {error}"))
 }

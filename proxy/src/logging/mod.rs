@@ -14,7 +14,7 @@ use std::{
 
 use crossbeam_queue::ArrayQueue;
 use metrics::counter;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{filter::Targets, prelude::*};
 
 use crate::flow::FlowRecord;
 
@@ -42,15 +42,14 @@ const MAX_TEXT: usize = 256;
 ///
 /// When `filter` is not a list of `target=level` directives.
 pub fn init(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
-    tracing_subscriber::fmt()
+    let filter: Targets = filter.parse()?;
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_ansi(false)
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .init();
+        .with_writer(io::stderr);
+    tracing_subscriber::registry().with(filter).with(lines).init();
     Ok(())
 }
 
