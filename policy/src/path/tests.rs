@@ -1,8 +1,10 @@
 //! Each case of HTTP-08 and HTTP-09, and the two laws: idempotent, and never a panic.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 
-use super::{AmbiguousPath, RequestPath, Tolerated};
+use super::{AmbiguousPath, RequestPath, Tolerated, canonical, check_segments, is_simple};
 
 fn check(raw: &str, expected: Result<&str, AmbiguousPath>) {
     let path = RequestPath::parse(raw);
@@ -188,6 +190,21 @@ fn what_neither_reading_may_have_is_refused_also_beside_an_encoded_slash() {
 }
 
 proptest! {
+    #[test]
+    fn what_one_look_takes_for_canonical_is_so_by_the_longer_way(
+        raw in "/([a-z./%;:~\\\\?#\u{0}-\u{20}ä]|//|/\\.|%2F){0,8}",
+    ) {
+        if is_simple(&raw) {
+            for tolerated in [Tolerated::Nothing, Tolerated::EncodedSlash] {
+                let read = canonical(&raw, tolerated);
+                prop_assert!(matches!(read, Ok(Cow::Borrowed(same)) if same == raw), "{read:?}");
+            }
+            prop_assert_eq!(check_segments(&raw), Ok(()));
+        } else if !raw.contains('%') && canonical(&raw, Tolerated::Nothing).is_ok() {
+            prop_assert!(raw.contains("//") || raw.contains("/."), "{raw:?}");
+        }
+    }
+
     #[test]
     fn what_is_tolerated_changes_nothing_else(
         raw in "/([a-z./%;\\u{0}-\u{20}]|%2F|%2f|%2e|%41|%25){0,16}",
