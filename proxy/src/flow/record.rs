@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 /// One side of a flow. The name is bounded by the policy, the ID is whatever was proved.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Party {
     /// The workload's name, if the policy in force knows the identity.
     pub workload: Option<Arc<str>>,

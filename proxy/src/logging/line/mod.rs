@@ -2,16 +2,18 @@
 //! E.3). Written for every call: what is ours is copied as it is, and only what others said is looked
 //! at for what JSON escapes.
 
+mod figures;
+mod told;
+
 use std::{
-    cell::Cell,
     io::Write as _,
     net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use cellwall_policy::{By, Decision, Protocol, Verdict};
-use time::OffsetDateTime;
 
+use self::figures::{digit, fill, is_plain, second};
 use super::shortened;
 use crate::{
     flow::{FlowRecord, Party},
@@ -24,6 +26,8 @@ macro_rules! field {
         concat!(",\"", $name, "\":")
     };
 }
+
+use field;
 
 /// What a line begins with.
 const BEGIN: &str = "{\"ts\":\"";
@@ -84,13 +88,7 @@ impl Line<'_> {
     }
 
     fn parties(&mut self, record: &FlowRecord) {
-        let FlowRecord { caller, callee, caller_serial, .. } = record;
-        self.text(field!("cellwall.env"), &record.environment);
-        self.party([field!("cellwall.caller.workload"), field!("cellwall.caller.id")], caller);
-        if let Some(serial) = caller_serial {
-            self.text(field!("cellwall.caller.serial"), serial);
-        }
-        self.party([field!("cellwall.callee.workload"), field!("cellwall.callee.id")], callee);
+        told::parties(record, |told| self.0.extend_from_slice(told));
         self.address(field!("network.peer.address"), record.remote.ip());
         self.number(field!("network.peer.port"), record.remote.port().into());
     }
@@ -131,7 +129,6 @@ impl Line<'_> {
         }
     }
 
-    #[inline(always)]
     fn party(&mut self, [workload, id]: [&'static str; 2], party: &Party) {
         self.text_or_null(workload, party.workload.as_deref());
         self.text_or_null(id, party.id.as_deref());
@@ -200,10 +197,7 @@ impl Line<'_> {
     /// As RFC 3339 has it, in UTC.
     fn moment(&mut self, moment: SystemTime) {
         let since = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (second, text) = SECOND.get();
-        let text = if second == since.as_secs() { text } else { written_out(since.as_secs()) };
-        SECOND.set((since.as_secs(), text));
-        self.0.extend_from_slice(&text);
+        self.0.extend_from_slice(&second(since.as_secs()));
         self.fraction(since.subsec_nanos());
         self.push("Z\"");
     }
@@ -248,51 +242,6 @@ impl Line<'_> {
         self.push(".");
         self.0.extend_from_slice(&digits);
     }
-}
-
-thread_local! {
-    /// The last second that was written, since 1970 and as text: thousands of lines begin in the same.
-    static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((0, *b"1970-01-01T00:00:00")) };
-}
-
-/// That second as RFC 3339 has it, in UTC. There are none beyond the year 9999.
-#[cold]
-fn written_out(second: u64) -> [u8; 19] {
-    let moment = OffsetDateTime::from(UNIX_EPOCH + Duration::from_secs(second));
-    let ((hours, minutes, seconds), date) = (moment.to_hms(), moment.date());
-    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-    let text = format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}");
-    text.as_bytes().try_into().unwrap_or([b'9'; 19])
-}
-
-/// Whether JSON escapes nothing of `text`. Without an early end: so many bytes are looked at at once,
-/// the last ones of them twice.
-fn is_plain(text: &[u8]) -> bool {
-    let is_escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
-    let none = |bytes: &[u8]| !bytes.iter().fold(false, |found, byte| found | is_escaped(*byte));
-    match text.last_chunk::<16>() {
-        Some(last) => text.as_chunks::<16>().0.iter().all(|chunk| none(chunk)) && none(last),
-        None => none(text),
-    }
-}
-
-/// With zeros in front. Two by two: half the divisions.
-fn fill(text: &mut [u8; 9], mut number: u32) {
-    for pair in text.rchunks_mut(2) {
-        let two = number % 100;
-        number /= 100;
-        if let Some((ones, tens)) = pair.split_last_mut() {
-            *ones = digit(two % 10);
-            if let Some(tens) = tens.first_mut() {
-                *tens = digit(two / 10);
-            }
-        }
-    }
-}
-
-/// Of a number below ten.
-const fn digit(number: u32) -> u8 {
-    b'0' + (number % 10) as u8
 }
 
 #[cfg(test)]

@@ -116,7 +116,46 @@ fn every_character_stays_within_its_text() {
     // OBS-01
     for character in (0..=0x7f_u8).map(char::from).chain(['\u{80}', '\u{2028}', 'ü', '😀']) {
         let mut record = record();
-        record.rpc = Some(format!("a{character}b").into());
-        assert_eq!(line(&record)["rpc.method"], format!("a{character}b"));
+        // Wherever it stands in the chunks that are looked at.
+        for (before, after) in
+            [(1, 1), (0, 15), (15, 0), (16, 1), (1, 16), (31, 7), (7, 40), (33, 0)]
+        {
+            let text = format!("{}{character}{}", "a".repeat(before), "b".repeat(after));
+            record.rpc = Some(text.clone().into());
+            assert_eq!(line(&record)["rpc.method"], text);
+        }
+    }
+}
+
+#[test]
+fn no_line_names_the_parties_of_the_one_before() {
+    // OBS-01: what differs in one of them alone, after a flow that differs in none
+    let edits: [fn(&mut FlowRecord); 7] = [
+        |record| record.environment = "test".into(),
+        |record| record.caller.workload = Some("other".into()),
+        |record| record.caller.id = None,
+        |record| record.caller_serial = Some("0b".into()),
+        |record| record.callee.workload = None,
+        |record| record.callee.id = Some("spiffe://cellwall.test/other".into()),
+        |record| record.direction = Direction::Inbound,
+    ];
+    let party = |name: &str| Party { workload: Some(name.into()), id: Some(name.into()) };
+    let mut usual = record();
+    usual.environment = "prod".into();
+    (usual.caller, usual.callee) = (party("shop"), party("ledger"));
+    usual.caller_serial = Some("0a".into());
+    for edit in edits {
+        let mut edited = usual.clone();
+        edit(&mut edited);
+        for record in [&usual, &edited, &edited, &usual] {
+            let (line, FlowRecord { caller, callee, .. }) = (line(record), record);
+            assert_eq!(line["cellwall.direction"], record.direction.as_str());
+            assert_eq!(line["cellwall.env"], *record.environment);
+            assert_eq!(line["cellwall.caller.workload"], json!(caller.workload.as_deref()));
+            assert_eq!(line["cellwall.caller.id"], json!(caller.id.as_deref()));
+            assert_eq!(line["cellwall.caller.serial"], json!(record.caller_serial.as_deref()));
+            assert_eq!(line["cellwall.callee.workload"], json!(callee.workload.as_deref()));
+            assert_eq!(line["cellwall.callee.id"], json!(callee.id.as_deref()));
+        }
     }
 }
