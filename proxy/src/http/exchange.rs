@@ -163,7 +163,7 @@ pub(crate) fn delivered(
     let callee = hyper::upgrade::on(&mut response);
     let (mut head, body) = response.into_parts();
     let is_switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    let upgrade = Upgrade::of(&head.headers).filter(|_| is_switched);
+    let upgrade = is_switched.then(|| Upgrade::of(&head.headers)).flatten();
     match flow.record.direction {
         Direction::Inbound => headers::from_workload(&mut head.headers),
         Direction::Outbound => headers::from_peer(&mut head.headers),

@@ -1,10 +1,10 @@
 //! Who a request says that it is for, in one spelling (HTTP-05, HTTP-06, HTTP-11, HTTP-17).
 
-use std::net::Ipv6Addr;
+use std::{cell::RefCell, net::Ipv6Addr};
 
-use http::{HeaderValue, Request, Version, header, uri::Authority};
+use http::{HeaderValue, Request, Version, uri::Authority};
 
-use super::framing::Doubt;
+use super::framing::{Doubt, Lines};
 
 /// The longest name of the DNS (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
@@ -12,22 +12,39 @@ const MAX_NAME: usize = 253;
 /// The port that a request without one means: the mesh carries `http`.
 const DEFAULT_PORT: u16 = 80;
 
+thread_local! {
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+/// What was read last.
+struct Last {
+    text: Box<[u8]>,
+    host: Host,
+}
+
 /// A host, and a port if it is not the default one: lower case, without a trailing dot.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Host(Authority);
+pub(super) struct Host {
+    /// As the target of HTTP/2 says it.
+    pub(super) authority: Authority,
+    /// As the header of HTTP/1 says it.
+    pub(super) value: HeaderValue,
+}
 
 impl Host {
     /// The one host of `request`, however often it says it. Over HTTP/1 it has to be in the header
     /// (RFC 9112 §3.2); over HTTP/2 either place will do.
-    pub(super) fn of<B>(request: &Request<B>) -> Result<Self, Doubt> {
-        let mut lines = request.headers().get_all(header::HOST).iter();
-        let (line, second) = (lines.next(), lines.next());
-        let said = line.map(|line| Self::parse(line.as_bytes())).transpose()?;
+    pub(super) fn of<B>(request: &Request<B>, lines: Lines<'_>) -> Result<Self, Doubt> {
+        let said = match lines {
+            Lines::None => None,
+            Lines::One(line) => Some(Self::read(line.as_bytes())?),
+            Lines::More => return Err(Doubt),
+        };
         let uri = request.uri();
-        let target = uri.authority().map(|one| Self::parse(one.as_str().as_bytes())).transpose()?;
+        let target = uri.authority().map(|one| Self::read(one.as_str().as_bytes())).transpose()?;
         let schemes = [None, Some("http"), Some("https")];
         let needs_line = request.version() != Version::HTTP_2;
-        if second.is_some() || !schemes.contains(&uri.scheme_str()) {
+        if !schemes.contains(&uri.scheme_str()) {
             return Err(Doubt);
         }
         match (said, target) {
@@ -38,7 +55,23 @@ impl Host {
         }
     }
 
-    /// Reads `host[:port]`. What a name means beyond its letters is not interpreted: neither
+    /// Reads `host[:port]`. Most heads say the same as the last one that this thread read.
+    fn read(text: &[u8]) -> Result<Self, Doubt> {
+        LAST.with_borrow_mut(|last| {
+            if let Some(last) = last
+                && *last.text == *text
+            {
+                return Ok(last.host.clone());
+            }
+            let host = Self::parse(text)?;
+            if text.len() <= MAX_NAME {
+                *last = Some(Last { text: text.into(), host: host.clone() });
+            }
+            Ok(host)
+        })
+    }
+
+    /// What a name means beyond its letters is not interpreted: neither
     /// escapes nor IDNA, nor addresses in the spellings of `inet_aton`.
     fn parse(text: &[u8]) -> Result<Self, Doubt> {
         let text = std::str::from_utf8(text).map_err(|_| Doubt)?;
@@ -55,17 +88,9 @@ impl Host {
             canonical.push(':');
             canonical.push_str(port.trim_start_matches('0'));
         }
-        Authority::try_from(canonical).map(Self).map_err(|_| Doubt)
-    }
-
-    /// As the target of HTTP/2 says it.
-    pub(super) fn authority(&self) -> Authority {
-        self.0.clone()
-    }
-
-    /// As the header of HTTP/1 says it.
-    pub(super) fn value(&self) -> Result<HeaderValue, http::Error> {
-        Ok(HeaderValue::from_str(self.0.as_str())?)
+        let value = HeaderValue::from_str(&canonical).map_err(|_| Doubt)?;
+        let authority = Authority::try_from(canonical).map_err(|_| Doubt)?;
+        Ok(Self { authority, value })
     }
 }
 

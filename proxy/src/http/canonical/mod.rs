@@ -3,10 +3,10 @@
 use cellwall_policy::{Call, Protocol, RequestPath, Tolerated, is_http_method};
 use http::{
     Method, Request, Uri, Version, header,
-    uri::{PathAndQuery, Scheme},
+    uri::{Parts, PathAndQuery, Scheme},
 };
 
-use self::authority::Host;
+use self::{authority::Host, framing::Fields};
 
 use crate::CloseReason;
 
@@ -42,14 +42,15 @@ impl Canonical {
     pub(crate) fn read<B>(request: &Request<B>, tolerated: Tolerated) -> Result<Self, Ambiguous> {
         let uri = request.uri();
         check_method(request.method())?;
-        framing::length(request.version(), request.headers())?;
-        framing::check_nominations(request.headers())?;
-        framing::check_expectation(request.headers())?;
-        let host = Host::of(request)?;
+        let fields = Fields::of(request.headers());
+        let length = framing::length(request.version(), &fields)?;
+        framing::check_nominations(request.headers(), &fields)?;
+        framing::check_expectation(&fields)?;
+        let host = Host::of(request, fields.host)?;
         let path = RequestPath::tolerating(uri.path(), tolerated);
         let path = path.map_err(|_| Ambiguous::Path)?.into_owned();
         let query = uri.query().map(Into::into);
-        let upgrade = Upgrade::asked_by(request);
+        let upgrade = Upgrade::asked_by(request, &fields, length);
         Ok(Self { method: request.method().clone(), path, query, host, upgrade })
     }
 
@@ -90,26 +91,40 @@ impl Canonical {
         self.path.as_str().strip_prefix('/')
     }
 
+    /// Path and query of the target. What came is that already for nearly all requests, and then not
+    /// made anew.
+    fn target(&self, came: &Uri) -> Result<PathAndQuery, http::Error> {
+        if let Some(same) = came.path_and_query()
+            && let Some(rest) = same.as_str().strip_prefix(self.path.as_str())
+            && rest.strip_prefix('?') == self.query.as_deref()
+            && rest.is_empty() == self.query.is_none()
+        {
+            return Ok(same.clone());
+        }
+        let mut target = self.path.as_str().to_owned();
+        if let Some(query) = &self.query {
+            target.push('?');
+            target.push_str(query);
+        }
+        Ok(PathAndQuery::try_from(target)?)
+    }
+
     /// Writes the canonical target into `request`: byte for byte what was judged (HTTP-10).
     pub(crate) fn apply<B>(
         &self,
         request: &mut Request<B>,
         version: Version,
     ) -> Result<(), http::Error> {
-        let mut target = self.path.as_str().to_owned();
-        if let Some(query) = &self.query {
-            target.push('?');
-            target.push_str(query);
-        }
-        let target = PathAndQuery::try_from(target)?;
+        let mut target = Parts::default();
+        target.path_and_query = Some(self.target(request.uri())?);
         request.headers_mut().remove(header::HOST);
-        let uri = Uri::builder().path_and_query(target);
-        *request.uri_mut() = if version == Version::HTTP_2 {
-            uri.scheme(Scheme::HTTP).authority(self.host.authority()).build()?
+        if version == Version::HTTP_2 {
+            target.scheme = Some(Scheme::HTTP);
+            target.authority = Some(self.host.authority.clone());
         } else {
-            request.headers_mut().insert(header::HOST, self.host.value()?);
-            uri.build()?
-        };
+            request.headers_mut().insert(header::HOST, self.host.value.clone());
+        }
+        *request.uri_mut() = Uri::from_parts(target)?;
         *request.version_mut() = version;
         if let Some(upgrade) = &self.upgrade {
             upgrade.write(request.headers_mut());

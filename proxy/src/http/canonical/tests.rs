@@ -29,7 +29,10 @@ fn what_is_sent_on_is_the_canonical_reading() {
         ("/v1/payments?a=b%2f", "GET /v1/payments?a=b%2f payments"),
         ("/v1/%70ayments", "GET /v1/payments payments"),
         ("/v1/caf%c3%a9", "GET /v1/caf%C3%A9 payments"),
+        ("/v1/payments?", "GET /v1/payments? payments"),
         ("http://payments/v1", "GET /v1 payments"),
+        ("http://payments", "GET / payments"),
+        ("http://payments?a=b", "GET /?a=b payments"),
     ];
     for (target, expected) in table {
         assert_eq!(read("GET", target, &[HOST]), Ok(expected.to_owned()), "{target}");

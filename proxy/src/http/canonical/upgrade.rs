@@ -3,7 +3,7 @@
 use cellwall_policy::{is_upgrade, upgrade_to};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
-use super::framing::{self, Doubt, Length};
+use super::framing::{self, Doubt, Fields, Length, Lines};
 
 /// What a request asks for.
 #[derive(Clone, Debug)]
@@ -17,16 +17,19 @@ impl Upgrade {
     /// What a request asks for, if it asks for one thing in one way: by GET, over HTTP/1.1, without a
     /// body, and with a `Connection` that names `Upgrade` (RFC 9110 §7.8, RFC 6455 §4.1). Everything
     /// else is an ordinary request.
-    pub(super) fn asked_by<B>(request: &Request<B>) -> Option<Self> {
-        let headers = request.headers();
+    pub(super) fn asked_by<B>(
+        request: &Request<B>,
+        fields: &Fields<'_>,
+        length: Length,
+    ) -> Option<Self> {
+        let Lines::One(only) = fields.upgrade else { return None };
         let is_whole = request.version() == Version::HTTP_11
             && request.method() == Method::GET
-            && framing::length(request.version(), headers) == Ok(Length::Unsaid)
-            && names_upgrade(headers);
-        let mut asked = headers.get_all(header::UPGRADE).iter();
-        let (Some(only), None) = (asked.next().filter(|_| is_whole), asked.next()) else {
+            && length == Length::Unsaid
+            && names_upgrade(request.headers());
+        if !is_whole {
             return None;
-        };
+        }
         let protocol = only.to_str().ok()?.to_ascii_lowercase();
         let method = is_upgrade(&protocol).then(|| upgrade_to(&protocol))?.into();
         Some(Self { protocol: HeaderValue::try_from(protocol).ok()?, method })
@@ -56,15 +59,13 @@ impl Upgrade {
     }
 
     /// Whether the answer is that we go on in what was asked for, and in nothing else.
-    pub(super) fn check<B>(&self, answer: &Response<B>) -> Result<(), Doubt> {
-        let headers = answer.headers();
-        let mut said = headers.get_all(header::UPGRADE).iter();
-        let (Some(only), None) = (said.next(), said.next()) else { return Err(Doubt) };
+    pub(super) fn check<B>(&self, answer: &Response<B>, fields: &Fields<'_>) -> Result<(), Doubt> {
+        let Lines::One(only) = fields.upgrade else { return Err(Doubt) };
         let is_whole = answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && answer.version() == Version::HTTP_11
             && only.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes())
-            && framing::length(answer.version(), headers) == Ok(Length::Unsaid)
-            && names_upgrade(headers);
+            && framing::length(answer.version(), fields) == Ok(Length::Unsaid)
+            && names_upgrade(answer.headers());
         if is_whole { Ok(()) } else { Err(Doubt) }
     }
 }
@@ -81,7 +82,7 @@ fn names_upgrade(headers: &HeaderMap) -> bool {
 mod tests {
     use http::{Request, Response, Version};
 
-    use super::Upgrade;
+    use super::{Fields, Upgrade, framing};
 
     const CONNECTION: (&str, &str) = ("connection", "keep-alive, Upgrade");
     const WEBSOCKET: (&str, &str) = ("upgrade", "WebSocket");
@@ -91,7 +92,10 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Upgrade::asked_by(&request.body(()).unwrap()).map(|it| it.method().to_owned())
+        let request = request.body(()).unwrap();
+        let fields = Fields::of(request.headers());
+        let length = framing::length(version, &fields).ok()?;
+        Upgrade::asked_by(&request, &fields, length).map(|it| it.method().to_owned())
     }
 
     #[test]
@@ -129,7 +133,8 @@ mod tests {
             answer = answer.header(*name, *value);
         }
         let asked = Upgrade::of(request.headers()).unwrap();
-        asked.check(&answer.body(()).unwrap()).is_ok()
+        let answer = answer.body(()).unwrap();
+        asked.check(&answer, &Fields::of(answer.headers())).is_ok()
     }
 
     #[test]

@@ -12,19 +12,6 @@ pub(crate) const OUTCOME: HeaderName = HeaderName::from_static("cellwall-outcome
 /// How often a call was made, in an answer that is about its last attempt alone.
 const ATTEMPTS: HeaderName = HeaderName::from_static("cellwall-attempts");
 
-/// Headers of one hop (RFC 9110 §7.6.1), and what an h2c upgrade would use (HTTP-13).
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// Names by which a workload may believe who calls: none of them passes from a caller (HTTP-16).
 const IDENTITY: [&str; 2] =
     [IdentityHeader::SpiffeId.as_str(), IdentityHeader::ForwardedClientCert.as_str()];
@@ -76,21 +63,24 @@ pub(crate) fn scrub_trailers(trailers: &mut HeaderMap) {
 
 /// The status of a gRPC call, from its trailers or, when there is no message, its headers.
 pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u16> {
-    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+    first(headers, "grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 /// What a sidecar says of a call that it answered itself.
 pub(crate) fn outcome(headers: &HeaderMap) -> Option<Outcome> {
-    let said = headers.get(OUTCOME)?;
+    let said = first(headers, OUTCOME.as_str())?;
     // Of a word that we do not know it is known only that the callee did not answer.
     Some(if said == Outcome::NotDone.as_str() { Outcome::NotDone } else { Outcome::Unknown })
 }
 
 fn scrub_request(headers: &mut HeaderMap) {
+    remove(headers, |name| is_identity(name) || is_sidecars(name));
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     // RFC 9110 §10.1.4: `trailers` is the one member of TE that is not about this hop alone, and
     // gRPC insists on it.
     let trailers = headers.get_all(header::TE).iter().any(|value| value == "trailers");
-    remove(headers, |name| is_identity(name) || is_sidecars(name));
     remove_hop_by_hop(headers);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -102,6 +92,12 @@ fn remove(headers: &mut HeaderMap, matches: impl Fn(&HeaderName) -> bool) {
     for name in found {
         headers.remove(name);
     }
+}
+
+/// The first line of `name`. Heads are short: to go through their names costs less than to find the
+/// place of one.
+fn first<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+    headers.iter().find(|(one, _)| one.as_str() == name).map(|(_, value)| value)
 }
 
 /// Whether a server could take `name` for an identity header: many fold everything that is not a
@@ -119,7 +115,26 @@ fn is_sidecars(name: &HeaderName) -> bool {
     rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
 }
 
+/// Headers of one hop (RFC 9110 §7.6.1), and what an h2c upgrade would use (HTTP-13).
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(is_hop_by_hop) {
+        return; // nor is there a `Connection` that names others
+    }
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -130,7 +145,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in nominated {
         headers.remove(name);
     }
-    remove(headers, |name| HOP_BY_HOP.contains(name));
+    remove(headers, is_hop_by_hop);
 }
 
 #[cfg(test)]
