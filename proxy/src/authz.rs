@@ -136,6 +136,11 @@ impl Authz {
         snapshot.is_probe(method.as_str(), path).then(probe)
     }
 
+    /// Whether `other` asks what this asks.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.policy, &other.policy)
+    }
+
     /// Resolves after each new policy.
     pub(crate) fn watch(&self) -> Watch {
         self.policy.watch()

@@ -2,8 +2,10 @@
 //!
 //! TLS looks at a certificate once. Here it is looked at for as long as the connection lives: one
 //! function judges a TCP connection, an HTTP connection, a call in progress and a pooled
-//! connection alike, after each change of identity or policy and at the earliest end (ROT-05).
+//! connection alike, after each change of identity or policy and at the earliest end (ROT-05). When,
+//! is in `looks`.
 
+mod looks;
 mod needs;
 
 use std::{
@@ -16,6 +18,7 @@ use cellwall_policy::Tls;
 use rustls_pki_types::UnixTime;
 use tokio::sync::watch;
 
+use self::looks::Looks;
 pub(crate) use self::needs::Needs;
 use crate::{Authz, CloseReason, Identities, Identity};
 
@@ -36,8 +39,18 @@ const LATE: f64 = 0.9;
 /// What one connection stands on, or one call on it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Authority {
+    common: Arc<Common>,
+    /// What of the policy; none where the other side's policy is what counts.
+    needs: Option<Needs>,
+}
+
+/// What a connection and all its calls share.
+#[derive(Debug)]
+struct Common {
     identities: Identities,
-    /// Shared by the connection and all its calls.
+    /// Ours, where it counts.
+    authz: Option<Authz>,
+    /// The same for the connection with a policy and without one.
     proved: Arc<watch::Sender<Proved>>,
     /// When no new call should begin on the connection.
     retire_at: SystemTime,
@@ -45,8 +58,8 @@ pub(crate) struct Authority {
     late_at: SystemTime,
     /// The connection's own protection: a re-proof's session is another one.
     tls: Tls,
-    /// None where the other side's policy is what counts.
-    policy: Option<(Authz, Needs)>,
+    /// Of whoever follows these identities and this policy, and no other.
+    looks: Looks,
 }
 
 /// What both sides proved last: in the connection's own handshake, or in a re-proof.
@@ -81,45 +94,50 @@ impl Authority {
         let proved = Proved::by(peer.clone(), identity.material.authority_end());
         let now = SystemTime::now();
         let left = proved.ends_at().duration_since(now).unwrap_or_default();
-        Self {
+        let common = Common {
             identities: identities.clone(),
+            authz: None,
             proved: Arc::new(watch::Sender::new(proved)),
             retire_at: now + left.mul_f64(USEFUL),
             late_at: now + left.mul_f64(LATE),
             tls,
-            policy: None,
-        }
+            looks: Looks::default(),
+        };
+        Self { common: Arc::new(common), needs: None }
     }
 
     /// The same connection's, for what also needs something of the policy.
     pub(crate) fn needing(&self, authz: &Authz, needs: Needs) -> Self {
-        Self { policy: Some((authz.clone(), needs)), ..self.clone() }
+        let is_followed = self.common.authz.as_ref().is_some_and(|one| one.is(authz));
+        let under = || Arc::new(Common { authz: Some(authz.clone()), ..self.common.alike() });
+        let common = if is_followed { self.common.clone() } else { under() };
+        Self { common, needs: Some(needs) }
     }
 
     /// Resolves when the connection should be left for a new one: before its end, so that no call
     /// has to be cut for it.
     pub(crate) async fn retired(&self) {
-        until(self.retire_at).await;
+        until(self.common.retire_at).await;
     }
 
     /// When no new call should begin on the connection.
     pub(crate) fn retire_at(&self) -> SystemTime {
-        self.retire_at
+        self.common.retire_at
     }
 
     /// Who is on the other side, by the newest proof.
     pub(crate) fn peer(&self) -> Peer {
-        self.proved.borrow().peer.clone()
+        self.common.proved.borrow().peer.clone()
     }
 
     /// How the connection is protected.
-    pub(crate) const fn tls(&self) -> &Tls {
-        &self.tls
+    pub(crate) fn tls(&self) -> &Tls {
+        &self.common.tls
     }
 
     /// When it ends, by the newest proof, unless that is renewed.
     pub(crate) fn ends_at(&self) -> SystemTime {
-        self.proved.borrow().ends_at()
+        self.common.proved.borrow().ends_at()
     }
 
     /// Whether it holds at `now`.
@@ -128,7 +146,7 @@ impl Authority {
     ///
     /// Why it does not.
     pub(crate) fn holds(&self, now: SystemTime) -> Result<(), CloseReason> {
-        self.judge(&self.proved.borrow(), now).map(drop)
+        self.judge(&self.common.proved.borrow(), now).map(drop)
     }
 
     /// Why a connection ended: where its authority has ended as well, the other side may only have
@@ -160,45 +178,8 @@ impl Authority {
             return Err(NotRenewed::NotAllowed(CloseReason::SvidExpired)); // too late
         }
         self.judge(&next, now).map_err(NotRenewed::NotAllowed)?;
-        self.proved.send_replace(next);
+        self.common.proved.send_replace(next);
         Ok(())
-    }
-
-    /// Resolves with the reason when the authority has ended, and its grace is over.
-    pub(crate) async fn ended(&self) -> CloseReason {
-        // AZ-10: watch first, then look, so that no change in between is missed.
-        let mut identity = self.identities.watch();
-        let mut policy = self.policy.as_ref().map(|(authz, _)| authz.watch());
-        let mut proved = self.proved.subscribe();
-        loop {
-            let now = SystemTime::now();
-            let latest = proved.borrow_and_update().clone();
-            let wait = match self.judge(&latest, now) {
-                Ok(end) => {
-                    self.found();
-                    end.duration_since(now).unwrap_or_default().min(LOOK)
-                }
-                Err(reason) => {
-                    let left = self.left(grace(reason));
-                    if left.is_zero() {
-                        return reason;
-                    }
-                    left
-                }
-            };
-            let policy_changed = async {
-                match policy.as_mut() {
-                    Some(policy) => policy.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = identity.changed() => {}
-                () = policy_changed => {}
-                _ = proved.changed() => {} // never an error: we hold the other half
-                () = tokio::time::sleep(wait) => {}
-            }
-        }
     }
 
     /// What is left of a grace that runs from the first look at the loss, whoever looked.
@@ -207,7 +188,7 @@ impl Authority {
             return grace;
         }
         let mut since = Instant::now();
-        self.proved.send_if_modified(|proved| {
+        self.common.proved.send_if_modified(|proved| {
             since = *proved.lost.get_or_insert(since);
             false // nobody judges otherwise for it
         });
@@ -216,8 +197,8 @@ impl Authority {
 
     /// What was lost is there again: the next loss has a grace of its own.
     fn found(&self) {
-        if self.proved.borrow().lost.is_some() {
-            self.proved.send_if_modified(|proved| {
+        if self.common.proved.borrow().lost.is_some() {
+            self.common.proved.send_if_modified(|proved| {
                 proved.lost = None;
                 false
             });
@@ -230,16 +211,37 @@ impl Authority {
         if now >= ends {
             return Err(CloseReason::SvidExpired);
         }
-        let identity = self.identities.latest().ok_or(CloseReason::SvidWithdrawn)?;
+        let identity = self.common.identities.latest().ok_or(CloseReason::SvidWithdrawn)?;
         let unix = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         match identity.material.still_trusts(&proved.peer, UnixTime::since_unix_epoch(unix)) {
             Ok(()) => {}
             Err(Refusal::Expired) => return Err(CloseReason::SvidExpired),
             Err(refusal) => return Err(CloseReason::TrustWithdrawn(refusal)),
         }
-        let Some((authz, needs)) = &self.policy else { return Ok(ends) };
-        let until = needs.asked_of(authz, &proved.peer, (&self.tls, now))?;
+        self.asked(proved, now)
+    }
+
+    /// The part of it that is not the same for all calls on the connection.
+    fn asked(&self, proved: &Proved, now: SystemTime) -> Result<SystemTime, CloseReason> {
+        let ends = proved.ends_at();
+        let (Some(authz), Some(needs)) = (&self.common.authz, &self.needs) else { return Ok(ends) };
+        let until = needs.asked_of(authz, &proved.peer, (&self.common.tls, now))?;
         Ok(until.map_or(ends, |until| until.min(ends)))
+    }
+}
+
+impl Common {
+    /// The same, which nobody follows yet.
+    fn alike(&self) -> Self {
+        Self {
+            identities: self.identities.clone(),
+            authz: self.authz.clone(),
+            proved: self.proved.clone(),
+            retire_at: self.retire_at,
+            late_at: self.late_at,
+            tls: self.tls,
+            looks: Looks::default(),
+        }
     }
 }
 
@@ -265,10 +267,11 @@ fn grace(reason: CloseReason) -> Duration {
     }
 }
 
-/// As [`Authority::ended`]; never, for a connection on loopback that stands on nothing.
+/// As [`Authority::ended`], of a connection, which tells its calls when to look; never, for one on
+/// loopback that stands on nothing.
 pub(crate) async fn ended(authority: Option<&Authority>) -> CloseReason {
     match authority {
-        Some(authority) => authority.ended().await,
+        Some(authority) => authority.followed().await,
         None => std::future::pending().await,
     }
 }
@@ -277,7 +280,7 @@ pub(crate) async fn ended(authority: Option<&Authority>) -> CloseReason {
 /// that stands on nothing.
 pub(crate) async fn late(authority: Option<&Authority>) {
     match authority {
-        Some(authority) => until(authority.late_at).await,
+        Some(authority) => until(authority.common.late_at).await,
         None => std::future::pending().await,
     }
 }

@@ -20,7 +20,7 @@ use cellwall_testkit::{
 };
 use rustls_pki_types::UnixTime;
 use spiffe::TrustDomain;
-use tokio::{io::DuplexStream, sync::watch};
+use tokio::io::DuplexStream;
 use tokio_rustls::server::TlsStream;
 
 use super::{Authority, Needs, Proved, grace, late};
@@ -115,9 +115,9 @@ impl World {
     fn side(&self, peer: &Peer, call: Option<&Authz>) -> (Authority, Identities) {
         let identities = Identities::default();
         identities.hold(self.trusting.clone());
-        let mut first = Authority::of_connection(&identities, &self.trusting, peer, Tls::default());
+        let first = Authority::of_connection(&identities, &self.trusting, peer, Tls::default());
         let own_end = peer.not_after();
-        first.proved = Arc::new(watch::Sender::new(Proved::by(peer.clone(), own_end)));
+        first.common.proved.send_replace(Proved::by(peer.clone(), own_end));
         let at = |authz: &Authz| authz.declared(None).unwrap();
         let authority = call.map(|authz| first.needing(authz, Needs::Tcp(at(authz))));
         (authority.unwrap_or(first), identities)
@@ -126,11 +126,17 @@ impl World {
 
 /// What a call stands on, and the policy that it may lose.
 pub(crate) async fn standing() -> (Authority, Arc<Live<Snapshot>>) {
+    let (authority, policy, _) = revocable().await;
+    (authority, policy)
+}
+
+/// The same, and a policy of the same listener that does not allow it.
+pub(super) async fn revocable() -> (Authority, Arc<Live<Snapshot>>, Arc<Snapshot>) {
     let world = World::new().await;
     let policy = Arc::new(Live::default());
     policy.publish(world.allowing.clone());
     let authz = Authz::new(policy.clone());
-    (world.side(&world.clients[0], Some(&authz)).0, policy)
+    (world.side(&world.clients[0], Some(&authz)).0, policy, world.denying.clone())
 }
 
 /// What keeps a connection to ledger-db open that lasts for as long as its first certificates.
@@ -311,19 +317,21 @@ async fn new_calls_leave_first_and_the_other_side_is_told_later() {
     let (authority, _) = world.side(&world.servers[0], None);
     let identity = Identity { material: material(&TestCa::new("pay.example")), trust_epoch: 1 };
     let fresh = Authority::of_connection(
-        &authority.identities,
+        &authority.common.identities,
         &identity,
         &world.servers[0],
         Tls::default(),
     );
     let left = |moment: SystemTime| moment.duration_since(SystemTime::now()).unwrap().as_secs();
     assert!((73..=76).contains(&left(fresh.retire_at())), "three quarters of a hundred seconds");
-    assert!((88..=91).contains(&left(fresh.late_at)), "nine tenths");
+    assert!((88..=91).contains(&left(fresh.common.late_at)), "nine tenths");
     let soon = Duration::from_millis(20);
     assert!(tokio::time::timeout(soon, fresh.retired()).await.is_err());
     assert!(tokio::time::timeout(soon, late(Some(&fresh))).await.is_err());
     assert!(tokio::time::timeout(soon, late(None)).await.is_err());
-    let over = Authority { retire_at: UNIX_EPOCH, late_at: UNIX_EPOCH, ..fresh };
+    let mut over = fresh.common.alike();
+    (over.retire_at, over.late_at) = (UNIX_EPOCH, UNIX_EPOCH);
+    let over = Authority { common: Arc::new(over), needs: None };
     over.retired().await;
     late(Some(&over)).await;
 }
