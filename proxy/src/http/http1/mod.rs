@@ -1,5 +1,6 @@
 //! HTTP/1.1 on one connection: by hyper while something is asked, and what comes after it.
 
+mod late;
 mod silence;
 
 use std::{

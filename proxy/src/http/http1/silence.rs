@@ -23,9 +23,10 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
-    time::{Instant, Sleep, sleep, sleep_until},
+    time::{Instant, Sleep, sleep_until},
 };
 
+use super::late::Late;
 use crate::{
     Drain,
     heard::Heard,
@@ -69,6 +70,8 @@ struct Seen {
     begun: Instant,
     /// The deadline of the head that hyper waits for, in microseconds. 0 as long as there is a call.
     until: AtomicU64,
+    /// That is over.
+    late: Late,
     /// hyper has read a request since it has the connection.
     is_used: AtomicBool,
     /// All that was written has left.
@@ -85,6 +88,7 @@ impl Silence {
             before,
             begun: Instant::now(),
             until: AtomicU64::new(0),
+            late: Late::default(),
             is_used: AtomicBool::new(false),
             is_said: AtomicBool::new(true),
             is_over: AtomicBool::new(false),
@@ -133,6 +137,7 @@ impl Silence {
     /// was asked since the last silence there may be half a head.
     fn is_now(&self, after: Duration) -> Result<Instant, Instant> {
         let now = Instant::now();
+        self.0.late.set(self.until().is_some_and(|until| until <= now));
         let flags = [&self.0.is_used, &self.0.is_said];
         let is_at_rest = flags.iter().all(|flag| flag.load(Ordering::Relaxed));
         match self.until() {
@@ -140,13 +145,15 @@ impl Silence {
                 let silent = (until + after).checked_sub(self.0.waits.head).unwrap_or(now);
                 if silent <= now { Ok(until) } else { Err(silent) }
             }
+            Some(until) if until > now => Err(until.min(now + after)),
             Some(_) => Err(now + after),
             None => Err(now + after * RARELY),
         }
     }
 }
 
-/// hyper asks for one sleep for each head, when it has nothing else to do for the connection.
+/// hyper asks for one sleep for each head, when it has nothing else to do for the connection. Where
+/// [`Awake`] looks at the connection anyway that is no timer: it would be set and taken back for each call.
 impl rt::Timer for Silence {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
         TokioTimer::new().sleep(duration)
@@ -158,7 +165,11 @@ impl rt::Timer for Silence {
         let deadline = before.map_or_else(|| deadline.into(), |before| before.until);
         let until = deadline.saturating_duration_since(self.0.begun).as_micros();
         self.0.until.store(u64::try_from(until).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-        TokioTimer::new().sleep_until(deadline.into())
+        if self.0.waits.silence.is_none() {
+            return TokioTimer::new().sleep_until(deadline.into());
+        }
+        self.0.late.set(false);
+        Box::pin(self.0.late.clone())
     }
 
     fn now(&self) -> std::time::Instant {
@@ -194,7 +205,10 @@ where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
     pub(in crate::http) fn new(connection: Connection<IO, S>, silence: Silence) -> Self {
-        let look = |after| Look { at: Box::pin(sleep(after)), after };
+        // A deadline from before the silence may come first.
+        let (begun, before) = (silence.0.begun, silence.0.before);
+        let first = |at: Instant| before.map_or(at, |before| before.until.min(at));
+        let look = |after| Look { at: Box::pin(sleep_until(first(begun + after))), after };
         let look = silence.0.waits.silence.map(look);
         Self { connection: Some(connection), leaving: None, silence, look }
     }
@@ -224,13 +238,16 @@ where
         if let Some(io) = &mut this.leaving {
             return Pin::new(io).poll_shutdown(cx).map(|_| None); // it may be gone
         }
-        let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
-        // First: what there is to be read was asked.
-        if Pin::new(connection).poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        let Some(look) = &mut this.look else { return Poll::Pending };
-        while look.at.as_mut().poll(cx).is_ready() {
+        loop {
+            let Some(connection) = &mut this.connection else { return Poll::Ready(None) };
+            // First: what there is to be read was asked.
+            if Pin::new(connection).poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            let Some(look) = &mut this.look else { return Poll::Pending };
+            if look.at.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
             match this.silence.is_now(look.after) {
                 Ok(until) => {
                     let parts = this.connection.take().and_then(Connection::into_parts);
@@ -243,7 +260,6 @@ where
                 Err(later) => look.at.as_mut().reset(later),
             }
         }
-        Poll::Pending
     }
 }
 

@@ -273,6 +273,20 @@ async fn a_silence_does_not_make_the_deadline_of_a_head_later() {
 }
 
 #[tokio::test]
+async fn half_a_head_ends_at_its_deadline_and_not_before() {
+    // RES-03
+    for said in ["GET /half HT", "GET / HTTP/1.1\r\nhost: payments\r\n\r\nGET /half HT"] {
+        let head = Duration::from_secs(1);
+        let (mut app, begun) = (App::new(head), Instant::now());
+        app.say(said).await;
+        let _ = app.rest().await;
+        let waited = begun.elapsed();
+        assert!(waited < head * 19 / 10, "{said:?}: {waited:?}");
+        assert!(waited > head * 9 / 10, "{said:?}: {waited:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_breaks_a_silence_has_another_after_it() {
     let head = Duration::from_secs(1);
     let mut app = App::silent(head).await;
