@@ -85,7 +85,11 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                 Ok(conn) => conn,
                 Err(reason) => return Err((SendError::not_done(reason), Some(request))),
             };
-            let Some(place) = in_time(conn.streams.place(), request.headers()).await else {
+            let place = match conn.streams.take() {
+                Some(place) => Some(place),
+                None => in_time(conn.streams.place(), request.headers()).await,
+            };
+            let Some(place) = place else {
                 return Err((SendError::not_done(CloseReason::UpstreamTimeout), None));
             };
             match conn.streams.call(request, place).await {

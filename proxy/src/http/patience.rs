@@ -1,8 +1,13 @@
 //! How long a caller waits for an answer.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use http::{HeaderMap, header};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How long the head of an answer may take. Streams may go on for as long as they like.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(300);
@@ -16,6 +21,33 @@ pub(super) fn patience(headers: &HeaderMap) -> Option<Duration> {
         return Some(RESPONSE_DEADLINE);
     }
     headers.get("grpc-timeout").and_then(|text| grpc_timeout(text.to_str().ok()?))
+}
+
+/// A timer for calls that follow each other. It is neither set nor taken back with each: it stays where it
+/// is, and is moved when it comes too early for the call that waits.
+#[derive(Debug, Default)]
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready when `deadline` is over.
+    pub(super) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if deadline < timer.deadline() {
+            timer.as_mut().reset(deadline);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if deadline <= timer.deadline() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// Nobody waits for long: it knows the last task that did, and keeps its memory.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
+    }
 }
 
 /// gRPC over HTTP/2, "Requests": at most eight digits and a unit.
@@ -36,11 +68,26 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{future::poll_fn, task::Poll, time::Duration};
 
     use http::HeaderMap;
+    use tokio::time::Instant;
 
-    use super::{RESPONSE_DEADLINE, patience};
+    use super::{RESPONSE_DEADLINE, Timer, patience};
+
+    #[tokio::test]
+    async fn a_timer_comes_at_the_deadline_of_the_call_that_waits() {
+        let millisecond = Duration::from_millis(1);
+        // Before it, behind it, and the same again.
+        for (before, deadline) in [(10_u32, 60_u32), (60_000, 30), (20, 20)] {
+            let (mut timer, begun) = (Timer::default(), Instant::now());
+            let (before, deadline) = (begun + before * millisecond, begun + deadline * millisecond);
+            poll_fn(|cx| Poll::Ready(timer.poll(before, cx).is_ready())).await;
+            poll_fn(|cx| timer.poll(deadline, cx)).await;
+            assert!(Instant::now() >= deadline);
+            assert!(begun.elapsed() < Duration::from_secs(8));
+        }
+    }
 
     fn check(kind: &str, timeout: Option<&str>, expected: Option<Duration>) {
         let mut headers = HeaderMap::new();

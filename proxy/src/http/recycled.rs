@@ -17,7 +17,7 @@ use crossbeam_queue::ArrayQueue;
 use http::{Request, Response, Version};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     body::Body,
@@ -25,7 +25,7 @@ use super::{
     client::{Unsent, read},
     fate::SendError,
     interim::Interim,
-    patience::patience,
+    patience::{Timer, patience},
     received::Received,
 };
 use crate::{CloseReason, Drain};
@@ -43,6 +43,8 @@ pub(crate) struct Line {
     sender: SendRequest<Body>,
     /// Nothing when it is over.
     connection: Option<Box<Connection>>,
+    /// For its answers.
+    timer: Timer,
 }
 
 /// The connections that wait for their next call.
@@ -59,7 +61,7 @@ impl Line {
     pub(crate) async fn new(io: TcpStream) -> Result<Self, CloseReason> {
         let handshake = http1::Builder::new().handshake(TokioIo::new(io)).await;
         let (sender, connection) = handshake.map_err(|_| CloseReason::ConnectFailed)?;
-        Ok(Self { sender, connection: Some(Box::new(connection)) })
+        Ok(Self { sender, connection: Some(Box::new(connection)), timer: Timer::default() })
     }
 
     /// Sends and reads what there is. Ready when the connection is over.
@@ -91,6 +93,7 @@ impl Line {
     ) -> Result<Response<Received>, Unsent> {
         let interim = Interim::of(&mut request);
         let (patience, asked) = (patience(request.headers()), Upgrade::of(request.headers()));
+        let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
         let mut sent = pin!(self.sender.try_send_request(*request));
         let answer = poll_fn(|cx| {
             let is_over = poll_over(&mut self.connection, cx).is_ready();
@@ -104,15 +107,14 @@ impl Line {
                 Poll::Pending if is_over => {
                     Poll::Ready(Err(SendError::unknown(CloseReason::UpstreamFailed)))
                 }
-                Poll::Pending => Poll::Pending,
+                Poll::Pending => {
+                    let Some(deadline) = deadline else { return Poll::Pending };
+                    let late = |()| Err(SendError::unknown(CloseReason::UpstreamTimeout));
+                    self.timer.poll(deadline, cx).map(late)
+                }
             }
         });
-        let answer = match patience {
-            Some(patience) => tokio::time::timeout(patience, answer).await,
-            None => Ok(answer.await),
-        };
-        let late = |_| Unsent::Gone(SendError::unknown(CloseReason::UpstreamTimeout));
-        read(answer.map_err(late)?.map_err(Unsent::Gone)?, asked.as_ref())
+        read(answer.await.map_err(Unsent::Gone)?, asked.as_ref())
     }
 }
 
@@ -199,6 +201,7 @@ impl Recycled {
                 for _ in 0..idle.len() {
                     let Some(mut line) = idle.pop() else { break };
                     if line.is_free().await {
+                        line.timer.forget();
                         let _ = idle.push(line); // full: one connection fewer
                     }
                 }

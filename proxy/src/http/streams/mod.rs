@@ -139,7 +139,8 @@ impl Streams {
         }
     }
 
-    fn take(&self) -> Option<Place> {
+    /// A place, if there is one now.
+    pub(super) fn take(&self) -> Option<Place> {
         // What is closed takes anybody, and says so.
         let most =
             if self.is_closed() { usize::MAX } else { self.sender.current_max_send_streams() };
