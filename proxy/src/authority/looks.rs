@@ -144,10 +144,15 @@ impl Authority {
 mod tests {
     use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
+    use cellwall_mtls::Refusal;
+
     use super::{Authority, SystemTime};
     use crate::{
         Authz, CloseReason, Live,
-        authority::{Needs, tests::revocable},
+        authority::{
+            Needs,
+            tests::{revocable, stranger},
+        },
     };
 
     const SOON: Duration = Duration::from_secs(8);
@@ -183,6 +188,29 @@ mod tests {
         };
         let end = tokio::time::timeout(SOON, end).await.unwrap();
         assert_eq!(end, CloseReason::PolicyRevoked);
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_with_the_trust_in_its_connection() {
+        // ROT-05, of which the connection alone hears
+        let (call, _policy, _) = revocable().await;
+        let connection = connection(&call);
+        let following = async {
+            let mut followed = pin!(connection.followed());
+            begun(&mut followed).await;
+            followed.await // and then it is not followed any more
+        };
+        let calling = async {
+            assert!(call.is_at_rest(SystemTime::now()));
+            let mut ended = pin!(call.ended());
+            begun(&mut ended).await;
+            call.common.identities.hold(stranger());
+            ended.await
+        };
+        let ends = async { tokio::join!(biased; following, calling) };
+        let ends = tokio::time::timeout(SOON, ends).await.unwrap();
+        let withdrawn = CloseReason::TrustWithdrawn(Refusal::UnknownIssuer);
+        assert_eq!(ends, (withdrawn, withdrawn));
     }
 
     #[tokio::test]

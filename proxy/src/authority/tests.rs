@@ -139,6 +139,12 @@ pub(super) async fn revocable() -> (Authority, Arc<Live<Snapshot>>, Arc<Snapshot
     (world.side(&world.clients[0], Some(&authz)).0, policy, world.denying.clone())
 }
 
+/// An identity that trusts none of them.
+pub(super) fn stranger() -> Arc<Identity> {
+    let ca = TestCa::new("pay.example");
+    Arc::new(Identity { material: material(&ca), trust_epoch: 2 })
+}
+
 /// What keeps a connection to ledger-db open that lasts for as long as its first certificates.
 pub(crate) async fn kept() -> Renewal {
     let ca = TestCa::new("pay.example");
