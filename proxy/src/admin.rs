@@ -19,7 +19,9 @@ use crate::{
     decisions::RECENT,
     directory::Endpoints,
     http::{Body, Version, serve},
-    listen, memory,
+    listen,
+    listener::Callers,
+    memory,
 };
 
 /// Connections at once: a scraper, a probe, an operator.
@@ -98,7 +100,7 @@ impl Admin {
     pub async fn serve(self, listener: TcpListener, drain: Drain) {
         let connections = drain.clone();
         let admin = Arc::new(self);
-        listen(listener, CONNECTIONS, drain, move |tcp: TcpStream, _| {
+        listen(listener, (Callers::Others, CONNECTIONS), drain, move |tcp: TcpStream, _| {
             let (admin, drain) = (admin.clone(), connections.clone());
             async move {
                 let answer = |request| {

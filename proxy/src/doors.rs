@@ -15,7 +15,9 @@ use tokio::{
 use crate::{
     Configured, Destination, Probes, Proxy, Served, Workload,
     config::{Config, InboundConfig},
-    listen, probes,
+    listen,
+    listener::Callers,
+    probes,
 };
 
 /// The listeners, bound before anything else starts: a mistake ends the process at once.
@@ -93,9 +95,12 @@ impl Doors {
         let drain = &proxy.drain;
         for (destination, listener) in self.outbound {
             let proxy = proxy.clone();
-            drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
-                proxy.clone().outbound(tcp, from, destination.clone())
-            }));
+            drain.spawn(listen(
+                listener,
+                (Callers::Apps, limit),
+                drain.clone(),
+                move |tcp, from| proxy.clone().outbound(tcp, from, destination.clone()),
+            ));
         }
         let known: Vec<_> = self.inbound.iter().map(|(it, _)| (it.workload, it.port)).collect();
         for (config, listener) in self.inbound {
@@ -104,9 +109,12 @@ impl Doors {
             let InboundConfig { port, advertise: advertised, .. } = config;
             let streams = Semaphore::new(limit);
             let served = Arc::new(Served { port, advertised, streams, workload });
-            drain.spawn(listen(listener, limit, drain.clone(), move |tcp, from| {
-                proxy.clone().inbound(tcp, from, served.clone())
-            }));
+            drain.spawn(listen(
+                listener,
+                (Callers::Others, limit),
+                drain.clone(),
+                move |tcp, from| proxy.clone().inbound(tcp, from, served.clone()),
+            ));
         }
         if let Some((config, listener)) = self.probes {
             let probes = Arc::new(Probes {
@@ -117,9 +125,12 @@ impl Doors {
                 arrived: watch::Sender::default(),
                 drain: drain.clone(),
             });
-            drain.spawn(listen(listener, probes::CONNECTIONS, drain.clone(), move |tcp, from| {
-                probes.clone().serve(tcp, from)
-            }));
+            drain.spawn(listen(
+                listener,
+                (Callers::Others, probes::CONNECTIONS),
+                drain.clone(),
+                move |tcp, from| probes.clone().serve(tcp, from),
+            ));
         }
     }
 }

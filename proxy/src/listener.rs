@@ -10,10 +10,11 @@ use metrics::counter;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{unconstrained, yield_now},
 };
 
-use crate::{Drain, TcpSessions};
+use crate::{Drain, DrainWatch, TcpSessions};
 
 /// One of our inbound listeners, as the policy declares it at one moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +60,28 @@ impl Declared {
     }
 }
 
+/// Whose connections a listener accepts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Callers {
+    /// Apps on this host, whose connections cost little.
+    Apps,
+    /// Anybody, each with a handshake.
+    Others,
+}
+
+impl Callers {
+    /// How many are accepted before all else that is ready has its turn.
+    const fn in_a_turn(self) -> usize {
+        match self {
+            // All that wait: each turn is longer by the calls of those that were accepted, so that of a
+            // thousand the last would wait ten times as long as what a call takes then.
+            Self::Apps => BACKLOG as usize,
+            // A flood holds up nobody who is there already for long.
+            Self::Others => 64,
+        }
+    }
+}
+
 /// The pause after a failed accept: long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -75,22 +98,27 @@ pub(crate) fn offered(protocol: Protocol, tcp_sessions: TcpSessions) -> &'static
 
 /// Serves each connection of `listener` as a task of `drain`, `limit` at most at a time, until
 /// `drain` stops it.
-pub async fn listen<S, F>(listener: TcpListener, limit: usize, drain: Drain, serve: S)
-where
+pub async fn listen<S, F>(
+    listener: TcpListener,
+    (callers, limit): (Callers, usize),
+    drain: Drain,
+    serve: S,
+) where
     S: Fn(TcpStream, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     let slots = Arc::new(Semaphore::new(limit));
     let watch = drain.watch();
+    let mut in_this_turn = 0;
     loop {
-        let slot = tokio::select! {
-            () = watch.stopping() => return,
-            Ok(slot) = slots.clone().acquire_owned() => slot,
-        };
-        let accepted = tokio::select! {
-            () = watch.stopping() => return,
-            accepted = listener.accept() => accepted,
-        };
+        if in_this_turn == callers.in_a_turn() {
+            yield_now().await;
+            in_this_turn = 0;
+        }
+        in_this_turn += 1;
+        // It is counted here how many have their turn, and not by tokio as well.
+        let next = unconstrained(next(&listener, &slots, &watch));
+        let Some((slot, accepted)) = next.await else { return };
         match accepted {
             Ok((tcp, from)) => {
                 // In a box: the task would have room for it twice, here and where it is awaited.
@@ -110,6 +138,22 @@ where
                 }
             }
         }
+    }
+}
+
+/// The next connection, and its slot; nothing when there is to be none.
+async fn next(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+    watch: &DrainWatch,
+) -> Option<(OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>)> {
+    let slot = tokio::select! {
+        () = watch.stopping() => return None,
+        slot = slots.clone().acquire_owned() => slot.ok()?,
+    };
+    tokio::select! {
+        () = watch.stopping() => None,
+        accepted = listener.accept() => Some((slot, accepted)),
     }
 }
 
@@ -152,11 +196,42 @@ pub(crate) fn prepare(tcp: &impl AsFd) {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::{pending, poll_fn},
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Poll,
+    };
+
     use socket2::SockRef;
     use tokio::{net::TcpStream, sync::mpsc};
 
-    use super::{SILENCE, UNACKNOWLEDGED, bind, listen};
+    use super::{Callers, SILENCE, UNACKNOWLEDGED, bind, listen};
     use crate::Drain;
+
+    /// Of how many connections that wait are accepted before others have their turn.
+    async fn accepted_at_once(callers: Callers, waiting: usize) -> usize {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut apps = Vec::new();
+        for _ in 0..waiting {
+            apps.push(TcpStream::connect(address).await.unwrap());
+        }
+        let accepted = AtomicUsize::new(0);
+        let serve = |_, _| {
+            accepted.fetch_add(1, Ordering::Relaxed);
+            pending()
+        };
+        let mut listening = pin!(listen(listener, (callers, 1000), Drain::default(), serve));
+        assert!(poll_fn(|cx| Poll::Ready(listening.as_mut().poll(cx).is_pending())).await);
+        accepted.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test]
+    async fn all_apps_that_wait_are_accepted_at_once_and_of_a_flood_of_others_few() {
+        assert_eq!(accepted_at_once(Callers::Apps, 200).await, 200);
+        assert_eq!(accepted_at_once(Callers::Others, 200).await, 64);
+    }
 
     #[tokio::test]
     async fn what_is_accepted_does_not_wait_with_small_writes_and_ends_when_the_host_is_gone() {
@@ -168,7 +243,7 @@ mod tests {
             async move { tell.send(tcp).await.unwrap() }
         };
         let accepted = tokio::select! {
-            () = listen(listener, 1, Drain::default(), serve) => panic!("nobody stopped it"),
+            () = listen(listener, (Callers::Others, 1), Drain::default(), serve) => panic!("nobody stopped it"),
             accepted = async {
                 let _caller = TcpStream::connect(address).await.unwrap();
                 accepted.recv().await.unwrap()

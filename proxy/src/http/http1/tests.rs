@@ -20,7 +20,12 @@ use tokio::{
 };
 
 use super::{Waits, now_and_then, silence::FIRST};
-use crate::{Drain, heard::Heard, http::Body, listener::listen};
+use crate::{
+    Drain,
+    heard::Heard,
+    http::Body,
+    listener::{Callers, listen},
+};
 
 const SOON: Duration = Duration::from_secs(8);
 
@@ -330,7 +335,7 @@ async fn a_silent_connection_that_the_app_closes_leaves_its_place_to_another() {
             now_and_then(io, waits, &drain, answer).await;
         }
     };
-    drain.spawn(listen(listener, 1, drain.clone(), serve));
+    drain.spawn(listen(listener, (Callers::Apps, 1), drain.clone(), serve));
     for _ in 0..3 {
         let mut app = TcpStream::connect(address).await.unwrap();
         app.write_all(asks("/").as_bytes()).await.unwrap();
