@@ -18,6 +18,9 @@ use crate::{CloseReason, authority::Authority};
 /// Calls in flight on one connection before another is opened.
 const BUSY: usize = 100;
 
+/// The same while another is being opened: as many as the other side takes.
+const MOST: usize = usize::MAX - 1;
+
 /// Connections to one destination.
 const MAX_CONNECTIONS: usize = 16;
 
@@ -115,7 +118,15 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
             return Ok(conn);
         }
         let asked = Instant::now();
-        let mut failed = self.opening.lock().await;
+        let mut failed = match self.opening.try_lock() {
+            Ok(failed) => failed,
+            // Somebody opens one. Who finds a place elsewhere does not wait for it: places that are
+            // freed meanwhile would go to whoever comes later.
+            Err(_) => match self.least_busy(key, MOST) {
+                Some(conn) => return Ok(conn),
+                None => self.opening.lock().await,
+            },
+        };
         if let Some(conn) = self.least_busy(key, BUSY) {
             return Ok(conn); // somebody else opened it meanwhile
         }
@@ -182,5 +193,41 @@ impl<K> Conn<K> {
     /// Why its authority has ended, if it has.
     fn ended(&self) -> Option<CloseReason> {
         self.authority.as_ref()?.holds(SystemTime::now()).err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future as _, pending, poll_fn},
+        pin::pin,
+        sync::Arc,
+        task::Poll,
+        time::Duration,
+    };
+
+    use tokio::io::duplex;
+
+    use super::{BUSY, Conn, Multiplexed};
+    use crate::{Drain, http::handshake_h2};
+
+    #[tokio::test]
+    async fn a_call_that_finds_a_place_does_not_wait_for_a_connection_that_is_being_opened() {
+        let (far, near) = duplex(64 * 1024);
+        let drain = Drain::default();
+        let callee = async { h2::server::handshake(far).await.unwrap() };
+        let (streams, _callee) = tokio::join!(handshake_h2(near, &drain, None), callee);
+        let pool = Multiplexed::default();
+        let conn = Arc::new(Conn::new(streams.unwrap(), ()));
+        pool.connections.store(Arc::new(vec![conn.clone()]));
+        let mut places = Vec::new();
+        for _ in 0..=BUSY {
+            places.push(conn.streams.place().await); // the last says that more than these are taken
+        }
+        let mut opener = pin!(pool.connection(&(), &pending));
+        assert!(poll_fn(|cx| Poll::Ready(opener.as_mut().poll(cx).is_pending())).await);
+        let found = pool.connection(&(), &pending);
+        let found = tokio::time::timeout(Duration::from_secs(8), found).await.unwrap();
+        assert!(found.is_ok_and(|found| Arc::ptr_eq(&found, &conn)));
     }
 }
