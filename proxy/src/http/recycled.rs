@@ -7,7 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -30,8 +30,12 @@ use super::{
 };
 use crate::{CloseReason, Drain};
 
-/// Idle connections kept.
-const MAX_IDLE: usize = 256;
+/// Idle connections kept, however many there were at once.
+const KEPT: usize = 256;
+
+/// Idle connections kept while they are in use: with fewer, those of a thousand calls at once would be
+/// opened and closed with each wave.
+const MAX_IDLE: usize = 1024;
 
 /// How often those are looked at: nobody else sees that the workload has closed one.
 const LOOK: Duration = Duration::from_secs(1);
@@ -51,6 +55,8 @@ pub(crate) struct Line {
 #[derive(Debug)]
 pub(crate) struct Recycled {
     idle: Arc<ArrayQueue<Line>>,
+    /// The fewest that there were since somebody looked: so many have not been needed.
+    unneeded: Arc<AtomicUsize>,
     /// Somebody looks at them.
     watched: AtomicBool,
     drain: Drain,
@@ -131,7 +137,7 @@ fn poll_over(connection: &mut Option<Box<Connection>>, cx: &mut Context<'_>) -> 
 impl Recycled {
     pub(crate) fn new(drain: Drain) -> Self {
         let idle = Arc::new(ArrayQueue::new(MAX_IDLE));
-        Self { idle, watched: AtomicBool::new(false), drain }
+        Self { idle, unneeded: Arc::default(), watched: AtomicBool::new(false), drain }
     }
 
     /// Sends `request` on an idle connection, or on a new one from `open`.
@@ -145,6 +151,7 @@ impl Recycled {
     {
         // Any number of idle connections may have been closed by the workload meanwhile.
         while let Some(mut line) = self.idle.pop() {
+            self.unneeded.fetch_min(self.idle.len(), Ordering::Relaxed);
             if !line.is_free().await {
                 continue;
             }
@@ -154,6 +161,7 @@ impl Recycled {
                 Err(Unsent::Gone(error)) => return Err(error),
             }
         }
+        self.unneeded.store(0, Ordering::Relaxed);
         let mut line = Box::pin(open()).await.map_err(SendError::not_done)?;
         self.watch();
         match line.exchange(request).await {
@@ -186,18 +194,20 @@ impl Recycled {
         response
     }
 
-    /// Closes what the workload has closed, for as long as we run.
+    /// Closes what the workload has closed, and what is not needed any more, for as long as we run.
     fn watch(&self) {
         if self.watched.swap(true, Ordering::Relaxed) {
             return;
         }
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
+        let unneeded = self.unneeded.clone();
         self.drain.services().spawn(async move {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
                     () = watch.stopping() => return,
                 }
+                let_go(&idle, &unneeded);
                 for _ in 0..idle.len() {
                     let Some(mut line) = idle.pop() else { break };
                     if line.is_free().await {
@@ -208,6 +218,15 @@ impl Recycled {
             }
         });
     }
+}
+
+/// Closes half of what nobody has needed since it was called last: a wave that comes again soon finds
+/// the other half.
+fn let_go(idle: &ArrayQueue<Line>, unneeded: &AtomicUsize) {
+    let beyond = idle.len().saturating_sub(KEPT);
+    let surplus = unneeded.load(Ordering::Relaxed).min(beyond).div_ceil(2);
+    (0..surplus).for_each(|_| drop(idle.pop()));
+    unneeded.store(idle.len(), Ordering::Relaxed);
 }
 
 impl fmt::Debug for Line {
@@ -228,7 +247,7 @@ mod tests {
         task::JoinSet,
     };
 
-    use super::{Body, Line, Recycled, SendError};
+    use super::{Body, KEPT, Line, Recycled, SendError, let_go};
     use crate::{CloseReason, Drain};
 
     const SOON: Duration = Duration::from_secs(8);
@@ -249,6 +268,25 @@ mod tests {
     async fn answer(tcp: &mut TcpStream) {
         read(tcp).await;
         tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn after_a_wave_of_calls_connections_are_closed_as_far_as_they_are_not_needed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let pool = Recycled::new(Drain::default());
+        let mut workload = Vec::new();
+        for _ in 0..KEPT + 8 {
+            let (tcp, accepted) = tokio::join!(TcpStream::connect(at), listener.accept());
+            workload.push(accepted.unwrap());
+            pool.idle.push(Line::new(tcp.unwrap()).await.unwrap()).unwrap();
+        }
+        let mut left = Vec::new();
+        for _ in 0..6 {
+            let_go(&pool.idle, &pool.unneeded);
+            left.push(pool.idle.len() - KEPT);
+        }
+        assert_eq!(left, [8, 4, 2, 1, 0, 0]);
     }
 
     #[tokio::test]
