@@ -29,6 +29,10 @@ pub use self::tail::Tail;
 /// How often a file is looked at while something is waited for.
 const POLL: Duration = Duration::from_millis(5);
 
+/// The same at first, and for how long: most of what is waited for takes as long as a start.
+const AT_FIRST: Duration = Duration::from_millis(1);
+const FIRST: Duration = Duration::from_millis(50);
+
 /// How many lines of its log a process's failure shows.
 const EXCERPT: usize = 20;
 
@@ -202,7 +206,7 @@ impl Process {
         deadline: Duration,
         fits: impl Fn(&Value) -> bool,
     ) -> anyhow::Result<Value> {
-        let end = Instant::now() + deadline;
+        let began = Instant::now();
         loop {
             // Looked at first: what it wrote before it ended is still to be read.
             let ended = self.child.try_wait()?;
@@ -212,10 +216,10 @@ impl Process {
             if let Some(status) = ended {
                 bail!("{} ended with {status}{}", self.name, self.excerpt());
             }
-            if Instant::now() >= end {
+            if began.elapsed() >= deadline {
                 bail!("{}: no such line within {deadline:?}{}", self.name, self.excerpt());
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(if began.elapsed() < FIRST { AT_FIRST } else { POLL }).await;
         }
     }
 
