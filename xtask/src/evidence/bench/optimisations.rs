@@ -32,6 +32,9 @@ const NOTHING: f64 = 0.98;
 struct Optimisation {
     what: String,
     commit: String,
+    /// What was before it, where it took several commits.
+    #[serde(default)]
+    since: Option<String>,
     #[serde(default)]
     patch: Option<String>,
     /// The rows in which it should show.
@@ -91,8 +94,12 @@ pub(super) fn measured(effort: Effort) -> anyhow::Result<Shown> {
 impl Optimisation {
     /// Before it and after it.
     fn states(&self) -> anyhow::Result<[State; 2]> {
-        let parent = if self.patch.is_some() { "" } else { "^" };
-        let before = State::of(&format!("{}{parent}", self.commit), None)?;
+        let before = match (&self.since, &self.patch) {
+            (Some(since), _) => since.clone(),
+            (None, Some(_)) => self.commit.clone(),
+            (None, None) => format!("{}^", self.commit),
+        };
+        let before = State::of(&before, None)?;
         Ok([before, State::of(&self.commit, self.patch.clone())?])
     }
 
