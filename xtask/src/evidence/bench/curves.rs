@@ -115,6 +115,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_patch_is_one_of_these_sources() {
+        let root = cargo::root().unwrap();
+        let patch = root.join("bench/patches").join(DARK);
+        let mut git = Command::new("git");
+        let applied =
+            git.current_dir(&root).args(["apply", "--check"]).arg(patch).output().unwrap();
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    }
+
+    #[test]
     fn a_goal_that_is_missed_or_a_curve_that_is_not_there_fails_the_item() {
         let document = |is_reached: bool, names: &[&str]| {
             let curve = |name: &&str| json!({"name": name, "axis": "", "points": [], "absent": {}});
