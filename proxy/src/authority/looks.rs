@@ -145,6 +145,7 @@ mod tests {
     use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
     use cellwall_mtls::Refusal;
+    use tokio::task::coop::consume_budget;
 
     use super::{Authority, SystemTime};
     use crate::{
@@ -224,6 +225,7 @@ mod tests {
             begun(&mut followed).await;
             begun(&mut ended).await;
         }
+        begun(&mut ended).await; // it has heard that nobody follows for it
         policy.publish(denying);
         let end = tokio::time::timeout(SOON, ended).await.unwrap();
         assert_eq!(end, CloseReason::PolicyRevoked);
@@ -246,6 +248,21 @@ mod tests {
         let other = Authz::new(other);
         let needs = Needs::Tcp(other.declared(None).unwrap());
         assert!(!call.needing(&other, needs).is_at_rest(now));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_done_its_share_hears_of_an_end_all_the_same() {
+        // AZ-10
+        let (call, policy, _) = revocable().await;
+        let connection = connection(&call);
+        let mut followed = pin!(connection.followed());
+        begun(&mut followed).await;
+        policy.withdraw();
+        let heard = poll_fn(|cx| {
+            while pin!(consume_budget()).poll(cx).is_ready() {}
+            Poll::Ready(followed.as_mut().poll(cx))
+        });
+        assert_eq!(heard.await, Poll::Ready(CloseReason::NoPolicy));
     }
 
     #[tokio::test]
