@@ -378,6 +378,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_next_call_on_a_connection_waits_for_as_long_as_it_says() {
+        // RES-03; the first would wait for minutes
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let pool = Recycled::new(Drain::default());
+        let open = || async { Line::new(TcpStream::connect(at).await.unwrap()).await };
+        let mut hasty = request();
+        let headers = hasty.headers_mut();
+        headers.insert("content-type", "application/grpc".parse().unwrap());
+        headers.insert("grpc-timeout", "50m".parse().unwrap());
+        let serve = async {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            read(&mut tcp).await;
+            tokio::task::yield_now().await; // it is waited for
+            tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            tcp
+        };
+        let (first, mut tcp) = tokio::join!(pool.send(request(), open), serve);
+        first.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(pool.idle.len(), 1);
+        let both = async { tokio::join!(pool.send(hasty, open), read(&mut tcp)) };
+        let (second, ()) = tokio::time::timeout(SOON, both).await.unwrap();
+        assert_eq!(second.err(), Some(SendError::unknown(CloseReason::UpstreamTimeout)));
+    }
+
+    #[tokio::test]
     async fn an_answer_that_goes_on_is_cut_with_us_and_its_connection_is_not_used_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
