@@ -114,6 +114,10 @@ const LARGE: usize = 4 * PIPE;
 
 impl App {
     fn new(head: Duration) -> Self {
+        Self::waiting(Waits { head, silence: Some(SHORT) })
+    }
+
+    fn waiting(waits: Waits) -> Self {
         let (app, near) = duplex(PIPE);
         let (reads, drain, later) = (Reads::default(), Drain::default(), Arc::new(Notify::new()));
         let io = Heard::nothing(Watched { io: near, reads: reads.clone() });
@@ -136,7 +140,6 @@ impl App {
                     })
                 }
             };
-            let waits = Waits { head, silence: Some(SHORT) };
             now_and_then(io, waits, &served, answer).await;
         });
         Self { app, reads, later, drain }
@@ -287,6 +290,22 @@ async fn half_a_head_ends_at_its_deadline_and_not_before() {
         let _ = app.rest().await;
         let waited = begun.elapsed();
         assert!(waited < head * 19 / 10, "{said:?}: {waited:?}");
+        assert!(waited > head * 9 / 10, "{said:?}: {waited:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_between_two_looks_is_not_that_of_the_later_one() {
+    // RES-03; the first look is just before it, and another as long after that
+    let (call, half) = (asks("/"), "GET /half HT");
+    for said in [half.to_owned(), call + half] {
+        let head = Duration::from_secs(1);
+        let waits = Waits { head, silence: Some(head * 19 / 20) };
+        let (mut app, begun) = (App::waiting(waits), Instant::now());
+        app.say(&said).await;
+        let _ = app.rest().await;
+        let waited = begun.elapsed();
+        assert!(waited < head * 8 / 5, "{said:?}: {waited:?}");
         assert!(waited > head * 9 / 10, "{said:?}: {waited:?}");
     }
 }
