@@ -125,6 +125,15 @@ impl Body {
         Self::passing(Source::Passing(received), version, (role, Some(Watched::by(authority))))
     }
 
+    /// Ready when it has to be cut: also for whoever has no room for more of it.
+    pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let watched = self.watched.as_mut().filter(|watched| watched.ended.is_some());
+        let Some(watched) = watched else { return Poll::Pending };
+        let reason = ready!(watched.poll(cx));
+        self.role.end(reason);
+        Poll::Ready(reason)
+    }
+
     fn passing(source: Source, version: Version, (role, watched): (Role, Option<Watched>)) -> Self {
         let mut body = Self { content: Content::Passing(source, version), role, watched };
         if body.is_end_stream() {
@@ -197,14 +206,11 @@ impl Watched {
 
     /// Resolves when the body has to be cut although there is more to come.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let ended = self.ended.get_or_insert_with(|| Ended::of(self.authority.clone()));
+        let ended = self.ended.get_or_insert_with(|| {
+            let authority = self.authority.clone();
+            Ended(Box::pin(async move { authority.ended().await }))
+        });
         ended.0.as_mut().poll(cx)
-    }
-}
-
-impl Ended {
-    fn of(authority: Authority) -> Self {
-        Self(Box::pin(async move { authority.ended().await }))
     }
 }
 
@@ -222,6 +228,10 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        // First: a body that never pauses must not escape it.
+        if let Poll::Ready(reason) = self.poll_cut(cx) {
+            return Poll::Ready(Some(Err(Cut::Ended(reason))));
+        }
         let Self { content, role, watched } = &mut *self;
         let (incoming, version) = match content {
             Content::Ours(text) => {
@@ -230,13 +240,6 @@ impl HttpBody for Body {
             }
             Content::Passing(incoming, version) => (incoming, *version),
         };
-        // First: a body that never pauses must not escape it.
-        if let Some(watched) = watched.as_mut().filter(|watched| watched.ended.is_some())
-            && let Poll::Ready(reason) = watched.poll(cx)
-        {
-            role.end(reason);
-            return Poll::Ready(Some(Err(Cut::Ended(reason))));
-        }
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
         // More is to come, or may be: from now on it is watched.
         if !matches!(polled, Poll::Ready(None | Some(Err(_))))

@@ -34,6 +34,10 @@ impl Pump {
             return Poll::Ready(None);
         }
         if self.held.is_some() {
+            // AZ-10: also while nobody takes it, who would get it later.
+            if self.body.poll_cut(cx).is_ready() {
+                return Poll::Ready(None);
+            }
             // Asked for with the body in hand: whoever asks before holds up the other streams.
             while self.stream.capacity() == 0 {
                 match ready!(self.stream.poll_capacity(cx)) {

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 
 use h2::{Reason, server::SendResponse};
 use http::{Request, Response, Version};
@@ -10,7 +10,10 @@ use tokio::{
 
 use super::{Body, Pulse, Received, SendError, Streams, Unsent, handshake, handshake_h2};
 use crate::{
-    AccessLog, CloseReason, Direction, Drain, Flows, Kind, flow::Flow, http::kept::tests::body,
+    AccessLog, CloseReason, Direction, Drain, Flows, Kind,
+    authority::{Authority, tests::standing},
+    flow::Flow,
+    http::kept::tests::body,
 };
 
 type Callee = h2::server::Connection<DuplexStream, bytes::Bytes>;
@@ -30,12 +33,17 @@ async fn called(streams: &Streams, request: Request<Body>) -> Result<Response<Re
 
 /// The body of a request of which an app has said half, the app, and what keeps both open.
 async fn half() -> (Body, DuplexStream, (JoinSet<()>, Flow)) {
+    half_on(None).await
+}
+
+/// The same, which stands on this.
+async fn half_on(authority: Option<&Authority>) -> (Body, DuplexStream, (JoinSet<()>, Flow)) {
     const HALF: &str = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nmoney";
     let (half, tasks, app) = body(HALF).await;
     let (log, _writer) = AccessLog::start(std::io::sink()).unwrap();
     let from = "127.0.0.1:1".parse().unwrap();
     let flow = Flows::new(log).open(Kind::Call, Direction::Outbound, from);
-    let half = Body::request((half, Version::HTTP_11), flow.progress.clone(), None);
+    let half = Body::request((half, Version::HTTP_11), flow.progress.clone(), authority);
     (half, app, (tasks, flow))
 }
 
@@ -243,6 +251,39 @@ async fn the_rest_of_a_body_goes_on_beside_an_answer_that_has_begun() {
     let (answer, rest) = tokio::time::timeout(Duration::from_secs(8), both).await.unwrap();
     assert!(answer.is_ok());
     assert_eq!(rest, "spent");
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_takes_ends_with_what_it_stands_on() {
+    // AZ-10; the answer has begun, and the callee takes nothing of the request
+    let (far, near) = duplex(64 * 1024);
+    let drain = Drain::default();
+    let callee =
+        async { h2::server::Builder::new().initial_window_size(0).handshake(far).await.unwrap() };
+    let (streams, mut callee): (_, Callee) = tokio::join!(handshake_h2(near, &drain, None), callee);
+    let (streams, (authority, policy)) = (streams.unwrap(), standing().await);
+    let (half, _app, _open) = half_on(Some(&authority)).await;
+    let request = Request::post("http://payments/v1/payments").body(half).unwrap();
+    let serve = async {
+        let (_request, mut respond) = callee.accept().await.unwrap().unwrap();
+        let mut answer = respond.send_response(Response::new(()), false).unwrap();
+        tokio::select! {
+            reset = poll_fn(|cx| answer.poll_reset(cx)) => reset.unwrap(),
+            _ = callee.accept() => panic!("the connection ended"),
+        }
+    };
+    let call = async {
+        let answer = called(&streams, request).await;
+        for _ in 0..64 {
+            tokio::task::yield_now().await; // what the app has said waits for room
+        }
+        policy.withdraw();
+        answer
+    };
+    let both = async { tokio::join!(call, serve) };
+    let (answer, reset) = tokio::time::timeout(Duration::from_secs(8), both).await.unwrap();
+    assert!(answer.is_ok());
+    assert_eq!(reset, Reason::INTERNAL_ERROR);
 }
 
 #[tokio::test]
