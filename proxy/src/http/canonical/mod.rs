@@ -94,6 +94,10 @@ impl Canonical {
     /// Path and query of the target. What came is that already for nearly all requests, and then not
     /// made anew.
     fn target(&self, came: &Uri) -> Result<PathAndQuery, http::Error> {
+        // Of `#` the library makes an empty path, which reads as this and is written as nothing.
+        if self.path.as_str() == "/" && self.query.is_none() {
+            return Ok(PathAndQuery::from_static("/"));
+        }
         if let Some(same) = came.path_and_query()
             && let Some(rest) = same.as_str().strip_prefix(self.path.as_str())
             && rest.strip_prefix('?') == self.query.as_deref()

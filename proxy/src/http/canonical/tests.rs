@@ -33,6 +33,10 @@ fn what_is_sent_on_is_the_canonical_reading() {
         ("http://payments/v1", "GET /v1 payments"),
         ("http://payments", "GET / payments"),
         ("http://payments?a=b", "GET /?a=b payments"),
+        ("http://payments#", "GET / payments"),
+        ("http://payments#/v1?a=b", "GET / payments"),
+        ("http://payments/#a", "GET / payments"),
+        ("/v1/payments#a", "GET /v1/payments payments"),
     ];
     for (target, expected) in table {
         assert_eq!(read("GET", target, &[HOST]), Ok(expected.to_owned()), "{target}");
