@@ -42,7 +42,7 @@ const MAX_TEXT: usize = 256;
 ///
 /// When `filter` is not a list of `target=level` directives.
 pub fn init(filter: &str) -> anyhow::Result<()> {
-    let filter: Targets = filter.parse()?;
+    let filter = targets(filter)?;
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
@@ -51,6 +51,18 @@ pub fn init(filter: &str) -> anyhow::Result<()> {
         .with_writer(io::stderr);
     tracing_subscriber::registry().with(filter).with(lines).init();
     Ok(())
+}
+
+/// Reads `LEVEL` and `TARGET=LEVEL`. By itself `Targets` takes what is misspelt for a target, and
+/// nothing for `error`: a comma too many would silence the log.
+fn targets(filter: &str) -> anyhow::Result<Targets> {
+    let said = filter.split(',').map(str::trim).filter(|one| !one.is_empty());
+    let is_name = |byte| matches!(byte, b'_' | b':' | b'-') || byte.is_ascii_alphanumeric();
+    let mut parts = said.clone().flat_map(|one| one.split('='));
+    if let Some(odd) = parts.find(|part| part.is_empty() || !part.bytes().all(is_name)) {
+        anyhow::bail!("`{odd}` is neither a target nor a level");
+    }
+    Ok(said.collect::<Vec<_>>().join(",").parse()?)
 }
 
 /// The access log: never waits, never blocks a call. A call pushes its line and goes on. The writer

@@ -6,9 +6,14 @@ use std::{
 };
 
 use cellwall_mtls::Refusal;
+use clap::Parser as _;
+use tracing::Level;
 
-use super::{AccessLog, Batch, QUEUE};
-use crate::{CloseReason, Direction, Flows, Kind};
+use super::{AccessLog, Batch, QUEUE, targets};
+use crate::{
+    CloseReason, Direction, Flows, Kind, app,
+    args::{Cli, Command},
+};
 
 /// Collects what is written.
 #[derive(Clone, Default)]
@@ -155,5 +160,41 @@ fn a_disk_that_was_full_in_the_middle_of_a_line_spoils_that_line_alone() {
         }
         assert_eq!(lines.pop(), Some("new"), "{takes}: {text:?}");
         assert_eq!(lines.len(), takes.div_ceil(4), "{takes}: {text:?}");
+    }
+}
+
+#[test]
+fn a_filter_says_the_same_however_it_is_spaced() {
+    let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+    // How many of them are logged of this proxy, of h2, and of others.
+    for (filter, expected) in [
+        ("info", [3, 3, 3]),
+        ("INFO", [3, 3, 3]),
+        ("off", [0, 0, 0]),
+        ("", [1, 1, 1]),
+        ("info,h2=debug", [3, 4, 3]),
+        ("info, h2=debug ", [3, 4, 3]),
+        ("info,", [3, 3, 3]),
+        ("h2=off,,info", [3, 0, 3]),
+        ("cellwall_proxy=trace", [5, 0, 0]),
+        ("cellwall_proxy", [5, 0, 0]),
+        ("cellwall_proxy::http=warn,error", [2, 1, 1]),
+    ] {
+        let targets = targets(filter).unwrap();
+        let of = |target| levels.iter().filter(|level| targets.would_enable(target, level)).count();
+        assert_eq!(["cellwall_proxy::http", "h2::frame", "x"].map(of), expected, "{filter:?}");
+    }
+}
+
+#[test]
+fn what_is_no_filter_is_refused_by_the_name_of_its_flag() {
+    for filter in
+        ["h2=loud", "h2=", "=debug", "=", "inf o", "info;h2=debug", "[span]=info", "a=b=c"]
+    {
+        let args = ["cellwall-proxy", "run", "--inbound=0.0.0.0:0=x", "--policy-key=/none"];
+        let args = args.into_iter().chain(["--workload-api=unix:///none", "--log", filter]);
+        let Command::Run(args) = Cli::try_parse_from(args).unwrap().command;
+        let error = format!("{:#}", app::run(args).unwrap_err());
+        assert!(error.starts_with("--log: "), "{filter:?}: {error}");
     }
 }
