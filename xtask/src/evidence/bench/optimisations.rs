@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use serde_json::json;
+use tempfile::TempDir;
 
 use super::{Comparison, Row, read, settings};
 use crate::{
@@ -50,8 +51,9 @@ pub(super) struct State {
 
 /// Folders that this makes, and makes again.
 pub(super) struct Places {
-    /// A clone in which one state after the other is checked out.
-    tree: PathBuf,
+    /// A clone in which one state after the other is checked out. Not within this one: cargo would take
+    /// the settings of today's `.cargo/config.toml` as well.
+    tree: TempDir,
     target: PathBuf,
     /// A folder for each state with its sidecar.
     built: PathBuf,
@@ -166,17 +168,15 @@ impl State {
 impl Places {
     pub(super) fn make(root: &Path) -> anyhow::Result<Self> {
         let all = cargo::target()?.join("optimisations");
-        let [tree, target, built, peers] =
-            ["tree", "target", "built", "peers"].map(|name| all.join(name));
+        let [target, built, peers] = ["target", "built", "peers"].map(|name| all.join(name));
         for folder in [&target, &built, &peers] {
             fs::create_dir_all(folder)?;
         }
         fs::copy(root.join("bench/peers/pair.sh"), peers.join("pair.sh"))?;
-        if !tree.join(".git").exists() {
-            let mut clone = Command::new("git");
-            clone.args(["clone", "-q", "--shared", "--no-checkout"]).arg(root).arg(&tree);
-            cargo::run(&mut clone)?;
-        }
+        let tree = tempfile::tempdir()?;
+        let mut clone = Command::new("git");
+        clone.args(["clone", "-q", "--shared", "--no-checkout"]).arg(root).arg(tree.path());
+        cargo::run(&mut clone)?;
         Ok(Self { tree, target, built, peers })
     }
 
@@ -189,7 +189,7 @@ impl Places {
         }
         let git = |arguments: &[&str]| {
             let mut command = Command::new("git");
-            cargo::run(command.current_dir(&self.tree).args(arguments))
+            cargo::run(command.current_dir(self.tree.path()).args(arguments))
         };
         git(&["checkout", "-q", "--force", "--detach", &state.commit])?;
         if let Some(patch) = &state.patch {
@@ -198,7 +198,8 @@ impl Places {
         }
         println!("  building {}", state.name());
         let mut build = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-        build.current_dir(&self.tree).args(["build", "-q", "--release", "-p", "cellwall-proxy"]);
+        build.args(["build", "-q", "--release", "-p", "cellwall-proxy"]);
+        build.current_dir(self.tree.path());
         cargo::run(build.env("CARGO_TARGET_DIR", &self.target))?;
         fs::create_dir_all(&folder)?;
         let built = self.target.join(Profile::Release.folder()).join("cellwall-proxy");
