@@ -2,7 +2,7 @@
 //! which connections.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::{
         Arc,
@@ -33,7 +33,7 @@ pub struct Destination {
     /// For calls that are made twice.
     pub(crate) budget: Budget,
     fixed: Option<Places>,
-    endpoints: ArcSwap<BTreeMap<SocketAddr, Arc<Endpoint>>>,
+    known: ArcSwap<Known>,
     turn: AtomicUsize,
     started: Instant,
 }
@@ -59,6 +59,27 @@ pub(crate) struct Endpoint {
     /// For TCP connections.
     pub(crate) tunnels: Tunnels,
     shunned_until: AtomicU64,
+}
+
+/// The endpoints of a destination, as the addresses were given.
+#[derive(Debug, Default)]
+struct Known {
+    addresses: Arc<[SocketAddr]>,
+    endpoints: Box<[Arc<Endpoint>]>,
+}
+
+/// The endpoints to try for one call, each once: by turns, those that failed just now at the end. No
+/// call looks at more of them than it tries, and at those that failed before.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidates {
+    known: Arc<Known>,
+    now: u64,
+    /// Which one is next.
+    at: usize,
+    /// How many were not looked at yet.
+    left: usize,
+    /// Those that failed just now.
+    last: VecDeque<usize>,
 }
 
 /// What a pooled connection was opened for. A call uses it only when all of it holds (AZ-13).
@@ -87,7 +108,7 @@ impl Destination {
             name: name.into(),
             budget: Budget::default(),
             fixed,
-            endpoints: ArcSwap::default(),
+            known: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             started: Instant::now(),
         }
@@ -108,20 +129,16 @@ impl Destination {
         Ok(Route { expected, expected_text, protocol, tolerates, idempotent, places })
     }
 
-    /// The addresses to try, in order: by turns, those that failed just now at the end.
-    pub(crate) fn endpoints(&self, route: &Route) -> Result<Vec<Arc<Endpoint>>, CloseReason> {
+    /// The endpoints to try for a call.
+    pub(crate) fn endpoints(&self, route: &Route) -> Result<Candidates, CloseReason> {
         let addresses = &route.places.addresses;
         if addresses.is_empty() {
             return Err(CloseReason::NoEndpoint);
         }
         let known = self.known(addresses);
-        let mut ordered: Vec<_> =
-            addresses.iter().filter_map(|address| known.get(address).cloned()).collect();
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % ordered.len().max(1);
-        ordered.rotate_left(turn);
-        let now = self.clock();
-        ordered.sort_by_key(|endpoint| endpoint.shunned_until.load(Ordering::Relaxed) > now);
-        Ok(ordered)
+        let left = known.endpoints.len();
+        let at = self.turn.fetch_add(1, Ordering::Relaxed) % left.max(1);
+        Ok(Candidates { known, now: self.clock(), at, left, last: VecDeque::new() })
     }
 
     /// Notes that `endpoint` could not be reached.
@@ -132,29 +149,63 @@ impl Destination {
 
     /// The same of the endpoint at `address`.
     pub(crate) fn shun_at(&self, address: SocketAddr) {
-        if let Some(endpoint) = self.endpoints.load().get(&address) {
+        let known = self.known.load();
+        if let Some(endpoint) = known.endpoints.iter().find(|known| known.address == address) {
             self.shun(endpoint);
         }
     }
 
     /// The endpoints of exactly these addresses; connections to others end with their last call.
-    fn known(&self, addresses: &[SocketAddr]) -> Arc<BTreeMap<SocketAddr, Arc<Endpoint>>> {
-        let known = self.endpoints.load_full();
-        if known.len() == addresses.len() && addresses.iter().all(|a| known.contains_key(a)) {
+    fn known(&self, addresses: &Arc<[SocketAddr]>) -> Arc<Known> {
+        let known = self.known.load_full();
+        // The directory gives one list to all calls: to compare addresses would cost each of them.
+        if Arc::ptr_eq(&known.addresses, addresses) {
             return known;
         }
-        self.endpoints.rcu(|known| {
-            let endpoint = |address: &SocketAddr| {
-                let found = known.get(address).cloned();
-                (*address, found.unwrap_or_else(|| Arc::new(Endpoint::new(*address))))
-            };
-            addresses.iter().map(endpoint).collect::<BTreeMap<_, _>>()
-        });
-        self.endpoints.load_full()
+        self.known.rcu(|known| known.now_at(addresses));
+        self.known.load_full()
     }
 
     fn clock(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Known {
+    /// At these addresses, with the connections to those that were known.
+    fn now_at(&self, addresses: &Arc<[SocketAddr]>) -> Self {
+        let known = self.endpoints.iter().map(|known| (known.address, known.clone()));
+        let mut known: BTreeMap<_, _> = known.collect();
+        let endpoint = |address: &SocketAddr| {
+            known.entry(*address).or_insert_with(|| Arc::new(Endpoint::new(*address))).clone()
+        };
+        let endpoints = addresses.iter().map(endpoint).collect();
+        Self { addresses: addresses.clone(), endpoints }
+    }
+}
+
+impl Candidates {
+    /// How many there are, tried or not.
+    pub(crate) fn total(&self) -> usize {
+        self.known.endpoints.len()
+    }
+}
+
+impl Iterator for Candidates {
+    type Item = Arc<Endpoint>;
+
+    fn next(&mut self) -> Option<Arc<Endpoint>> {
+        while let Some(left) = self.left.checked_sub(1) {
+            let at = self.at;
+            self.left = left;
+            self.at = if at + 1 < self.total() { at + 1 } else { 0 };
+            let endpoint = self.known.endpoints.get(at)?;
+            if endpoint.shunned_until.load(Ordering::Relaxed) <= self.now {
+                return Some(endpoint.clone());
+            }
+            self.last.push_back(at);
+        }
+        self.known.endpoints.get(self.last.pop_front()?).cloned()
     }
 }
 
@@ -182,5 +233,66 @@ impl Endpoint {
     fn new(address: SocketAddr) -> Self {
         let (pool, tunnels) = (Multiplexed::default(), Tunnels::with(address));
         Self { address, pool, tunnels, shunned_until: AtomicU64::new(0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, sync::Arc};
+
+    use cellwall_policy::{Protocol, Tolerated};
+    use spiffe::SpiffeId;
+
+    use super::{Destination, Endpoint, Route};
+    use crate::directory::Places;
+
+    fn route(ports: &[u16]) -> Route {
+        let addresses = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port)));
+        Route {
+            expected: Arc::new(SpiffeId::new("spiffe://pay.example/prod/payments").unwrap()),
+            expected_text: Arc::from("spiffe://pay.example/prod/payments"),
+            protocol: Protocol::Http,
+            tolerates: Tolerated::Nothing,
+            idempotent: None,
+            places: Places { addresses: addresses.collect(), streams: Arc::default() },
+        }
+    }
+
+    fn ports(endpoints: impl Iterator<Item = Arc<Endpoint>>) -> Vec<u16> {
+        endpoints.map(|endpoint| endpoint.address.port()).collect()
+    }
+
+    #[test]
+    fn addresses_take_turns_and_those_that_failed_just_now_are_tried_last() {
+        let (destination, route) = (Destination::new("payments", None), route(&[1, 2, 3, 4]));
+        let next = || destination.endpoints(&route).unwrap();
+        assert_eq!(ports(next()), [1, 2, 3, 4]);
+        assert_eq!(ports(next()), [2, 3, 4, 1]);
+        for failed in [3, 4] {
+            destination.shun_at(SocketAddr::from(([127, 0, 0, 1], failed)));
+        }
+        assert_eq!(ports(next()), [1, 2, 3, 4]);
+        assert_eq!(ports(next()), [1, 2, 4, 3]);
+        assert_eq!(ports(next()), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn an_address_that_fails_is_not_tried_twice_for_one_call() {
+        let (destination, route) = (Destination::new("payments", None), route(&[1, 2, 3]));
+        let tried = || {
+            let endpoints = destination.endpoints(&route).unwrap();
+            ports(endpoints.inspect(|endpoint| destination.shun(endpoint)))
+        };
+        assert_eq!(tried(), [1, 2, 3]);
+        assert_eq!(tried(), [2, 3, 1], "all have failed");
+    }
+
+    #[test]
+    fn connections_to_an_address_stay_when_the_directory_speaks_again() {
+        let destination = Destination::new("payments", None);
+        let before: Vec<_> = destination.endpoints(&route(&[1, 2])).unwrap().collect();
+        let after = destination.endpoints(&route(&[2, 3, 2])).unwrap();
+        let kept = after.map(|now| before.iter().any(|known| Arc::ptr_eq(known, &now)));
+        assert_eq!(kept.collect::<Vec<_>>(), [false, true, true]);
     }
 }

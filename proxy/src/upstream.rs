@@ -154,16 +154,17 @@ impl Peers {
         let mut last = SendError::not_done(CloseReason::NoEndpoint);
         let endpoints = destination.endpoints(route).map_err(SendError::not_done)?;
         let mut first = None;
-        for (attempt, endpoint) in endpoints.iter().chain(&endpoints).enumerate() {
+        let once = endpoints.total();
+        for (attempt, endpoint) in endpoints.clone().chain(endpoints).enumerate() {
             let identity = self.identity().map_err(SendError::not_done)?;
             let generation = identity.material.generation();
             // Again only for what a rotation in the middle of a handshake may have made fail.
-            if attempt >= endpoints.len() && first == Some(generation) {
+            if attempt >= once && first == Some(generation) {
                 break;
             }
             first.get_or_insert(generation);
             let key = PoolKey::of(&identity, route);
-            let open = || self.open(&identity, (destination, endpoint), &key);
+            let open = || self.open(&identity, (destination, &endpoint), &key);
             match endpoint.pool.try_send(request, &key, open).await {
                 Ok((response, conn)) => {
                     let gone = SendError::unknown(CloseReason::SvidWithdrawn);
@@ -171,7 +172,7 @@ impl Peers {
                     return Ok((response, authority));
                 }
                 Err((error, Some(back))) => {
-                    destination.shun(endpoint);
+                    destination.shun(&endpoint);
                     (last, request) = (error, back);
                 }
                 Err((error, None)) => return Err(error),
