@@ -73,9 +73,9 @@ impl Callers {
     /// How many are accepted before all else that is ready has its turn.
     const fn in_a_turn(self) -> usize {
         match self {
-            // All that wait: each turn is longer by the calls of those that were accepted, so that of a
-            // thousand the last would wait ten times as long as what a call takes then.
-            Self::Apps => BACKLOG as usize,
+            // Nearly always all that wait: each turn is longer by the calls of those that were accepted, so
+            // that of a thousand the last would wait ten times as long as what a call takes then.
+            Self::Apps => 1024,
             // A flood holds up nobody who is there already for long.
             Self::Others => 64,
         }
@@ -157,8 +157,9 @@ async fn next(
     }
 }
 
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
+/// Connections that wait to be accepted; the kernel takes `net.core.somaxconn` where that is less. One
+/// for which there is no room sends its SYN again, after a second and then after two.
+const BACKLOG: u32 = 4096;
 
 /// Listens at `address`. What is accepted there inherits what every socket of ours has (tcp(7)),
 /// without a system call for each.
