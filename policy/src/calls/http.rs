@@ -9,7 +9,7 @@ use super::{
     CallError,
     tree::{HttpIndex, Node},
 };
-use crate::{PathTemplate, template::Segment};
+use crate::{PathTemplate, lookup::Texts, template::Segment};
 
 /// The most different path templates of one callee.
 pub const MAX_HTTP_TEMPLATES: usize = 1024;
@@ -108,7 +108,7 @@ impl<V> Declared<V> {
             };
             for literal in self.literals(&possible) {
                 let number = reach(self.after(&possible, Some(literal)))?;
-                node.literals.insert(Box::from(literal), number);
+                node.literals.insert(literal.as_bytes(), number);
             }
             let others = self.after(&possible, None);
             if !others.is_empty() {
@@ -200,11 +200,13 @@ impl<V> Declared<V> {
             }
         }
         let [end, end_slash] = found.map(|end| {
-            let merged = end.into_iter().filter_map(|(method, values)| {
-                let (first, others) = values.split_first()?;
-                Some((Box::from(method), merge(first, others)))
-            });
-            merged.collect()
+            let mut merged = Texts::default();
+            for (method, values) in end {
+                if let Some((first, others)) = values.split_first() {
+                    merged.insert(method.as_bytes(), merge(first, others));
+                }
+            }
+            merged
         });
         Node { end, end_slash, ..Node::default() }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{RequestPath, lookup::Lookup, path::ENCODED_SLASH};
+use crate::{RequestPath, lookup::Texts, path::ENCODED_SLASH};
 
 /// Where every path begins.
 const ROOT: usize = 0;
@@ -16,13 +16,13 @@ pub(crate) struct HttpIndex<T> {
 #[derive(Debug)]
 pub(super) struct Node<T> {
     /// Where these segments lead.
-    pub(super) literals: Lookup<Box<str>, usize>,
+    pub(super) literals: Texts<usize>,
     /// Where every other segment leads.
     pub(super) others: Option<usize>,
     /// What a path that ends here comes to, by method.
-    pub(super) end: Lookup<Box<str>, T>,
+    pub(super) end: Texts<T>,
     /// What a path that ends here in a slash comes to, by method.
-    pub(super) end_slash: Lookup<Box<str>, T>,
+    pub(super) end_slash: Texts<T>,
 }
 
 impl<T> Default for HttpIndex<T> {
@@ -34,10 +34,10 @@ impl<T> Default for HttpIndex<T> {
 impl<T> Default for Node<T> {
     fn default() -> Self {
         Self {
-            literals: Lookup::default(),
+            literals: Texts::default(),
             others: None,
-            end: Lookup::default(),
-            end_slash: Lookup::default(),
+            end: Texts::default(),
+            end_slash: Texts::default(),
         }
     }
 }
@@ -71,7 +71,7 @@ impl<T> HttpIndex<T> {
         // The nodes before a segment that goes on behind an encoded slash. No literal has one.
         let mut within: BTreeSet<usize> = BTreeSet::new();
         for piece in segment.split(ENCODED_SLASH) {
-            let whole = begun.iter().filter_map(|at| self.nodes.get(*at)?.after(piece));
+            let whole = begun.iter().filter_map(|at| self.nodes.get(*at)?.after(piece.as_bytes()));
             let ended = within.iter().filter_map(|at| self.nodes.get(*at)?.others);
             let ends = whole.chain(ended).collect();
             within.append(&mut begun);
@@ -84,7 +84,7 @@ impl<T> HttpIndex<T> {
         let (inner, slash) = inner(path)?;
         let mut node = self.nodes.get(ROOT)?;
         if !inner.is_empty() {
-            for segment in inner.split('/') {
+            for segment in inner.as_bytes().split(|byte| *byte == b'/') {
                 node = self.nodes.get(node.after(segment)?)?;
             }
         }
@@ -94,11 +94,12 @@ impl<T> HttpIndex<T> {
 
 impl<T> Node<T> {
     /// Where a segment leads.
-    fn after(&self, segment: &str) -> Option<usize> {
+    fn after(&self, segment: &[u8]) -> Option<usize> {
         self.literals.get(segment).copied().or(self.others)
     }
 
     fn end(&self, method: &str, slash: bool) -> Option<&T> {
+        let method = method.as_bytes();
         if slash { self.end_slash.get(method) } else { self.end.get(method) }
     }
 }

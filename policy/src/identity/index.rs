@@ -5,7 +5,7 @@ use std::sync::Arc;
 use spiffe::{SpiffeId, TrustDomain};
 
 use super::{IdentityTemplate, Shape, is_reserved};
-use crate::lookup::Lookup;
+use crate::lookup::{Lookup, Texts};
 
 /// A caller's number in one snapshot.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -37,7 +37,7 @@ struct Side {
 
 #[derive(Debug, Default)]
 struct Node {
-    children: Lookup<Box<[u8]>, usize>,
+    children: Texts<usize>,
     caller: Option<CallerIndex>,
 }
 
@@ -108,9 +108,12 @@ impl IdentityIndex {
         for segment in shape.segments.iter().flatten() {
             let fresh = self.nodes.len();
             let node = self.nodes.get_mut(at)?;
-            at = *node.children.entry(Box::from(segment.as_bytes())).or_insert(fresh);
-            if at == fresh {
+            if let Some(known) = node.children.get(segment.as_bytes()) {
+                at = *known;
+            } else {
+                node.children.insert(segment.as_bytes(), fresh);
                 self.nodes.push(Node::default());
+                at = fresh;
             }
         }
         let caller = CallerIndex(u32::try_from(self.names.len()).ok()?);

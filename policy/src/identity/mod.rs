@@ -240,8 +240,8 @@ impl fmt::Display for IdentityTemplate {
 
 /// Whether `id` is `/cellwall` or lies below it: Cellwall's own, never a caller, never yielded.
 pub fn is_reserved(id: &SpiffeId) -> bool {
-    let mut segments = id.path().as_bytes().split(|byte| *byte == b'/');
-    segments.nth(1) == Some(RESERVED.as_bytes())
+    let rest = id.path().strip_prefix('/').and_then(|path| path.strip_prefix(RESERVED));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Reads a SPIFFE ID that must already be canonical (SPID-03) and at most [`MAX_ID_BYTES`] long.

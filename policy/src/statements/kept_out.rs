@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::chain::{Chain, Chains};
-use crate::{Mode, SnapshotError, identity::CallerIndex};
+use crate::{Mode, SnapshotError, identity::CallerIndex, lookup::Lookup};
 
 /// The most guards in the lists of all callers that guards name or except, together (AZ-07).
 const MAX_PAIRS: usize = 16_000_000;
@@ -44,7 +44,7 @@ struct Apart {
 pub(super) struct Lists {
     chains: Chains,
     /// Of whom guards name or except.
-    apart: HashMap<CallerIndex, Chain>,
+    apart: Lookup<CallerIndex, Chain>,
     /// Of everyone else whom the snapshot lists.
     others: Chain,
     /// Of whoever it does not list.
@@ -134,7 +134,7 @@ impl KeptOut {
             chains.push(deciding(&about, guards).into_boxed_slice()).ok_or_else(too_many)
         };
         let (others, unknown) = (list(any.clone())?, list(unknown)?);
-        let mut known = HashMap::new();
+        let mut known = Lookup::default();
         for (Apart { named, excepted }, callers) in callers {
             let against = any.iter().filter(|guard| excepted.binary_search(guard).is_err());
             let mut guards: Vec<u32> = against.copied().chain(named).collect();
