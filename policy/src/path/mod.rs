@@ -108,9 +108,22 @@ fn is_simple(raw: &str) -> bool {
     raw.bytes().all(|byte| {
         let begins_well = last != b'/' || !matches!(byte, b'/' | b'.');
         last = byte;
-        begins_well && check_plain(byte).is_ok()
+        begins_well && PLAIN.get(usize::from(byte)) == Some(&true)
     })
 }
+
+/// For each byte whether it is plain: seven comparisons for each byte of a path would take longer than
+/// the decision.
+#[expect(clippy::indexing_slicing, reason = "below the length, and by the compiler")]
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] = check_plain(byte as u8).is_ok();
+        byte += 1;
+    }
+    plain
+};
 
 fn check_segments(path: &str) -> Result<(), AmbiguousPath> {
     let mut segments = path.split('/').skip(1).peekable();
@@ -174,7 +187,7 @@ fn decode(digits: &str, tolerated: Tolerated) -> Result<u8, AmbiguousPath> {
 }
 
 /// RFC 3986 §3.3: pchar and the slash, less the `;` of HTTP-09.
-fn check_plain(byte: u8) -> Result<(), AmbiguousPath> {
+const fn check_plain(byte: u8) -> Result<(), AmbiguousPath> {
     match byte {
         b';' => Err(AmbiguousPath::Parameter),
         b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
