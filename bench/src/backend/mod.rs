@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -36,6 +36,10 @@ pub(crate) const ECHOED: u8 = b'e';
 
 /// A header that no load sends; what has it was denied by whoever decides, or should have been.
 pub(crate) const DENIED: &str = "x-denied";
+
+/// Connections that wait to be accepted: with fewer of them, what thousands of clients wait for is the
+/// backend, whose kernel lets a SYN be sent again after a second.
+const WAITING: u32 = 4096;
 
 /// How many requests came that no load of ours sends. It knows the calls of the loads and no policy.
 #[derive(Debug, Default)]
@@ -107,7 +111,10 @@ impl Port<'_> {
     where
         S: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind((self.address, 0)).await?;
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind((self.address, 0).into())?;
+        let listener = socket.listen(WAITING)?;
         let address = listener.local_addr()?;
         let (stop, spawner, strange) =
             (self.stop.clone(), self.tasks.clone(), self.strange.clone());
