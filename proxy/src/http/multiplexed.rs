@@ -1,13 +1,16 @@
 //! HTTP/2 connections to one destination: many calls at once, read without a lock.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Instant, SystemTime},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::{HeaderMap, Request, Response};
-use tokio::sync::Mutex;
+use tokio::sync::Notify;
 
 use super::{
     body::Body, client::Unsent, fate::SendError, patience::patience, received::Received,
@@ -32,7 +35,19 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Multiplexed<K> {
     connections: ArcSwap<Vec<Arc<Conn<K>>>>,
-    opening: Mutex<Option<Failed<K>>>,
+    /// Somebody opens one.
+    is_opening: AtomicBool,
+    failed: ArcSwapOption<Failed<K>>,
+    /// For whoever waits for one that is being opened. All go on together: one after the other, each
+    /// would wait for a whole turn of all calls in progress, and thousands for ever.
+    ended: Notify,
+}
+
+/// Who opens a connection; nobody else does until this is gone.
+#[derive(Debug)]
+struct Opening<'a> {
+    is_opening: &'a AtomicBool,
+    ended: &'a Notify,
 }
 
 /// The last attempt to open a connection that came to nothing.
@@ -55,7 +70,19 @@ pub(crate) struct Conn<K> {
 
 impl<K> Default for Multiplexed<K> {
     fn default() -> Self {
-        Self { connections: ArcSwap::default(), opening: Mutex::default() }
+        Self {
+            connections: ArcSwap::default(),
+            is_opening: AtomicBool::new(false),
+            failed: ArcSwapOption::empty(),
+            ended: Notify::new(),
+        }
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.is_opening.store(false, Ordering::Release);
+        self.ended.notify_waiters();
     }
 }
 
@@ -119,23 +146,45 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
             return Ok(conn);
         }
         let asked = Instant::now();
-        let mut failed = match self.opening.try_lock() {
-            Ok(failed) => failed,
-            // Somebody opens one. Who finds a place elsewhere does not wait for it: places that are
-            // freed meanwhile would go to whoever comes later.
-            Err(_) => match self.least_busy(key, MOST) {
-                Some(conn) => return Ok(conn),
-                None => self.opening.lock().await,
-            },
-        };
-        if let Some(conn) = self.least_busy(key, BUSY) {
-            return Ok(conn); // somebody else opened it meanwhile
+        loop {
+            // It hears of every end from now on.
+            let ended = self.ended.notified();
+            let opening = self.begin();
+            if let Some(conn) = self.least_busy(key, BUSY) {
+                return Ok(conn); // somebody else opened it meanwhile
+            }
+            if let Some(reason) = self.failed_since(asked, key) {
+                return Err(reason);
+            }
+            if opening.is_some() {
+                return self.another(key, open).await;
+            }
+            // Who finds a place elsewhere does not wait for it: places that are freed meanwhile would go
+            // to whoever comes later.
+            if let Some(conn) = self.least_busy(key, MOST) {
+                return Ok(conn);
+            }
+            ended.await;
         }
-        // Or tried to: whoever waited for that attempt shares its end, instead of the next in a
-        // queue of attempts, each as long as a deadline (RES-03).
-        if let Some(failed) = failed.as_ref().filter(|one| one.at > asked && one.key == *key) {
-            return Err(failed.reason);
-        }
+    }
+
+    fn begin(&self) -> Option<Opening<'_>> {
+        let before = self.is_opening.swap(true, Ordering::AcqRel);
+        (!before).then(|| Opening { is_opening: &self.is_opening, ended: &self.ended })
+    }
+
+    /// Why somebody else's attempt since then failed. Whoever waited for it shares its end, instead of
+    /// the next in a queue of attempts, each as long as a deadline (RES-03).
+    fn failed_since(&self, asked: Instant, key: &K) -> Option<CloseReason> {
+        let failed = self.failed.load();
+        failed.as_ref().filter(|one| one.at > asked && one.key == *key).map(|one| one.reason)
+    }
+
+    /// A new connection, unless there are as many as there may be.
+    async fn another<F>(&self, key: &K, open: &impl Fn() -> F) -> Result<Arc<Conn<K>>, CloseReason>
+    where
+        F: Future<Output = Result<Conn<K>, CloseReason>>,
+    {
         let (connections, now) = (self.connections.load_full(), SystemTime::now());
         let usable = connections.iter().filter(|conn| conn.is_usable(key, now));
         let usable: Vec<_> = usable.cloned().collect();
@@ -147,7 +196,8 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
         let opened = match Box::pin(open()).await {
             Ok(opened) => Arc::new(opened),
             Err(reason) => {
-                *failed = Some(Failed { at: Instant::now(), key: key.clone(), reason });
+                let failed = Failed { at: Instant::now(), key: key.clone(), reason };
+                self.failed.store(Some(Arc::new(failed)));
                 return Err(reason);
             }
         };
@@ -200,35 +250,81 @@ impl<K> Conn<K> {
 #[cfg(test)]
 mod tests {
     use std::{
-        future::{Future as _, pending, poll_fn},
-        pin::pin,
-        sync::Arc,
+        future::{pending, poll_fn},
+        pin::{Pin, pin},
+        sync::{Arc, Mutex},
         task::Poll,
         time::Duration,
     };
 
-    use tokio::io::duplex;
+    use tokio::{io::duplex, sync::Notify};
 
     use super::{BUSY, Conn, Multiplexed};
-    use crate::{Drain, http::handshake_h2};
+    use crate::{CloseReason, Drain, http::handshake_h2};
+
+    /// Whether it is still pending when it was asked once.
+    async fn waits<F: Future>(mut one: Pin<&mut F>) -> bool {
+        poll_fn(|cx| Poll::Ready(one.as_mut().poll(cx).is_pending())).await
+    }
+
+    /// A connection with a callee that takes calls and does not answer.
+    async fn conn(drain: &Drain) -> (Conn<()>, impl Sized + use<>) {
+        let (far, near) = duplex(64 * 1024);
+        let callee = async { h2::server::handshake(far).await.unwrap() };
+        let (streams, callee) = tokio::join!(handshake_h2(near, drain, None), callee);
+        (Conn::new(streams.unwrap(), ()), callee)
+    }
 
     #[tokio::test]
     async fn a_call_that_finds_a_place_does_not_wait_for_a_connection_that_is_being_opened() {
-        let (far, near) = duplex(64 * 1024);
-        let drain = Drain::default();
-        let callee = async { h2::server::handshake(far).await.unwrap() };
-        let (streams, _callee) = tokio::join!(handshake_h2(near, &drain, None), callee);
-        let pool = Multiplexed::default();
-        let conn = Arc::new(Conn::new(streams.unwrap(), ()));
+        let (conn, _callee) = conn(&Drain::default()).await;
+        let (pool, conn) = (Multiplexed::default(), Arc::new(conn));
         pool.connections.store(Arc::new(vec![conn.clone()]));
         let mut places = Vec::new();
         for _ in 0..=BUSY {
             places.push(conn.streams.place().await); // the last says that more than these are taken
         }
         let mut opener = pin!(pool.connection(&(), &pending));
-        assert!(poll_fn(|cx| Poll::Ready(opener.as_mut().poll(cx).is_pending())).await);
+        assert!(waits(opener.as_mut()).await);
         let found = pool.connection(&(), &pending);
         let found = tokio::time::timeout(Duration::from_secs(8), found).await.unwrap();
         assert!(found.is_ok_and(|found| Arc::ptr_eq(&found, &conn)));
+    }
+
+    #[tokio::test]
+    async fn all_who_waited_for_a_connection_go_on_together_when_it_is_there() {
+        let (conn, _callee) = conn(&Drain::default()).await;
+        let (pool, conn) = (Multiplexed::default(), Mutex::new(Some(conn)));
+        let is_open = Notify::new();
+        let open = || async {
+            is_open.notified().await;
+            conn.lock().unwrap().take().ok_or(CloseReason::ConnectFailed)
+        };
+        let mut opener = pin!(pool.connection(&(), &open));
+        assert!(waits(opener.as_mut()).await);
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(pool.connection(&(), &open))).collect();
+        for one in &mut waiting {
+            assert!(waits(one.as_mut()).await);
+        }
+        is_open.notify_one();
+        assert!(!waits(opener.as_mut()).await);
+        // The last to come is asked first.
+        for one in waiting.iter_mut().rev() {
+            assert!(!waits(one.as_mut()).await);
+        }
+    }
+
+    #[tokio::test]
+    async fn when_whoever_opens_a_connection_gives_up_somebody_else_opens_one() {
+        let (conn, _callee) = conn(&Drain::default()).await;
+        let (pool, conn) = (Multiplexed::default(), Mutex::new(Some(conn)));
+        let mut opener = Box::pin(pool.connection(&(), &pending));
+        assert!(waits(opener.as_mut()).await);
+        let open = || async { conn.lock().unwrap().take().ok_or(CloseReason::ConnectFailed) };
+        let mut other = pin!(pool.connection(&(), &open));
+        assert!(waits(other.as_mut()).await);
+        drop(opener);
+        let opened = tokio::time::timeout(Duration::from_secs(8), other).await.unwrap();
+        assert!(opened.is_ok());
     }
 }
