@@ -241,9 +241,10 @@ impl HttpBody for Body {
             Content::Passing(incoming, version) => (incoming, *version),
         };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
+        let is_at_end = incoming.is_end_stream(); // takes a lock of h2
         // More is to come, or may be: from now on it is watched.
         if !matches!(polled, Poll::Ready(None | Some(Err(_))))
-            && !incoming.is_end_stream()
+            && !is_at_end
             && let Some(watched) = watched
             && let Poll::Ready(reason) = watched.poll(cx)
         {
@@ -253,7 +254,7 @@ impl HttpBody for Body {
         let passed = match ready!(polled) {
             Some(Ok(frame)) => {
                 // Whoever has the trailers does not ask again.
-                let last = frame.is_trailers() || incoming.is_end_stream();
+                let last = frame.is_trailers() || is_at_end;
                 let frame = role.frame(frame);
                 if frame.is_trailers() && role.has_no_status() {
                     role.end(CloseReason::Io);
@@ -269,7 +270,7 @@ impl HttpBody for Body {
                 Some(Err(Cut::Broken(error)))
             }
             // RFC 9113 §8.1: only END_STREAM is the end. Chunks have theirs without a sign.
-            None if version == Version::HTTP_2 && !incoming.is_end_stream() => {
+            None if version == Version::HTTP_2 && !is_at_end => {
                 role.end(CloseReason::Io);
                 Some(Err(Cut::Reset))
             }
