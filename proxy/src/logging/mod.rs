@@ -22,7 +22,10 @@ use crate::flow::FlowRecord;
 const QUEUE: usize = 16 * 1024;
 
 /// Written lines whose memory is kept for the next ones: as many as come in one look of a busy sidecar.
-const SPARE: usize = 4 * 1024;
+const SPARE: usize = 512;
+
+/// Lines for which the writer is woken: few enough that what it does at once holds up nobody on its core.
+const FULL: usize = 256;
 
 /// How long a line may wait in the queue, unless that fills up or the writer sleeps.
 const LOOK: Duration = Duration::from_millis(100);
@@ -136,7 +139,7 @@ impl Queue {
     /// Whether the writer has to be woken for what was just pushed.
     fn wants_to_be_looked_at(&self) -> bool {
         self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst)
-            || self.lines.len() >= QUEUE / 4
+            || self.lines.len() >= FULL
     }
 
     /// Writes to `out` until the log is closed.
