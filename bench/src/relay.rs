@@ -7,6 +7,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::crowd::AGAIN;
 
+/// What is read at once: as much as a busy socket has.
+const ROOM: usize = 256 * 1024;
+
 /// Passes each connection to `listen` on to `to`, until dropped.
 ///
 /// # Errors
@@ -27,6 +30,6 @@ async fn pass(mut near: TcpStream, to: SocketAddr) {
     let Ok(mut far) = TcpStream::connect(to).await else { return };
     if near.set_nodelay(true).is_ok() && far.set_nodelay(true).is_ok() {
         // How it ends is for both ends to judge.
-        drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+        drop(tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, ROOM, ROOM).await);
     }
 }
