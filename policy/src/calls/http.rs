@@ -3,13 +3,20 @@
 //! Each node stands for a set of templates that are still possible, so the walk never goes back:
 //! its cost is one hash lookup per segment, however many templates there are.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use super::{
     CallError,
     tree::{HttpIndex, Node},
 };
-use crate::{PathTemplate, lookup::Texts, template::Segment};
+use crate::{
+    PathTemplate,
+    lookup::{Lookup, Texts},
+    template::Segment,
+};
 
 /// The most different path templates of one callee.
 pub const MAX_HTTP_TEMPLATES: usize = 1024;
@@ -18,7 +25,11 @@ const MAX_NODES: usize = 65_536;
 
 /// Templates as they are declared, each with a value for each method.
 #[derive(Debug)]
-pub(super) struct Declared<V>(Vec<Declaration<V>>);
+pub(super) struct Declared<V> {
+    all: Vec<Declaration<V>>,
+    /// By the text of their template.
+    places: Lookup<Arc<str>, usize>,
+}
 
 #[derive(Debug)]
 struct Declaration<V> {
@@ -49,7 +60,7 @@ type Possible = BTreeSet<(usize, Progress)>;
 
 impl<V> Default for Declared<V> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { all: Vec::new(), places: Lookup::default() }
     }
 }
 
@@ -61,17 +72,18 @@ impl<V> Declared<V> {
         path: &str,
         new: impl FnOnce(&PathTemplate) -> Result<V, CallError>,
     ) -> Result<&mut V, CallError> {
-        let known = self.0.iter().position(|known| known.template.as_str() == path);
-        let at = match known {
-            Some(at) => at,
-            None if self.0.len() >= MAX_HTTP_TEMPLATES => return Err(CallError::TooMany),
+        let at = match self.places.get(path) {
+            Some(at) => *at,
+            None if self.all.len() >= MAX_HTTP_TEMPLATES => return Err(CallError::TooMany),
             None => {
                 let template = PathTemplate::parse(path)?;
-                self.0.push(Declaration { template, methods: BTreeMap::new() });
-                self.0.len() - 1
+                let at = self.all.len();
+                self.places.insert(template.text(), at);
+                self.all.push(Declaration { template, methods: BTreeMap::new() });
+                at
             }
         };
-        let declaration = self.0.get_mut(at).ok_or(CallError::TooMany)?;
+        let declaration = self.all.get_mut(at).ok_or(CallError::TooMany)?;
         match declaration.methods.entry(Box::from(method)) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(free) => Ok(free.insert(new(&declaration.template)?)),
@@ -86,8 +98,8 @@ impl<V> Declared<V> {
         mut merge: impl FnMut(&V, &[&V]) -> T,
     ) -> Result<HttpIndex<T>, CallError> {
         // Most specific first, so that each set of templates is in that order.
-        self.0.sort_by(|one, other| one.template.specificity(&other.template));
-        let root = self.0.iter().enumerate().map(|(at, _)| (at, Progress::Segments(0))).collect();
+        self.all.sort_by(|one, other| one.template.specificity(&other.template));
+        let root = self.all.iter().enumerate().map(|(at, _)| (at, Progress::Segments(0))).collect();
         let mut index = HttpIndex::default();
         let mut numbers = BTreeMap::from([(root, 0)]);
         let mut waiting: Vec<Possible> = numbers.keys().cloned().collect();
@@ -106,11 +118,11 @@ impl<V> Declared<V> {
                 waiting.push(next);
                 Ok(index.nodes.len() - 1)
             };
-            for literal in self.literals(&possible) {
-                let number = reach(self.after(&possible, Some(literal)))?;
-                node.literals.insert(literal.as_bytes(), number);
+            let (literals, others) = self.after(&possible);
+            for (literal, mut next) in literals {
+                next.extend(&others);
+                node.literals.insert(literal.as_bytes(), reach(next)?);
             }
-            let others = self.after(&possible, None);
             if !others.is_empty() {
                 node.others = Some(reach(others)?);
             }
@@ -124,49 +136,84 @@ impl<V> Declared<V> {
 
     /// No two templates that may meet in a request may stand beside each other without an order.
     pub(super) fn check_conflicts(&self) -> Result<(), CallError> {
-        for (at, one) in self.0.iter().enumerate() {
-            for other in self.0.iter().skip(at + 1) {
-                if let Some(conflict) = one.template.conflict(&other.template)
-                    && one.methods.keys().any(|method| other.methods.contains_key(method))
-                {
-                    let (first, second) = (one.template.text(), other.template.text());
-                    return Err(CallError::Conflict { first, second, conflict });
+        self.check_among(self.all.iter().collect(), 0)
+    }
+
+    /// The same of those that agree in all segments before this one. Those that name different
+    /// literals in it never meet: a thousand templates are not half a million pairs.
+    fn check_among(&self, among: Vec<&Declaration<V>>, depth: usize) -> Result<(), CallError> {
+        let mut literals = BTreeMap::<&str, Vec<_>>::new();
+        let (mut parameters, mut over) = (Vec::new(), Vec::new());
+        for one in among {
+            match one.template.segments.get(depth) {
+                Some(Segment::Literal(text)) => literals.entry(text).or_default().push(one),
+                Some(Segment::Any(_)) => parameters.push(one),
+                None => over.push(one),
+            }
+        }
+        for (at, one) in over.iter().enumerate() {
+            let others = over.iter().skip(at + 1).chain(&parameters);
+            self.check_beside(one, others.chain(literals.values().flatten()))?;
+        }
+        for one in &parameters {
+            self.check_beside(one, literals.values().flatten())?;
+        }
+        let groups = literals.into_values().chain([parameters]);
+        groups
+            .filter(|group| group.len() > 1)
+            .try_for_each(|group| self.check_among(group, depth + 1))
+    }
+
+    /// One template beside others that it may meet.
+    fn check_beside<'a>(
+        &self,
+        one: &Declaration<V>,
+        mut others: impl Iterator<Item = &'a &'a Declaration<V>>,
+    ) -> Result<(), CallError>
+    where
+        V: 'a,
+    {
+        others.try_for_each(|other| {
+            let is_shared = || one.methods.keys().any(|method| other.methods.contains_key(method));
+            match one.template.conflict(&other.template).filter(|_| is_shared()) {
+                None => Ok(()),
+                Some(conflict) => {
+                    let mut both = [one.template.text(), other.template.text()];
+                    both.sort_by_key(|text| self.places.get(text)); // as they were declared
+                    let [first, second] = both;
+                    Err(CallError::Conflict { first, second, conflict })
+                }
+            }
+        })
+    }
+
+    /// What is possible after one more segment: behind each literal that leads on, of what names it; and
+    /// behind any segment at all.
+    fn after(&self, possible: &Possible) -> (BTreeMap<&str, Possible>, Possible) {
+        let (mut literals, mut others) = (BTreeMap::<_, Possible>::new(), Possible::new());
+        for &(at, progress) in possible {
+            match (self.next(at, progress), progress) {
+                (Some(Segment::Literal(text)), Progress::Segments(matched)) => {
+                    let behind = literals.entry(&**text).or_default();
+                    behind.insert((at, Progress::Segments(matched + 1)));
+                }
+                (Some(Segment::Any(_)), Progress::Segments(matched)) => {
+                    others.insert((at, Progress::Segments(matched + 1)));
+                }
+                (None, _) | (Some(_), Progress::Tail) => {
+                    if self.all.get(at).is_some_and(|one| one.template.tail) {
+                        others.insert((at, Progress::Tail));
+                    }
                 }
             }
         }
-        Ok(())
-    }
-
-    /// The literals that lead on from a node.
-    fn literals(&self, possible: &Possible) -> BTreeSet<&str> {
-        let literal = |(at, progress): &(usize, Progress)| match self.next(*at, *progress)? {
-            Segment::Literal(text) => Some(&**text),
-            Segment::Any(_) => None,
-        };
-        possible.iter().filter_map(literal).collect()
-    }
-
-    /// What is possible after one more segment; `None` is one that no template names here.
-    fn after(&self, possible: &Possible, segment: Option<&str>) -> Possible {
-        let next = |(at, progress): &(usize, Progress)| {
-            let template = &self.0.get(*at)?.template;
-            match (self.next(*at, *progress), progress) {
-                (Some(Segment::Literal(text)), _) if Some(&**text) != segment => None,
-                (Some(_), Progress::Segments(matched)) => {
-                    Some((*at, Progress::Segments(matched + 1)))
-                }
-                (None, _) | (Some(_), Progress::Tail) => {
-                    template.tail.then_some((*at, Progress::Tail))
-                }
-            }
-        };
-        possible.iter().filter_map(next).collect()
+        (literals, others)
     }
 
     /// The segment that a template wants next; `None` at its end or in its tail.
     fn next(&self, at: usize, progress: Progress) -> Option<&Segment> {
         match progress {
-            Progress::Segments(matched) => self.0.get(at)?.template.segments.get(matched),
+            Progress::Segments(matched) => self.all.get(at)?.template.segments.get(matched),
             Progress::Tail => None,
         }
     }
@@ -181,7 +228,7 @@ impl<V> Declared<V> {
         let mut found: [BTreeMap<&str, Vec<&V>>; 2] = Default::default();
         // In the order of the templates: the most specific first.
         for (at, progress) in possible {
-            let Some(Declaration { template, methods }) = self.0.get(*at) else { continue };
+            let Some(Declaration { template, methods }) = self.all.get(*at) else { continue };
             let whole = match progress {
                 Progress::Segments(matched) => {
                     *matched == template.segments.len() && !template.tail

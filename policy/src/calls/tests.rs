@@ -208,6 +208,48 @@ fn templates_without_an_order_are_refused_for_a_common_method_only() {
 }
 
 #[test]
+fn of_many_templates_each_two_that_contradict_each_other_are_found() {
+    let all = [
+        "/",
+        "/a",
+        "/a/",
+        "/{x}/",
+        "/a/{x}/",
+        "/b",
+        "/{x}",
+        "/{y}",
+        "/{x...}",
+        "/a/{x}",
+        "/a/b",
+        "/{x}/b",
+        "/{x}/{y}",
+        "/b/{x...}",
+        "/a/{x}/c",
+        "/a/b/{z}",
+        "/{x}/b/c",
+        "/a/{x...}",
+        "/a/b/{x...}",
+        "/{x}/b/{y...}",
+    ];
+    for (at, one) in all.iter().enumerate() {
+        for other in all.iter().skip(at + 1) {
+            let template = |text: &&str| crate::PathTemplate::parse(text).unwrap();
+            let expected = template(one).conflict(&template(other));
+            let [first, second, third] = ["/z/a", "/{x}/z", "/a/b/c"].map(|path| http("PUT", path));
+            let calls = [first, http("GET", one), second, http("GET", other), third];
+            let found = match build(Protocol::Http, &calls) {
+                Err(CallError::Conflict { first, second, conflict }) => {
+                    assert_eq!((&*first, &*second), (*one, *other));
+                    Some(conflict)
+                }
+                built => built.map(|_| None).unwrap(),
+            };
+            assert_eq!(found, expected, "{one} {other}");
+        }
+    }
+}
+
+#[test]
 fn more_templates_than_the_limit_are_refused() {
     let many: Vec<_> = (0..=1024).map(|number| http("GET", &format!("/a{number}"))).collect();
     assert_eq!(build(Protocol::Http, &many).unwrap_err(), CallError::TooMany);
