@@ -140,9 +140,15 @@ pub(super) async fn revocable() -> (Authority, Arc<Live<Snapshot>>, Arc<Snapshot
 }
 
 /// An identity that trusts none of them.
-pub(super) fn stranger() -> Arc<Identity> {
+pub(crate) fn stranger() -> Arc<Identity> {
     let ca = TestCa::new("pay.example");
     Arc::new(Identity { material: material(&ca), trust_epoch: 2 })
+}
+
+/// One of another workload.
+pub(crate) fn somebody_else() -> Arc<Identity> {
+    let material = material_of(&TestCa::new("pay.example"), CLIENT);
+    Arc::new(Identity { material, trust_epoch: 3 })
 }
 
 /// What keeps a connection to ledger-db open that lasts for as long as its first certificates.
@@ -178,7 +184,11 @@ async fn session(ca: &TestCa, svid: &Svid) -> Session<TlsStream<DuplexStream>> {
 
 /// What trusts `ca`.
 fn material(ca: &TestCa) -> TlsMaterial {
-    let svid = ca.svid(SERVER);
+    material_of(ca, SERVER)
+}
+
+fn material_of(ca: &TestCa, id: &str) -> TlsMaterial {
+    let svid = ca.svid(id);
     TlsMaterial::build(MaterialInput {
         chain: svid.chain.clone(),
         key: svid.key.clone_key(),
@@ -416,7 +426,7 @@ fn listening(listens: &[(Protocol, u16)]) -> Snapshot {
     Snapshot::new(SnapshotDocument { listens, ..document }).unwrap()
 }
 
-fn policy(is_allowed: bool) -> SnapshotDocument {
+pub(crate) fn policy(is_allowed: bool) -> SnapshotDocument {
     let rule = RuleDocument {
         name: "checkout-calls".to_owned(),
         from: Callers::Named(vec!["checkout".to_owned()]),

@@ -1,24 +1,28 @@
 //! What becomes policy: verified, for us, not older than what was in force, on the disk. The only
 //! room that publishes one.
 
+mod known;
+
 use std::{
     error::Error,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use arc_swap::ArcSwapOption;
 use cellwall_api::distribution::{
     Ack, Nack, SignedSnapshot as WireSnapshot, proxy_message::Message,
 };
-use cellwall_policy::{NotNewer, OpenError, PolicyKey, Publication, SignedSnapshot, Snapshot};
+use cellwall_policy::{PolicyKey, Publication, SignedSnapshot, Snapshot};
 use metrics::{counter, gauge};
 use spiffe::SpiffeId;
 use tokio::sync::{Mutex, Semaphore};
 
+use self::known::{HighWater, Refused, Taken, Unknown};
 use crate::{
     Directory, Identities, Live, PolicyStore,
     identity::chain,
-    policy_store::{Found, KeepError, ReadError, on_disk},
+    policy_store::{Found, KeepError, on_disk},
     standing::{Standing, Storage},
 };
 
@@ -37,72 +41,17 @@ const MAX_REASON: usize = 512;
 /// Judges snapshots, from the control plane and from the disk.
 #[derive(Debug)]
 pub struct PolicyIntake {
-    key: PolicyKey,
+    key: Arc<PolicyKey>,
     identities: Identities,
     policy: Arc<Live<Snapshot>>,
     standing: Arc<Standing>,
     store: Option<Arc<PolicyStore>>,
     /// Held while a snapshot is on its way to the disk, so that none overtakes it.
     high_water: Mutex<HighWater>,
+    /// What was put in force last, and is on the disk.
+    taken: ArcSwapOption<Taken>,
     /// One at a time: while the disk hangs, nothing piles up.
     hinting: Arc<Semaphore>,
-}
-
-/// What may not be undercut (POL-02).
-#[derive(Debug)]
-enum HighWater {
-    /// The newest that was ever accepted, if there was one.
-    Is(Option<Publication>),
-    /// Nobody knows.
-    Unknown(Unknown),
-}
-
-/// Why nobody knows what was in force. Nothing is put in force then: it might be too old.
-#[derive(Debug, thiserror::Error)]
-enum Unknown {
-    #[error("--state-dir was not read yet")]
-    Unread,
-    #[error(
-        "--state-dir: the high-water mark cannot be believed; see what the fleet enforces, \
-             remove the file and restart"
-    )]
-    Damaged(#[source] ReadError),
-    #[error("--state-dir: nothing was read within {READING:?}")]
-    Silent,
-}
-
-/// Why a snapshot is not taken. The one before stays in force.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error(transparent)]
-    NotNewer(#[from] NotNewer),
-    #[error("it is for us under another SPIFFE ID, or we have none")]
-    NoIdentity,
-    #[error("what was in force before is not known: {0}")]
-    Unknown(String),
-}
-
-impl HighWater {
-    fn mark(&self) -> Option<Publication> {
-        match self {
-            Self::Is(mark) => *mark,
-            Self::Unknown(_) => None,
-        }
-    }
-}
-
-impl Refused {
-    /// The version of what is refused; 0 when it could not be read.
-    fn version(&self) -> u64 {
-        match self {
-            Self::NotNewer(NotNewer::Older { offered, .. } | NotNewer::Differs { offered, .. }) => {
-                offered.version.0
-            }
-            Self::Open(_) | Self::NoIdentity | Self::Unknown(_) => 0,
-        }
-    }
 }
 
 impl PolicyIntake {
@@ -119,8 +68,9 @@ impl PolicyIntake {
             None => HighWater::Is(None),
         };
         let high_water = Mutex::new(high_water);
-        let hinting = Arc::new(Semaphore::new(1));
-        Self { key, identities, policy, standing, store, high_water, hinting }
+        let (key, hinting) = (Arc::new(key), Arc::new(Semaphore::new(1)));
+        let taken = ArcSwapOption::empty();
+        Self { key, identities, policy, standing, store, high_water, taken, hinting }
     }
 
     /// Puts what was kept for `callee`, which is us, in force again. Without a call of this nothing
@@ -139,7 +89,7 @@ impl PolicyIntake {
                     Err(error) => tracing::warn!(error = chain(&error), "stored addresses ignored"),
                 }
                 match policy {
-                    Ok(Some(signed)) => self.recall(&mut high_water, callee, &signed).await,
+                    Ok(Some(signed)) => self.recall(&mut high_water, callee, signed).await,
                     Ok(None) => restored("none"),
                     Err(error) => self.doubt(callee, &error).await,
                 }
@@ -152,9 +102,9 @@ impl PolicyIntake {
         }
     }
 
-    async fn recall(&self, high_water: &mut HighWater, callee: &SpiffeId, signed: &SignedSnapshot) {
-        let snapshot = match self.judge(high_water, callee, signed) {
-            Ok(snapshot) => snapshot,
+    async fn recall(&self, high_water: &mut HighWater, callee: &SpiffeId, signed: SignedSnapshot) {
+        let snapshot = match self.judge(high_water, callee, signed).await {
+            Ok((snapshot, _)) => snapshot,
             Err(error) => return self.doubt(callee, &error).await,
         };
         let publication = *snapshot.publication();
@@ -186,7 +136,7 @@ impl PolicyIntake {
     pub(crate) async fn take(&self, wire: WireSnapshot) -> Message {
         let signed = SignedSnapshot { payload: wire.payload, signature: wire.signature };
         let hash = signed.hash().to_vec();
-        match self.try_take(signed).await {
+        match self.try_take(signed, &hash).await {
             Ok(publication) => {
                 let version = publication.version.0;
                 tracing::info!(epoch = publication.epoch, version, "policy in force");
@@ -204,46 +154,69 @@ impl PolicyIntake {
         }
     }
 
-    async fn try_take(&self, signed: SignedSnapshot) -> Result<Publication, Refused> {
+    async fn try_take(&self, signed: SignedSnapshot, hash: &[u8]) -> Result<Publication, Refused> {
         let mut high_water = self.high_water.lock().await;
         let callee = self.callee().ok_or(Refused::NoIdentity)?;
-        let snapshot = self.judge(&high_water, &callee, &signed)?;
+        if let Some(publication) = self.again(hash, &callee) {
+            self.standing.confirmed();
+            return Ok(publication);
+        }
+        let (snapshot, signed) = self.judge(&high_water, &callee, signed).await?;
         let publication = *snapshot.publication();
         // Before the disk: what is dropped while it waits there must not be undercut either.
         *high_water = HighWater::Is(Some(publication));
+        self.taken.store(None);
+        let taken = Taken { hash: hash.to_vec(), callee: callee.clone(), publication };
         // POL-02: first the disk.
-        self.store(move |store| store.keep(&callee, &publication, &signed)).await;
+        let is_kept = self.store(move |store| store.keep(&callee, &publication, &signed)).await;
         self.standing.confirmed();
         self.publish(snapshot);
+        self.taken.store(is_kept.then(|| taken.into()));
         Ok(publication)
     }
 
-    fn judge(
+    /// Each new stream begins with the policy in force, and there is one for each new certificate: the
+    /// same bytes for the same identity are not judged again, and nothing that stands on them either.
+    fn again(&self, hash: &[u8], callee: &SpiffeId) -> Option<Publication> {
+        let taken = self.taken.load();
+        let taken = taken.as_ref().filter(|it| it.hash == hash && it.callee == *callee)?;
+        let in_force = self.policy.load()?;
+        (*in_force.publication() == taken.publication).then_some(taken.publication)
+    }
+
+    /// Beside the calls: of thousands of rules it takes a while.
+    async fn judge(
         &self,
         high_water: &HighWater,
         callee: &SpiffeId,
-        signed: &SignedSnapshot,
-    ) -> Result<Snapshot, Refused> {
-        let snapshot = self.key.open(signed, callee)?;
+        signed: SignedSnapshot,
+    ) -> Result<(Snapshot, SignedSnapshot), Refused> {
+        let (key, of) = (self.key.clone(), callee.clone());
+        let opening = move || key.open(&signed, &of).map(|snapshot| (snapshot, signed));
+        let opened = tokio::task::spawn_blocking(opening).await;
+        let (snapshot, signed) = opened.map_err(|_| Refused::Unread)??;
         match high_water {
             HighWater::Is(None) => {}
             HighWater::Is(Some(mark)) => mark.admit(snapshot.publication())?,
             HighWater::Unknown(unknown) => return Err(Refused::Unknown(chain(unknown))),
         }
-        Ok(snapshot)
+        Ok((snapshot, signed))
     }
 
     /// Keeps what is about to be in force. When that fails it is in force all the same: a
     /// permission that was withdrawn must not live on because a disk is full. It is said aloud.
     /// What is older is removed then, so that it does not come back after a restart; of a disk that
-    /// hangs nothing can be removed.
+    /// hangs nothing can be removed. Whether it is as it should be.
     async fn store(
         &self,
         work: impl FnOnce(&PolicyStore) -> Result<(), KeepError> + Send + 'static,
-    ) {
-        let Some(store) = &self.store else { return };
+    ) -> bool {
+        let Some(store) = &self.store else { return true };
         let error = match on_disk(store, STORING, work).await {
-            Some(Ok(())) => return self.standing.stored(Storage::Kept),
+            Some(Ok(())) => {
+                self.standing.stored(Storage::Kept);
+                return true;
+            }
             Some(Err(error)) => chain(&error),
             None => format!(
                 "nothing was written within {STORING:?}: a restart may find an older policy"
@@ -252,6 +225,7 @@ impl PolicyIntake {
         tracing::error!(error, "the policy in force is not on the disk");
         counter!("cellwall_policy_store_failures_total").increment(1);
         self.standing.stored(Storage::Failed);
+        false
     }
 
     /// Keeps where destinations are, for a start without the control plane.
@@ -296,3 +270,6 @@ fn updated(result: &'static str) {
 fn restored(result: &'static str) {
     counter!("cellwall_policy_restores_total", "result" => result).increment(1);
 }
+
+#[cfg(test)]
+mod tests;
