@@ -119,9 +119,9 @@ pub(super) fn all(open_files: u64, extent: Extent) -> Vec<Curve> {
     let many = usize::try_from(open_files.saturating_sub(OTHERS)).unwrap_or(usize::MAX);
     let mut curves = vec![
         grown("rules", "HTTP/1.1, 32 connections; the last rule allows", &[10, 100, 1000, 10_000]),
-        grown("callers", "the same, 1,000 rules for so many callers", &[10, 100, 1000, 10_000]),
+        grown("callers", "HTTP/1.1, 32 connections; so many callers", &[10, 100, 1000, 10_000]),
         connections(many),
-        grown("endpoints", "the same, one callee at so many addresses", &[1, 5, 50, 500]),
+        grown("endpoints", "HTTP/1.1, 32 connections; so many addresses", &[1, 5, 50, 500]),
         bytes(),
     ];
     for curve in &mut curves {
