@@ -3,14 +3,13 @@
 use std::fmt::{self, Write as _};
 
 use super::{
-    HEAD, Plot, escaped, linear,
-    plot::{Bar, Scale, bars},
-    write_goals, write_place,
+    Plot, WIDTH, escaped, linear,
+    lines::{Line, lines},
+    plot::{Bar, Drawing, Measure, bars},
+    unit::{KIB, MIB, MS_OF_US, NS, PART, PER_SECOND, US},
+    write_goals, write_head, write_place,
 };
-use crate::{
-    compare::{Spread, figure},
-    curves::{Curves, Drawn},
-};
+use crate::curves::{Curves, Drawn};
 
 /// The page of these curves, or of several beside each other, each with its name.
 pub fn curves_page(all: &[(String, Curves)]) -> String {
@@ -21,8 +20,7 @@ pub fn curves_page(all: &[(String, Curves)]) -> String {
 }
 
 fn write(text: &mut String, all: &[(String, Curves)]) -> fmt::Result {
-    text.push_str(HEAD);
-    writeln!(text, "<h1>What ours cost as something grows or changes</h1>")?;
+    write_head(text, "What ours cost as something grows or changes")?;
     for (name, curves) in all {
         write_place(text, name, &curves.conditions)?;
         for curve in &curves.curves {
@@ -36,39 +34,45 @@ fn write(text: &mut String, all: &[(String, Curves)]) -> fmt::Result {
 
 /// What is drawn of each curve.
 const PLOTS: &[Plot<'_>] = &[
-    linear("a decision, nanoseconds", &[("best_ns", "best"), ("median_ns", "median")]),
+    linear("a decision", NS, &[("best_ns", "best"), ("median_ns", "median")]),
     linear(
-        "CPU for a call, microseconds",
+        "CPU for a call",
+        US,
         &[
-            ("cpu_us_per_call", "both proxies"),
+            ("cpu_us_per_call", "both"),
             ("client_cpu_us_per_call", "caller's"),
             ("server_cpu_us_per_call", "callee's"),
         ],
     ),
-    linear("answers per second", &[("calls_per_second", "")]),
-    linear("latency, microseconds", &[("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9")]),
-    linear("what the slowest client has of the mean", &[("fairness", "")]),
-    linear("resident memory of both sides, MiB", &[("rss_mib", "")]),
+    linear("answers per second", PER_SECOND, &[("calls_per_second", "")]),
+    linear("latency", MS_OF_US, &[("p50_us", "p50"), ("p99_us", "p99"), ("p999_us", "p99.9")]),
+    linear("what the slowest client has of the mean", PART, &[("fairness", "")]),
+    linear("resident memory of both sides", MIB, &[("rss_mib", "")]),
     linear(
-        "memory of an open connection, KiB",
+        "memory of an open connection",
+        KIB,
         &[("kib_per_connection", "both"), ("kib_per_connection_of_caller", "caller's")],
     ),
-    linear("connections held", &[("connections", "")]),
+    linear("connections held", PART, &[("connections", "")]),
 ];
+
+/// A curve in its plots, each with its heading.
+pub(super) fn drawings(curve: &Drawn, width: impl Fn(usize) -> f64) -> Vec<(&str, Drawing)> {
+    let has = |name: &str| curve.points.iter().any(|it| it.figures.contains_key(name));
+    let there = |plot: &&Plot<'_>| plot.figures.iter().any(|(name, _)| has(name));
+    let plots = PLOTS.iter().filter(there).collect::<Vec<_>>();
+    let width = width(plots.len());
+    let draw = |plot: &Plot<'_>| {
+        if curve.axis.is_empty() { beside(curve, plot, width) } else { over(curve, plot, width) }
+    };
+    plots.into_iter().map(|plot| (plot.title, draw(plot))).collect()
+}
 
 fn write_curve(text: &mut String, curve: &Drawn) -> fmt::Result {
     let title = escaped(&curve.title);
     writeln!(text, "<h2>{}: {title}</h2><div class=\"plots\">", escaped(&curve.name))?;
-    for Plot { title, figures, scale } in PLOTS {
-        let has = |name: &str| curve.points.iter().any(|it| it.figures.contains_key(name));
-        if figures.iter().any(|(name, _)| has(name)) {
-            let svg = if curve.axis.is_empty() {
-                beside(curve, figures, *scale)
-            } else {
-                lines(curve, figures)
-            };
-            writeln!(text, "<div><h3>{title}</h3>{svg}</div>")?;
-        }
+    for (title, drawing) in drawings(curve, |_| WIDTH) {
+        writeln!(text, "<div><h3>{title}</h3>{}</div>", drawing.svg())?;
     }
     writeln!(text, "</div>")?;
     for (label, why) in &curve.absent {
@@ -84,127 +88,27 @@ fn write_curve(text: &mut String, curve: &Drawn) -> fmt::Result {
 }
 
 /// Points that are different things: bars.
-fn beside(curve: &Drawn, figures: &[(&str, &str)], scale: Scale) -> String {
+fn beside(curve: &Drawn, plot: &Plot<'_>, width: f64) -> Drawing {
     let mut all = Vec::new();
     for point in &curve.points {
-        for (name, word) in figures {
+        for (name, word) in plot.figures {
             let Some(spread) = point.figures.get(*name) else { continue };
-            let label = format!("{} {word}", point.label);
-            all.push(Bar { label: label.trim_end().to_owned(), class: "ours", spread: *spread });
+            let label = format!("{} {word}", point.label).trim_end().to_owned();
+            all.push(Bar { label, class: "own", spread: plot.unit.of(*spread) });
         }
     }
-    bars(&all, scale)
+    bars(&all, &Measure { scale: plot.scale, unit: plot.unit.word, goal: None }, width)
 }
 
-/// Places, in units of the drawing.
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 240.0;
-const LEFT: f64 = 60.0;
-const RIGHT: f64 = 30.0;
-const TOP: f64 = 30.0;
-/// Between the words of two lines.
-const WORD: f64 = 180.0;
-const BOTTOM: f64 = 36.0;
-
-/// Colours of the lines, by their place.
-const COLOURS: [&str; 3] = ["#1f6feb", "#b3261e", "#1b6e3c"];
-
-/// Lines over what grows: that on a logarithmic scale, the figures on a linear one from nothing.
-fn lines(curve: &Drawn, figures: &[(&str, &str)]) -> String {
-    let all = || figures.iter().filter_map(|(name, _)| highest(curve, name));
-    let top = all().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
-    let scaled = |x: f64| x.max(0.0).ln_1p();
-    let ends = curve.points.iter().map(|point| scaled(point.x));
-    let (from, to) =
-        ends.fold((f64::INFINITY, 0.0_f64), |(low, high), x| (low.min(x), high.max(x)));
-    let span = (to - from).max(f64::MIN_POSITIVE);
-    let across = |x: f64| LEFT + (WIDTH - LEFT - RIGHT) * ((scaled(x) - from) / span).min(1.0);
-    let down = |value: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top;
-    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">");
-    // Writing to a string does not fail.
-    let _ = write_axes(&mut svg, curve, top, &across);
-    let mut left = LEFT;
-    for ((name, word), colour) in figures.iter().zip(COLOURS) {
-        let seen = curve.points.iter().filter_map(|it| Some((it.x, *it.figures.get(*name)?)));
-        let seen = seen.collect::<Vec<_>>();
-        let _ = write_line(&mut svg, &seen, colour, (&across, &down));
-        let _ = write_word(&mut svg, &seen, (word, colour), left);
-        left += WORD;
-    }
-    svg.push_str("</svg>");
-    svg
-}
-
-fn highest(curve: &Drawn, name: &str) -> Option<f64> {
-    let values = curve.points.iter().filter_map(|point| point.figures.get(name));
-    values.map(|spread| spread.high).reduce(f64::max)
-}
-
-fn write_axes(
-    svg: &mut String,
-    curve: &Drawn,
-    top: f64,
-    across: &impl Fn(f64) -> f64,
-) -> fmt::Result {
-    let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
-    write!(
-        svg,
-        "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{bottom}\" y2=\"{bottom}\"/>\
-         <line class=\"axis\" x1=\"{LEFT}\" x2=\"{LEFT}\" y1=\"{TOP}\" y2=\"{bottom}\"/>\
-         <text x=\"{0}\" y=\"{bottom}\" text-anchor=\"end\">0</text>\
-         <text x=\"{0}\" y=\"{1}\" text-anchor=\"end\">{2}</text>\
-         <text x=\"{right}\" y=\"{3}\" text-anchor=\"end\">{4}</text>",
-        LEFT - 6.0,
-        TOP + 4.0,
-        figure(top),
-        HEIGHT - 4.0,
-        escaped(&curve.axis)
-    )?;
-    for point in &curve.points {
-        write!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-            across(point.x),
-            bottom + 16.0,
-            escaped(&point.label)
-        )?;
-    }
-    Ok(())
-}
-
-fn write_line(
-    svg: &mut String,
-    seen: &[(f64, Spread)],
-    colour: &str,
-    (across, down): (&impl Fn(f64) -> f64, &impl Fn(f64) -> f64),
-) -> fmt::Result {
-    let mut path = String::new();
-    for (x, Spread { median, low, high }) in seen {
-        let (x, y) = (across(*x), down(*median));
-        write!(path, "{x:.1},{y:.1} ")?;
-        write!(
-            svg,
-            "<line stroke=\"{colour}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/>\
-             <circle fill=\"{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"><title>{}</title></circle>",
-            down(*low),
-            down(*high),
-            figure(*median)
-        )?;
-    }
-    write!(svg, "<polyline fill=\"none\" stroke=\"{colour}\" points=\"{}\"/>", path.trim_end())
-}
-
-/// What the line is, and where it begins and ends.
-fn write_word(
-    svg: &mut String,
-    seen: &[(f64, Spread)],
-    (word, colour): (&str, &str),
-    left: f64,
-) -> fmt::Result {
-    let (Some((_, first)), Some((_, last))) = (seen.first(), seen.last()) else { return Ok(()) };
-    let text = format!("{word} {} .. {}", figure(first.median), figure(last.median));
-    let text = escaped(text.trim_start());
-    write!(svg, "<text x=\"{left}\" y=\"12\" style=\"fill: {colour}\">{text}</text>")
+/// Points of what grows: lines.
+fn over(curve: &Drawn, plot: &Plot<'_>, width: f64) -> Drawing {
+    let points = |name: &str| {
+        let points = curve.points.iter();
+        points.filter_map(|it| Some((it.x, plot.unit.of(*it.figures.get(name)?)))).collect()
+    };
+    let all = plot.figures.iter().map(|(name, word)| Line { word, points: points(name) });
+    let all = all.collect::<Vec<_>>();
+    lines(curve, &all, plot.unit.word, width)
 }
 
 #[cfg(test)]
@@ -213,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        compare::Sample,
+        compare::{Sample, Spread},
         curves::{Dot, Extent},
         page::tests::conditions,
     };
@@ -246,12 +150,7 @@ mod tests {
     fn what_grows_is_a_line_and_different_things_are_bars_and_nothing_comes_from_elsewhere() {
         let figures = [("cpu_us_per_call", 30.0), ("p99_us", 900.0), ("p50_us", 100.0)];
         let points = || vec![dot("0", 0.0, &figures), dot("10", 10.0, &figures)];
-        let curves = Curves {
-            conditions: conditions(),
-            extent: Extent::All,
-            curves: vec![drawn("rules", points()), drawn("", points())],
-            goals: Vec::new(),
-        };
+        let curves = curves(vec![drawn("rules", points()), drawn("", points())]);
 
         let text = curves_page(&[("one".to_owned(), curves)]);
 
@@ -266,5 +165,10 @@ mod tests {
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         assert!(text.contains("no &lt;answer&gt;") && text.contains("not &amp; there"));
         assert!(text.contains("stopped before all was measured"));
+    }
+
+    fn curves(drawn: Vec<Drawn>) -> Curves {
+        let (conditions, extent) = (conditions(), Extent::All);
+        Curves { conditions, extent, curves: drawn, goals: Vec::new() }
     }
 }

@@ -1,12 +1,19 @@
 //! Comparisons, and curves, as one HTML page with plots in it, which needs no network and no script.
 
+mod axis;
 mod curves;
+mod lines;
 mod plot;
+mod unit;
 
 use std::fmt::{self, Write as _};
 
 pub use self::curves::curves_page;
-use self::plot::{Bar, Scale, bars};
+use self::{
+    axis::Scale,
+    plot::{Bar, Measure, STYLE, bars},
+    unit::{GB_PER_SECOND, KIB, MB, MIB, MS, MS_OF_US, PER_SECOND, S_PER_GIB, US, Unit},
+};
 use crate::compare::{Comparison, Conditions, Measured, Reached, Summary, figure, notes, pinned};
 
 /// The page of one comparison, or of several beside each other, each with its name.
@@ -28,15 +35,19 @@ h2 { margin: 2.5rem 0 .5rem } h3 { font-size: 1rem; margin: 0 }
 table { border-collapse: collapse } td, th { padding: .15rem .8rem .15rem 0; text-align: left;
   vertical-align: top } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 .miss { color: #b3261e } .ok { color: #1b6e3c } .quiet { color: #5b6675 }
-svg { width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: #1c2430 }
-rect.theirs { fill: #93a4b8 } rect.ours { fill: #1f6feb } rect.floor { fill: #d3dae3 }
-line.whisker { stroke: #1c2430 } line.axis { stroke: #c3ccd6 }
-</style></head><body>
+svg { width: 100%; height: auto }
 ";
 
+/// How wide a plot is on the page, in units of the drawing.
+const WIDTH: f64 = 640.0;
+
+/// The begin of a page, with its title.
+fn write_head(text: &mut String, title: &str) -> fmt::Result {
+    writeln!(text, "{HEAD}{STYLE}</style></head><body>\n<h1>{title}</h1>")
+}
+
 fn write(text: &mut String, comparisons: &[(String, Comparison)]) -> fmt::Result {
-    text.push_str(HEAD);
-    writeln!(text, "<h1>Proxies compared</h1>")?;
+    write_head(text, "Proxies compared")?;
     for (name, comparison) in comparisons {
         write_machine(text, name, comparison)?;
     }
@@ -108,32 +119,38 @@ struct Plot<'a> {
     /// By name, and what is added to the contender's name.
     figures: &'a [(&'a str, &'a str)],
     scale: Scale,
+    unit: Unit,
 }
 
-const fn linear<'a>(title: &'a str, figures: &'a [(&'a str, &'a str)]) -> Plot<'a> {
-    Plot { title, figures, scale: Scale::Linear }
+const fn linear<'a>(title: &'a str, unit: Unit, figures: &'a [(&'a str, &'a str)]) -> Plot<'a> {
+    Plot { title, figures, scale: Scale::Linear, unit }
 }
 
 /// Beside the one of the row's own figure.
 const PLOTS: &[Plot<'_>] = &[
-    linear("answers per second", &[("calls_per_second", "")]),
-    linear("GB per second", &[("gb_per_second", "")]),
+    linear("answers per second", PER_SECOND, &[("calls_per_second", "")]),
+    linear("GB per second", GB_PER_SECOND, &[("gb_per_second", "")]),
     Plot {
-        title: "latency, microseconds, on a logarithmic scale",
-        figures: &[("p50_us", " p50"), ("p99_us", " p99"), ("p999_us", " p99.9")],
+        title: "latency, on a logarithmic scale",
+        figures: PERCENTILES,
         scale: Scale::Logarithmic,
+        unit: MS_OF_US,
     },
-    linear("resident memory of both sides under load, MiB", &[("rss_mib", "")]),
-    linear("resident memory of the larger side at rest, MiB", &[("rss_mib_of_one_side", "")]),
-    linear("program, MB", &[("program_mb", "")]),
+    linear("resident memory of both sides under load", MIB, &[("rss_mib", "")]),
+    linear("resident memory of the larger side at rest", MIB, &[("rss_mib_of_one_side", "")]),
+    linear("program", MB, &[("program_mb", "")]),
 ];
+
+const PERCENTILES: &[(&str, &str)] =
+    &[("p50_us", " p50"), ("p99_us", " p99"), ("p999_us", " p99.9")];
 
 fn write_row(text: &mut String, rows: &[(&str, &Measured)]) -> fmt::Result {
     let Some((_, first)) = rows.first() else { return Ok(()) };
     let title = escaped(&first.title);
     writeln!(text, "<h2>{}: {title}</h2><div class=\"plots\">", escaped(&first.name))?;
     let own = [(first.figure.as_str(), "")];
-    write_plot(text, &linear(title_of(&first.figure), &own), rows)?;
+    let (title, unit) = title_of(&first.figure);
+    write_plot(text, &linear(title, unit, &own), rows)?;
     for plot in PLOTS {
         write_plot(text, plot, rows)?;
     }
@@ -162,15 +179,17 @@ fn write_row(text: &mut String, rows: &[(&str, &Measured)]) -> fmt::Result {
     Ok(())
 }
 
-/// What the figure by which peers are compared is called; less is better for all of them.
-fn title_of(figure: &str) -> &'static str {
+/// What a figure of which less is better is called.
+fn title_of(figure: &str) -> (&'static str, Unit) {
     match figure {
-        "cpu_us_per_call" => "CPU of both proxies for a call, microseconds",
-        "cpu_s_per_gib" => "CPU of both proxies for a GiB, seconds",
-        "p999_us" => "99.9 % of answers took no longer, microseconds",
-        "few_p99_us" => "99 % of the caller's with few connections took no longer, microseconds",
-        "kib_per_connection" => "memory of both proxies for an idle connection, KiB",
-        _ => "start to the first answer, milliseconds",
+        "cpu_us_per_call" => ("CPU of both proxies for a call", US),
+        "cpu_s_per_gib" => ("CPU of both proxies for a GiB", S_PER_GIB),
+        "p999_us" => ("99.9 % of answers took no longer", MS_OF_US),
+        "few_p99_us" => ("99 % of the caller's with few connections took no longer", MS_OF_US),
+        "kib_per_connection" => ("memory of both proxies for an idle connection", KIB),
+        "rss_mib_of_one_side" => ("memory of the larger side at rest", MIB),
+        "program_mb" => ("program", MB),
+        _ => ("start to the first answer", MS),
     }
 }
 
@@ -178,20 +197,27 @@ fn write_plot(text: &mut String, plot: &Plot<'_>, rows: &[(&str, &Measured)]) ->
     let mut all = Vec::new();
     for contender in order(rows) {
         for (label, row) in rows {
-            let summary = row.summaries.iter().find(|summary| summary.contender == contender);
-            let Some(summary) = summary else { continue };
-            for (name, suffix) in plot.figures {
-                let Some(spread) = summary.figures.get(*name) else { continue };
-                let whose = if rows.len() > 1 { format!(" ({label})") } else { String::new() };
-                let label = format!("{contender}{suffix}{whose}");
-                all.push(Bar { label, class: class(contender), spread: *spread });
-            }
+            let whose = if rows.len() > 1 { format!(" ({label})") } else { String::new() };
+            all.extend(bars_of(row, contender, plot, &whose));
         }
     }
     if all.is_empty() {
         return Ok(());
     }
-    writeln!(text, "<div><h3>{}</h3>{}</div>", escaped(plot.title), bars(&all, plot.scale))
+    let measure = Measure { scale: plot.scale, unit: plot.unit.word, goal: None };
+    let drawing = bars(&all, &measure, WIDTH);
+    writeln!(text, "<div><h3>{}</h3>{}</div>", escaped(plot.title), drawing.svg())
+}
+
+/// What a contender has of a plot's figures in a row.
+fn bars_of(row: &Measured, contender: &str, plot: &Plot<'_>, whose: &str) -> Vec<Bar> {
+    let summary = row.summaries.iter().find(|summary| summary.contender == contender);
+    let bar = |(name, suffix): &(&str, &str)| {
+        let spread = plot.unit.of(*summary?.figures.get(*name)?);
+        let label = format!("{contender}{suffix}{whose}");
+        Some(Bar { label, class: class(contender), spread })
+    };
+    plot.figures.iter().filter_map(bar).collect()
 }
 
 /// Contenders, best first by what the first comparison that has them says; so the same one stands
@@ -245,7 +271,7 @@ fn write_goals(text: &mut String, name: &str, goals: &[Reached]) -> fmt::Result 
     writeln!(text, "</table>")
 }
 
-/// Text in HTML: what programs say about themselves is not ours.
+/// Text in HTML and SVG: what programs say about themselves is not ours.
 pub(crate) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -254,6 +280,9 @@ pub(crate) fn escaped(text: &str) -> String {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '"' => safe.push_str("&quot;"),
+            // No XML has them.
+            control if control.is_control() => safe.push(' '),
+            '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
             other => safe.push(other),
         }
     }
