@@ -1,20 +1,14 @@
-//! `cellwall-bench curves` and `flames`, and `report`, which makes pages of results.
+//! `cellwall-bench curves` and `flames`.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::Write as _, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use cellwall_bench::{
-    compare::{Comparison, ROWS, Settings},
-    curves::{self, Curves, Extent, Plan},
+    compare::{ROWS, Settings},
+    curves::{self, Extent, Plan},
     flames,
-    page::{curves_page, page},
     peer::Contender,
 };
-use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -91,26 +85,4 @@ fn ours(args: &Ours) -> anyhow::Result<(Contender, Vec<PathBuf>)> {
     let peers = Peers { peers: vec!["ours".to_owned()], peers_folder, programs };
     let Cast { contenders, programs } = Cast::of(&peers)?;
     Ok((contenders.into_iter().next().context("ours")?, programs))
-}
-
-/// A page of comparisons, or one of curves: which it is, the first result says.
-pub(crate) fn report(results: &[PathBuf], out: &Path) -> anyhow::Result<()> {
-    let first = results.first().context("no result")?;
-    let text = fs::read(first).with_context(|| first.display().to_string())?;
-    let text = if serde_json::from_slice::<Curves>(&text).is_ok() {
-        curves_page(&all(results)?)
-    } else {
-        page(&all::<Comparison>(results)?)
-    };
-    fs::write(out, text).with_context(|| out.display().to_string())
-}
-
-fn all<T: DeserializeOwned>(results: &[PathBuf]) -> anyhow::Result<Vec<(String, T)>> {
-    let read = |path: &PathBuf| {
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let result = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok((name, result))
-    };
-    results.iter().map(read).collect()
 }

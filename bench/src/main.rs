@@ -3,6 +3,7 @@
 mod args;
 mod count;
 mod draw;
+mod report;
 mod rows;
 mod run;
 mod simulate;
@@ -56,7 +57,9 @@ async fn main() -> anyhow::Result<()> {
             let error = network::within(&namespace, &program, &arguments);
             Err(error).with_context(|| program.display().to_string())
         }
-        Command::Report { results, out } => draw::report(&results, &out),
+        Command::Report { results, out, plots } => {
+            report::report(&results, out.as_deref(), plots.as_deref())
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{fleet::Fleet, network::Network};
 
@@ -88,14 +88,18 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Makes one HTML page with plots of what `compare`, or `curves`, wrote.
+    /// Makes plots of what `compare`, or `curves`, wrote: one HTML page, or files of their own.
+    #[command(group = ArgGroup::new("to").required(true).multiple(true).args(["out", "plots"]))]
     Report {
-        /// Results, one or several beside each other.
+        /// Results. Several of one kind stand beside each other on the page.
         #[arg(required = true, value_name = "JSON")]
         results: Vec<PathBuf>,
         /// The page.
-        #[arg(long, default_value = "bench.html")]
-        out: PathBuf,
+        #[arg(long, value_name = "HTML")]
+        out: Option<PathBuf>,
+        /// The folder for SVG files, one for each plot of a book. Files of the same names are replaced.
+        #[arg(long, value_name = "FOLDER")]
+        plots: Option<PathBuf>,
     },
 }
 

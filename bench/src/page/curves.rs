@@ -119,7 +119,10 @@ mod tests {
     use crate::{
         compare::{Sample, Spread},
         curves::{Dot, Extent},
-        page::tests::conditions,
+        page::{
+            PictureError, pictures_of_curves,
+            tests::{conditions, is_well_formed},
+        },
     };
 
     fn dot(label: &str, x: f64, figures: &[(&str, f64)]) -> Dot {
@@ -170,5 +173,39 @@ mod tests {
     fn curves(drawn: Vec<Drawn>) -> Curves {
         let (conditions, extent) = (conditions(), Extent::All);
         Curves { conditions, extent, curves: drawn, goals: Vec::new() }
+    }
+
+    #[test]
+    fn each_curve_is_a_file_and_one_without_figures_is_none() {
+        let many = (0..40).map(f64::from);
+        let many = many.map(|x| dot(&format!("{x}0,000"), x, &[("p99_us", 1.0 + 900.0 * x)]));
+        let silent = Drawn { name: "silent".to_owned(), ..drawn("rules", Vec::new()) };
+        let curves = curves(vec![drawn("rules", many.collect()), silent]);
+
+        let pictures = pictures_of_curves(&curves).unwrap();
+
+        assert_eq!(pictures, pictures_of_curves(&curves).unwrap());
+        let [picture] = pictures.as_slice() else { panic!("{pictures:?}") };
+        assert_eq!(picture.name, "curve-rules.svg");
+        assert!(is_well_formed(&picture.svg), "{}", picture.svg);
+        assert!(picture.svg.contains("dark was not measured: not &amp; there."));
+        assert_eq!(picture.svg.matches("<circle").count(), 40);
+        // Labels as far as there is room, and that of the last. Values are far apart: powers of ten.
+        let labels = picture.svg.matches("0,000</text>").count();
+        assert!((3..20).contains(&labels), "{labels}");
+        assert!(picture.svg.contains(">390,000</text>"));
+        assert!(picture.svg.contains(">0.1</text>") && picture.svg.contains(">10</text>"));
+    }
+
+    #[test]
+    fn a_curve_whose_name_leads_elsewhere_is_no_file() {
+        for name in ["", "../x", "a/b", "a b", "a.svg"] {
+            let evil = Drawn { name: name.to_owned(), ..drawn("rules", Vec::new()) };
+            let Err(PictureError::Name { name: told }) = pictures_of_curves(&curves(vec![evil]))
+            else {
+                panic!("{name}");
+            };
+            assert_eq!(told, name);
+        }
     }
 }

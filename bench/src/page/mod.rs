@@ -1,18 +1,24 @@
-//! Comparisons, and curves, as one HTML page with plots in it, which needs no network and no script.
+//! Comparisons, and curves, as one HTML page with plots in it, which needs no network and no script, and
+//! the same plots as files of their own.
 
 mod axis;
+mod book;
 mod curves;
 mod lines;
 mod plot;
+mod sheet;
 mod unit;
 
 use std::fmt::{self, Write as _};
 
-pub use self::curves::curves_page;
 use self::{
     axis::Scale,
     plot::{Bar, Measure, STYLE, bars},
     unit::{GB_PER_SECOND, KIB, MB, MIB, MS, MS_OF_US, PER_SECOND, S_PER_GIB, US, Unit},
+};
+pub use self::{
+    book::{Picture, PictureError, pictures, pictures_of_curves},
+    curves::curves_page,
 };
 use crate::compare::{Comparison, Conditions, Measured, Reached, Summary, figure, notes, pinned};
 

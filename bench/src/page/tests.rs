@@ -113,3 +113,105 @@ fn two_comparisons_stand_beside_each_other() {
     assert!(before < after && after < other);
     assert!(text.contains(">nginx p50 (after)<"));
 }
+
+/// Whether each tag is closed by its own, and nothing else looks like one.
+pub(super) fn is_well_formed(svg: &str) -> bool {
+    let mut open = Vec::new();
+    for part in svg.split('<').skip(1) {
+        let Some((tag, text)) = part.split_once('>') else { return false };
+        let name = tag.split_whitespace().next().unwrap_or_default().trim_end_matches('/');
+        if text.contains('>') || tag.matches('"').count() % 2 == 1 {
+            return false;
+        }
+        if let Some(closed) = tag.strip_prefix('/') {
+            if open.pop() != Some(closed) {
+                return false;
+            }
+        } else if !tag.ends_with('/') {
+            open.push(name);
+        }
+    }
+    open.is_empty() && !svg.chars().any(|letter| letter.is_control() && letter != '\n')
+}
+
+/// Every plot of a comparison, by its name.
+fn names(comparison: &Comparison) -> Vec<String> {
+    pictures(comparison).into_iter().map(|picture| picture.name).collect()
+}
+
+#[test]
+fn a_plot_stands_alone_is_whole_and_is_the_same_each_time() {
+    let comparison = comparison();
+
+    let drawn = pictures(&comparison);
+
+    assert_eq!(drawn, pictures(&comparison));
+    assert_eq!(names(&comparison), ["cpu-per-call.svg", "throughput.svg"]);
+    for Picture { name, svg } in &drawn {
+        assert!(is_well_formed(svg), "{name}: {svg}");
+        assert!(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox="), "{name}");
+        assert_eq!(svg.matches("://").count(), 1, "{name}");
+        for forbidden in ["<script", "href", "src=", "url(", "@import", "@font-face", "<image"] {
+            assert!(!svg.contains(forbidden), "{name}: {forbidden}");
+        }
+        // Its own background, and bars of nginx and of ours.
+        assert_eq!((svg.matches("fill=\"#ffffff\"").count(), svg.matches("<rect").count()), (1, 3));
+        for word in ["1970-01-01", "no &lt;namespace&gt;", "Stopped before all was measured."] {
+            assert!(svg.contains(word), "{name}: {word}");
+        }
+    }
+}
+
+#[test]
+fn the_goal_that_was_set_is_marked_and_what_failed_is_named() {
+    let mut comparison = comparison();
+    let [row] = comparison.rows.as_mut_slice() else { panic!("{:?}", comparison.rows) };
+    row.summaries[0].failed = 1;
+    comparison.goals.push(Reached { wanted: 20.0, ..comparison.goals[0].clone() });
+
+    let drawn = pictures(&comparison);
+
+    let [cpu, rate] = drawn.as_slice() else { panic!("{drawn:?}") };
+    assert_eq!(cpu.svg.matches(">goal 24.0<").count(), 1);
+    assert!(!cpu.svg.contains("goal 20.0") && !rate.svg.contains(">goal"));
+    assert!(cpu.svg.contains("Not measured in every round: nginx (http1-32)."), "{}", cpu.svg);
+}
+
+#[test]
+fn of_many_peers_percentiles_have_ours_its_libraries_and_the_nearest_three() {
+    let mut comparison = comparison();
+    let peer = |name, slowest| summary(name, &[("p50_us", 90.0), ("p999_us", slowest)]);
+    let peers = [("a", 4e3), ("b", 3e3), ("c", 2e3), ("d", 1e3), ("bare", 5e3), ("none", 1.0)];
+    let mut summaries = peers.map(|(name, slowest)| peer(name, slowest)).to_vec();
+    summaries.push(peer("ours", 9e3));
+    comparison.rows[0].summaries = summaries;
+
+    let drawn = pictures(&comparison);
+
+    let [picture] = drawn.as_slice() else { panic!("{drawn:?}") };
+    assert_eq!(picture.name, "latency-percentiles.svg");
+    let seen = |name: &str| picture.svg.contains(&format!(">{name} p99.9<"));
+    assert_eq!(
+        ["a", "b", "c", "d", "bare", "none", "ours"].map(seen),
+        [false, true, true, true, true, false, true]
+    );
+}
+
+#[test]
+fn what_a_result_does_not_have_is_not_drawn() {
+    assert_eq!(names(&Comparison { rows: Vec::new(), ..comparison() }), Vec::<String>::new());
+    let mut other = comparison();
+    other.rows[0].name = "weather".to_owned();
+    assert_eq!(names(&other), Vec::<String>::new());
+}
+
+#[test]
+fn no_text_makes_a_plot_something_else_than_a_plot() {
+    let mut comparison = comparison();
+    comparison.rows[0].title = "</text><script>\u{0}\u{ffff}&amp".to_owned();
+
+    let svg = &pictures(&comparison)[0].svg;
+
+    assert!(is_well_formed(svg), "{svg}");
+    assert!(svg.contains("&lt;/text&gt;&lt;script&gt; \u{fffd}&amp;amp"), "{svg}");
+}

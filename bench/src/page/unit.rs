@@ -32,4 +32,9 @@ impl Unit {
         let Self { size, .. } = self;
         Spread { median: median / size, low: low / size, high: high / size }
     }
+
+    /// One value in it.
+    pub(super) fn one(self, value: f64) -> f64 {
+        value / self.size
+    }
 }
