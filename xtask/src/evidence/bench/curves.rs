@@ -62,9 +62,7 @@ pub(super) fn measured(effort: Effort) -> anyhow::Result<Shown> {
     command.current_dir(&root).arg("curves").args(settings(effort));
     command.arg("--without-telemetry").arg(places.sidecar(&dark));
     cargo::run(command.arg("--programs").arg(&programs).arg("--out").arg(&out))?;
-    let mut report = Command::new(programs.join("cellwall-bench"));
-    report.arg("report").arg(&out).arg("--out").arg(folder.join("bench-curves.html"));
-    cargo::run(&mut report)?;
+    super::draw(&programs, &out)?;
     show(&mut shown, &read(&out)?);
     Ok(shown)
 }

@@ -83,12 +83,21 @@ fn compared(effort: Effort) -> anyhow::Result<Shown> {
     compare.current_dir(cargo::root()?).arg("compare").args(settings(effort));
     compare.arg("--programs").arg(&programs).arg("--programs").arg(&rivals.folder);
     cargo::run(compare.arg("--out").arg(&out))?;
-    let mut report = Command::new(programs.join("cellwall-bench"));
-    report.arg("report").arg(&out).arg("--out").arg(folder.join("bench-compare.html"));
-    cargo::run(&mut report)?;
+    draw(&programs, &out)?;
     let comparison = read(&out)?;
     show(&mut shown, &comparison);
     Ok(shown)
+}
+
+/// Draws a result beside itself, on a page and in files of their own, and says how the book's are renewed.
+fn draw(programs: &Path, result: &Path) -> anyhow::Result<()> {
+    let program = programs.join("cellwall-bench");
+    let mut report = Command::new(&program);
+    report.arg("report").arg(result).arg("--out").arg(result.with_extension("html"));
+    cargo::run(report.arg("--plots").arg(result.with_file_name("plots")))?;
+    let (program, result) = (program.display(), result.display());
+    println!("  for the book: {program} report {result} --plots docs/plots");
+    Ok(())
 }
 
 /// Three rounds and long loads, or one round to see that all of it works.
