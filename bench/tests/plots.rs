@@ -1,10 +1,10 @@
-//! `cellwall-bench report --plots`.
+//! `cellwall-bench report --plots`, and the plots of the book.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -131,5 +131,27 @@ fn what_cannot_be_drawn_is_named_and_nothing_is_written() {
         assert!(told.contains(why), "{why}: {told}");
         let results = results.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(written(folder.path()), results, "{why}");
+    }
+}
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
+}
+
+#[test]
+fn each_plot_of_the_book_is_shown_in_words_too_and_is_small() {
+    let page = fs::read_to_string(docs().join("performance.md")).unwrap();
+    let mut shown = Vec::new();
+    for line in page.lines().filter(|line| line.starts_with("![")) {
+        let (alt, rest) = line.trim_start_matches("![").split_once("](plots/").unwrap();
+        assert!(alt.len() > 20, "{line}");
+        shown.push(rest.trim_end_matches(')').to_owned());
+    }
+    shown.sort();
+    assert_eq!(shown, written(&docs().join("plots")));
+    for name in shown {
+        let svg = fs::read_to_string(docs().join("plots").join(&name)).unwrap();
+        assert!(svg.len() < 40 * 1024, "{name}: {}", svg.len());
+        assert!(svg.starts_with("<svg xmlns=") && svg.ends_with("</svg>\n"), "{name}");
     }
 }

@@ -1,6 +1,9 @@
 //! The plots of a result as files of their own: which there are, and what is on each.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use super::{
     PERCENTILES, Plot,
@@ -112,7 +115,7 @@ const CHOICES: &[Choice] = &[
     },
     Choice {
         name: "memory",
-        title: "Memory with 1,000 idle connections, and at rest",
+        title: "Memory of idle connections, and at rest",
         kind: Kind::Least(Scale::Linear),
         panels: &[("idle-http", IDLE), ("idle-tcp", IDLE), ("idle-http", REST), ("idle-tcp", REST)],
     },
@@ -171,9 +174,9 @@ fn picture(choice: &Choice, comparison: &Comparison) -> Option<Picture> {
         let failed = row.summaries.iter().filter(|summary| summary.failed > 0);
         failed.map(|summary| format!("{} ({})", summary.contender, row.name))
     });
-    let failed = failed.collect::<Vec<_>>().join(", ");
+    let failed = failed.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>();
     if !failed.is_empty() {
-        notes.push(format!("Not measured in every round: {failed}."));
+        notes.push(format!("Not measured in every round: {}.", failed.join(", ")));
     }
     Some(sheet(choice.name, choice.title.to_owned(), drawings, (notes, &comparison.conditions)))
 }
