@@ -16,7 +16,7 @@ use super::{
     body::Body, client::Unsent, fate::SendError, patience::patience, received::Received,
     streams::Streams,
 };
-use crate::{CloseReason, authority::Authority};
+use crate::{CloseReason, authority::Authority, places::Place};
 
 /// Calls in flight on one connection before another is opened: nearly as many as a sidecar takes on it. The
 /// more of them share one, the fewer records and system calls there are for each.
@@ -28,8 +28,8 @@ const MOST: usize = usize::MAX - 1;
 /// Connections to one destination.
 const MAX_CONNECTIONS: usize = 16;
 
-/// How often a request that never left us looks for another connection.
-const ATTEMPTS: usize = 3;
+/// How often a request that never left us looks for another connection, beside those that were there.
+const AGAIN: usize = 2;
 
 /// HTTP/2 connections to one destination, read without a lock.
 #[derive(Debug)]
@@ -111,17 +111,20 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
-        for _ in 0..ATTEMPTS {
+        let mut left = None;
+        loop {
             let conn = match self.connection(key, &open).await {
                 Ok(conn) => conn,
                 Err(reason) => return Err((SendError::not_done(reason), Some(request))),
             };
-            let place = match conn.streams.take() {
-                Some(place) => Some(place),
-                None => in_time(conn.streams.place(), request.headers()).await,
+            let found = match conn.streams.take() {
+                Some(place) => Some(Ok((conn, place))),
+                None => in_time(Box::pin(self.place(key, &open, conn)), request.headers()).await,
             };
-            let Some(place) = place else {
-                return Err((SendError::not_done(CloseReason::UpstreamTimeout), None));
+            let (conn, place) = match found {
+                Some(Ok(found)) => found,
+                Some(Err(reason)) => return Err((SendError::not_done(reason), Some(request))),
+                None => return Err((SendError::not_done(CloseReason::UpstreamTimeout), None)),
             };
             match conn.streams.call(request, place).await {
                 Ok(response) => return Ok((response, conn)),
@@ -130,8 +133,33 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                     return Err((error.on_a_connection(conn.ended()), None));
                 }
             }
+            // Those that were there before may all have been told to go, and each says so once.
+            let more = left.unwrap_or_else(|| self.usable(key).len() + AGAIN);
+            let Some(less) = more.checked_sub(1) else {
+                return Err((SendError::not_done(CloseReason::ConnectFailed), Some(request)));
+            };
+            left = Some(less);
         }
-        Err((SendError::not_done(CloseReason::ConnectFailed), Some(request)))
+    }
+
+    /// A place, on whichever connection has one first: on `conn` there is none now. We wait here and not
+    /// in h2, which sends what waits there also when its caller has given it up (AZ-10).
+    async fn place<F>(
+        &self,
+        key: &K,
+        open: &impl Fn() -> F,
+        mut conn: Arc<Conn<K>>,
+    ) -> Result<(Arc<Conn<K>>, Place), CloseReason>
+    where
+        F: Future<Output = Result<Conn<K>, CloseReason>>,
+    {
+        loop {
+            conn.streams.changed().await;
+            conn = self.connection(key, open).await?;
+            if let Some(place) = conn.streams.take() {
+                return Ok((conn, place));
+            }
+        }
     }
 
     async fn connection<F>(
@@ -154,7 +182,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
                 return Ok(conn); // somebody else opened it meanwhile
             }
             if let Some(reason) = self.failed_since(asked, key) {
-                return Err(reason);
+                return self.least_busy(key, MOST).ok_or(reason);
             }
             if opening.is_some() {
                 return self.another(key, open).await;
@@ -185,9 +213,7 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
     where
         F: Future<Output = Result<Conn<K>, CloseReason>>,
     {
-        let (connections, now) = (self.connections.load_full(), SystemTime::now());
-        let usable = connections.iter().filter(|conn| conn.is_usable(key, now));
-        let usable: Vec<_> = usable.cloned().collect();
+        let usable = self.usable(key);
         if usable.len() >= MAX_CONNECTIONS
             && let Some(conn) = self.least_busy(key, usize::MAX)
         {
@@ -198,13 +224,20 @@ impl<K: Clone + PartialEq + Send + Sync + 'static> Multiplexed<K> {
             Err(reason) => {
                 let failed = Failed { at: Instant::now(), key: key.clone(), reason };
                 self.failed.store(Some(Arc::new(failed)));
-                return Err(reason);
+                // It was one more than there were: who finds a place meanwhile has lost nothing.
+                return self.least_busy(key, MOST).ok_or(reason);
             }
         };
         // Those that no longer fit end by themselves once their last answer is delivered.
         let connections = usable.into_iter().chain([opened.clone()]).collect();
         self.connections.store(Arc::new(connections));
         Ok(opened)
+    }
+
+    fn usable(&self, key: &K) -> Vec<Arc<Conn<K>>> {
+        let now = SystemTime::now();
+        let connections = self.connections.load();
+        connections.iter().filter(|conn| conn.is_usable(key, now)).cloned().collect()
     }
 
     fn least_busy(&self, key: &K, busy: usize) -> Option<Arc<Conn<K>>> {

@@ -127,16 +127,10 @@ impl Streams {
         self.calls() < self.sender.current_max_send_streams()
     }
 
-    /// A place, as soon as there is one. We wait here and not in h2, which sends what waits there also
-    /// when its caller has given it up (AZ-10).
-    pub(super) async fn place(&self) -> Place {
-        loop {
-            if let Some(place) = self.take() {
-                return place;
-            }
-            // Nobody tells that the other side takes more now, or that the connection is over.
-            let _ = tokio::time::timeout(LOOK, self.places.freed()).await;
-        }
+    /// Resolves when there may be a place again.
+    pub(super) async fn changed(&self) {
+        // Nobody tells that the other side takes more now, or that the connection is over.
+        let _ = tokio::time::timeout(LOOK, self.places.freed()).await;
     }
 
     /// A place, if there is one now.

@@ -27,7 +27,12 @@ async fn connected() -> (Streams, Callee) {
 }
 
 async fn called(streams: &Streams, request: Request<Body>) -> Result<Response<Received>, Unsent> {
-    let place = streams.place().await;
+    let place = loop {
+        match streams.take() {
+            Some(place) => break place,
+            None => streams.changed().await,
+        }
+    };
     streams.call(Box::new(request), place).await
 }
 
