@@ -46,6 +46,8 @@ pub(super) struct Tunnel {
     pub(super) authority: Authority,
     streams: Arc<Places>,
     is_over: Arc<AtomicBool>,
+    /// How long the answer to a CONNECT may take.
+    answer: Duration,
 }
 
 /// A stream that is open.
@@ -73,16 +75,16 @@ impl Tunnel {
         key: &PoolKey,
         open: Weak<Open>,
     ) -> Result<Arc<Self>, CloseReason> {
-        Self::beating(io, (drain, renewal), key, open, PULSE).await
+        Self::beating(io, (drain, renewal), key, open, (PULSE, ANSWER)).await
     }
 
-    /// The same, with another pulse.
+    /// The same, with another pulse, and another time for the answer to a CONNECT.
     pub(super) async fn beating(
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         (drain, renewal): (&Drain, Renewal),
         key: &PoolKey,
         open: Weak<Open>,
-        pulse: Pulse,
+        (pulse, answer): (Pulse, Duration),
     ) -> Result<Arc<Self>, CloseReason> {
         let opened = builder().handshake(io).await;
         let (sender, session) = opened.map_err(|_| CloseReason::ConnectFailed)?;
@@ -90,7 +92,7 @@ impl Tunnel {
         let (streams, is_over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
         let end = End { is_over: is_over.clone(), open };
         drive(drain, renewal, session, (Arc::clone(&streams), pulse), end);
-        Ok(Arc::new(Self { sender, key: key.clone(), authority, streams, is_over }))
+        Ok(Arc::new(Self { sender, key: key.clone(), authority, streams, is_over, answer }))
     }
 
     /// Whether a new session for `key` would be allowed what this one is (AZ-13).
@@ -123,7 +125,7 @@ impl Tunnel {
             let (answer, send) = asked?;
             Ok::<_, h2::Error>((answer.await?, send))
         };
-        let (answer, send) = match tokio::time::timeout(ANSWER, answered).await {
+        let (answer, send) = match tokio::time::timeout(self.answer, answered).await {
             Ok(Ok(answered)) => answered,
             Ok(Err(error)) if error.is_reset() => return Err(Unopened::of_reset(&error)),
             // Others go elsewhere.

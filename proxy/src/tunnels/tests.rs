@@ -18,14 +18,14 @@ use super::{
     Tunnels,
     pool::{Found, Opened},
     serve::{Asked, PATIENCE, Patience, serve_for},
-    session::{Open, Tunnel, Unopened},
+    session::{NoStream, Open, Tunnel, Unopened},
     stream::Stream,
 };
 use crate::{
-    Drain,
+    CloseReason, Drain,
     authority::tests::{kept, standing},
     flow::Way,
-    places::{FRAMING, Place, Places, Pulse},
+    places::{FRAMING, Place, Places, Pulse, silent},
     route::PoolKey,
 };
 
@@ -50,7 +50,7 @@ async fn beating(places: u32, open: Weak<Open>, pulse: Pulse) -> (Arc<Tunnel>, C
     let (renewal, key) = (kept().await, key());
     let mut callee = h2::server::Builder::new();
     let callee = callee.max_concurrent_streams(places).handshake(far);
-    let tunnel = Tunnel::beating(near, (&drain, renewal), &key, open, pulse);
+    let tunnel = Tunnel::beating(near, (&drain, renewal), &key, open, (pulse, DEADLINE));
     let (tunnel, callee) = tokio::join!(tunnel, callee);
     (tunnel.unwrap(), callee.unwrap(), drain)
 }
@@ -232,6 +232,24 @@ async fn a_session_that_was_of_use_stays_for_the_next_stream() {
 }
 
 #[tokio::test]
+async fn a_callee_that_takes_sessions_and_says_nothing_of_streams_is_asked_a_few_times() {
+    // RES-03: each time the app waits for as long as an answer may take
+    let tunnels = Tunnels::with("127.0.0.1:9".parse().unwrap());
+    let (silent, drain) = (Mutex::new(Vec::new()), Drain::default());
+    let open = || async {
+        let (far, near) = duplex(64 * 1024);
+        silent.lock().unwrap().push(far);
+        let kept = (&drain, kept().await);
+        let waits = (NO_PULSE, SOON);
+        let tunnel = Tunnel::beating(near, kept, &key(), tunnels.open(), waits).await;
+        tunnel.map(Opened::Shared)
+    };
+    let found = timeout(DEADLINE, Box::pin(tunnels.stream(&key(), open))).await.unwrap();
+    assert_eq!(found.err(), Some(NoStream::Failed(CloseReason::ConnectFailed)));
+    assert_eq!(silent.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn no_connection_is_lost_to_a_session_that_ends_meanwhile() {
     // RES-03: what meets a GOAWAY is asked for on another session
     let tunnels = Tunnels::with("127.0.0.1:9".parse().unwrap());
@@ -395,7 +413,45 @@ async fn a_silent_relay_of_one_half_hears_that_the_other_side_breaks_off() {
         end = timeout(DEADLINE, relayed) => end.unwrap(),
         () = drives => panic!("it ended"),
     };
-    assert_eq!(end, Err(crate::CloseReason::Io));
+    assert_eq!(end, Err(CloseReason::Io));
+}
+
+#[tokio::test]
+async fn who_says_something_on_a_stream_is_there_also_when_a_ping_is_not_answered() {
+    // RES-03: its answer is behind all that is said
+    let (_silent, near) = duplex(64 * 1024);
+    let (_sender, mut unanswered) = h2::client::handshake(near).await.unwrap();
+    let (far, near) = duplex(64 * 1024);
+    let callee = h2::server::handshake(far);
+    let (client, callee) = tokio::join!(h2::client::handshake(near), callee);
+    let ((sender, session), mut callee) = (client.unwrap(), callee.unwrap());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { session.await.is_ok() });
+    let request = Request::connect("127.0.0.1:9").body(()).unwrap();
+    let asked = sender.clone().ready().await.unwrap().send_request(request, false);
+    let (answer, send) = asked.unwrap();
+    let (_request, mut respond) = callee.accept().await.unwrap().unwrap();
+    let mut says = respond.send_response(Response::new(()), false).unwrap();
+    tasks.spawn(async move { callee.accept().await.is_none() });
+    let places = Arc::<Places>::default();
+    let place = places.take(1).unwrap();
+    let mut stream = Stream::new(send, answer.await.unwrap().into_body(), place);
+    let (mut socket, _app) = duplex(64 * 1024);
+    let ways = (Way::default(), Way::default());
+    let talks = async {
+        loop {
+            says.send_data(Bytes::from_static(&[7; 16]), false).unwrap();
+            tokio::time::sleep(SOON / 4).await;
+        }
+    };
+    let pulse = Pulse { every: SOON, answer: SOON * 4 };
+    let looked = timeout(SOON * 40, silent(unanswered.ping_pong(), &places, pulse));
+    let is_silent = tokio::select! {
+        looked = looked => looked.is_ok(),
+        end = stream.relay(&mut socket, (&ways.0, &ways.1)) => panic!("{end:?}"),
+        () = talks => false,
+    };
+    assert!(!is_silent);
 }
 
 #[tokio::test]
