@@ -366,6 +366,25 @@ async fn a_silent_connection_that_the_app_closes_leaves_its_place_to_another() {
 }
 
 #[tokio::test]
+async fn the_first_head_may_come_in_two_pieces_also_while_we_stop() {
+    // Half of it is no silence, however often it is looked at: as where hyper has the connection.
+    let mut app = App::new(LONG);
+    let head = asks("/first");
+    let (begin, end) = head.split_at(8);
+    app.say(begin).await;
+    app.reads.more(4).await;
+    let drain = app.drain.clone();
+    let said = async {
+        app.reads.more(4).await; // it knows
+        app.say(end).await;
+        app.answer().await
+    };
+    let both = async { tokio::join!(drain.drain(LONG), said) };
+    let ((), told) = tokio::time::timeout(SOON, both).await.unwrap();
+    assert_eq!(told, "/first");
+}
+
+#[tokio::test]
 async fn a_drain_closes_a_connection_with_half_a_head_behind_a_call() {
     // As hyper does where it has had the connection all the time.
     let mut app = App::new(LONG);
