@@ -292,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn a_workload_that_has_closed_its_idle_connections_is_called_on_a_new_one() {
         // More of them than one poll of a task may look at.
-        for idle in [1, 10, 200] {
+        for idle in [1, 10, 200, 1_000] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let at = listener.local_addr().unwrap();
             let pool = Arc::new(Recycled::new(Drain::default()));
