@@ -237,7 +237,10 @@ impl fmt::Debug for Line {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{
+        sync::{Arc, Mutex, atomic::Ordering},
+        time::Duration,
+    };
 
     use http::Request;
     use http_body_util::BodyExt as _;
@@ -287,6 +290,57 @@ mod tests {
             left.push(pool.idle.len() - KEPT);
         }
         assert_eq!(left, [8, 4, 2, 1, 0, 0]);
+    }
+
+    /// A connection to `listener`, and the workload's end of it.
+    async fn line(listener: &TcpListener) -> (Line, TcpStream) {
+        let at = listener.local_addr().unwrap();
+        let (tcp, accepted) = tokio::join!(TcpStream::connect(at), listener.accept());
+        (Line::new(tcp.unwrap()).await.unwrap(), accepted.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn how_many_connections_were_not_needed_is_known_by_the_calls() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = Recycled::new(Drain::default());
+        let ((first, mut at_first), (second, _idle)) =
+            (line(&listener).await, line(&listener).await);
+        pool.idle.push(first).unwrap();
+        pool.idle.push(second).unwrap();
+        let_go(&pool.idle, &pool.unneeded);
+        assert_eq!(pool.unneeded.load(Ordering::Relaxed), 2);
+        let nothing = || async { Err(CloseReason::ConnectFailed) };
+        let (told, ()) = tokio::join!(pool.send(request(), nothing), answer(&mut at_first));
+        told.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(pool.unneeded.load(Ordering::Relaxed), 1);
+        while pool.idle.pop().is_some() {}
+        assert!(pool.send(request(), nothing).await.is_err());
+        assert_eq!(pool.unneeded.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn connections_that_are_closed_or_not_needed_are_let_go_without_a_call() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = Recycled::new(Drain::default());
+        let (first, mut workload) = line(&listener).await;
+        let first = Mutex::new(Some(first));
+        let open = || async { first.lock().unwrap().take().ok_or(CloseReason::ConnectFailed) };
+        let (told, ()) = tokio::join!(pool.send(request(), open), answer(&mut workload));
+        told.unwrap().into_body().collect().await.unwrap();
+        let mut kept = Vec::new();
+        for _ in 0..KEPT + 8 {
+            let (line, workload) = line(&listener).await;
+            pool.idle.push(line).unwrap();
+            kept.push(workload);
+        }
+        let until = async |most| {
+            while pool.idle.len() > most {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(SOON, until(KEPT + 4)).await.unwrap(); // half of what was not needed
+        drop(kept);
+        tokio::time::timeout(SOON, until(1)).await.unwrap();
     }
 
     #[tokio::test]
