@@ -123,9 +123,18 @@ async fn when_whoever_opens_a_connection_gives_up_somebody_else_opens_one() {
 
 #[tokio::test]
 async fn a_call_is_not_lost_with_the_connection_that_it_opens_while_there_is_a_place_on_another() {
-    let (pool, (conn, _callee)) = (Multiplexed::default(), narrow().await);
+    let mut http2 = h2::server::Builder::new();
+    let http2 = http2.max_concurrent_streams(BUSY as u32 + 1);
+    let (conn, _callee) = conn_of(&Drain::default(), http2).await;
+    let (pool, conn) = (Multiplexed::default(), Arc::new(conn));
     pool.connections.store(Arc::new(vec![conn.clone()]));
-    let (place, is_over) = (conn.streams.take(), Notify::new());
+    let (mut places, is_over) = (Vec::new(), Notify::new());
+    while places.len() <= BUSY {
+        match conn.streams.take() {
+            Some(place) => places.push(place),
+            None => conn.streams.changed().await,
+        }
+    }
     let open = || async {
         is_over.notified().await;
         Err(CloseReason::ConnectFailed)
@@ -133,17 +142,38 @@ async fn a_call_is_not_lost_with_the_connection_that_it_opens_while_there_is_a_p
     let (mut opener, mut other) =
         (Box::pin(pool.connection(&(), &open)), Box::pin(pool.connection(&(), &open)));
     assert!(waits(opener.as_mut()).await && waits(other.as_mut()).await);
-    drop(place);
+    places.pop();
     is_over.notify_one();
     for one in [opener, other] {
         let found = tokio::time::timeout(SOON, one).await.unwrap();
         assert!(found.is_ok_and(|found| Arc::ptr_eq(&found, &conn)));
     }
-    let place = conn.streams.take();
+    places.extend(conn.streams.take());
     is_over.notify_one();
     let none = tokio::time::timeout(SOON, pool.connection(&(), &open)).await.unwrap();
     assert_eq!(none.err(), Some(CloseReason::ConnectFailed));
-    drop(place);
+    drop(places);
+}
+
+#[tokio::test]
+async fn who_waited_for_an_attempt_shares_its_end_and_makes_none() {
+    // RES-03: a queue of attempts would be as long as all their deadlines
+    let (pool, opened, is_over) = (Multiplexed::<()>::default(), Mutex::new(0), Notify::new());
+    let open = || async {
+        *opened.lock().unwrap() += 1;
+        is_over.notified().await;
+        Err(CloseReason::ConnectFailed)
+    };
+    let mut all: Vec<_> = (0..3).map(|_| Box::pin(pool.connection(&(), &open))).collect();
+    for one in &mut all {
+        assert!(waits(one.as_mut()).await);
+    }
+    is_over.notify_one();
+    for one in all {
+        let told = tokio::time::timeout(SOON, one).await.unwrap();
+        assert_eq!(told.err(), Some(CloseReason::ConnectFailed));
+    }
+    assert_eq!(*opened.lock().unwrap(), 1);
 }
 
 #[tokio::test]
