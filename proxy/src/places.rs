@@ -83,7 +83,8 @@ impl Places {
         self.is_taken.swap(false, Ordering::Relaxed)
     }
 
-    fn was_heard(&self) -> bool {
+    /// Whether something was read since somebody asked last.
+    pub(crate) fn was_heard(&self) -> bool {
         self.is_heard.swap(false, Ordering::Relaxed)
     }
 }

@@ -92,6 +92,29 @@ async fn what_a_callee_refuses_was_not_done_and_of_what_it_breaks_off_nobody_kno
 }
 
 #[tokio::test]
+async fn a_head_and_each_piece_of_a_body_show_that_the_callee_is_there() {
+    // RES-03: the answer to a ping may be behind them
+    let (streams, mut callee) = connected().await;
+    let serve = async {
+        let (_, mut respond) = callee.accept().await.unwrap().unwrap();
+        let mut says = respond.send_response(Response::new(()), false).unwrap();
+        says.send_data("money".into(), true).unwrap();
+        callee.accept().await; // what was said has to be sent
+    };
+    let call = async {
+        let mut body = called(&streams, request()).await.ok().unwrap().into_body();
+        let head = streams.places.was_heard();
+        body.frame().await.unwrap().unwrap();
+        (head, streams.places.was_heard())
+    };
+    let heard = tokio::select! {
+        heard = call => heard,
+        () = serve => panic!("the connection ended"),
+    };
+    assert_eq!(heard, (true, true));
+}
+
+#[tokio::test]
 async fn a_call_on_a_connection_that_is_over_comes_back_whole() {
     let (streams, callee) = connected().await;
     drop(callee);
