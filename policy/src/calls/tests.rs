@@ -233,7 +233,7 @@ fn of_many_templates_each_two_that_contradict_each_other_are_found() {
     ];
     for (at, one) in all.iter().enumerate() {
         for other in all.iter().skip(at + 1) {
-            let template = |text: &&str| crate::PathTemplate::parse(text).unwrap();
+            let template = |text: &&str| PathTemplate::parse(text).unwrap();
             let expected = template(one).conflict(&template(other));
             let [first, second, third] = ["/z/a", "/{x}/z", "/a/b/c"].map(|path| http("PUT", path));
             let calls = [first, http("GET", one), second, http("GET", other), third];
