@@ -19,7 +19,7 @@ use std::{
 
 pub use self::namespace::within;
 use self::{
-    namespace::{Namespace, reuse_ports},
+    namespace::{Namespace, control, reuse_ports, set_control},
     netlink::Netlink,
 };
 use crate::{Loopback, TargetError};
@@ -163,10 +163,20 @@ impl Network {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Loopback(why) => write!(f, "loopback: {why}"),
+            Self::Loopback(why) => write!(f, "loopback: {why}")?,
             Self::Veth(_) => {
-                write!(f, "two network namespaces joined by veth, with the kernel's own settings")
+                f.write_str(
+                    "two network namespaces joined by veth, with the kernel's own settings",
+                )?;
             }
+        }
+        let control = match self {
+            Self::Loopback(_) => control(),
+            Self::Veth(veth) => veth.callee.inside(control),
+        };
+        match control {
+            Ok(control) => write!(f, "; congestion control {control}"),
+            Err(_) => Ok(()),
         }
     }
 }
@@ -186,6 +196,7 @@ impl Veth {
             netlink.loopback_up()?;
             netlink.end_up(CALLEE, CALLER)?;
             netlink.own(CALLEES)?;
+            set_control();
             reuse_ports()
         };
         let caller_up = || {
@@ -193,6 +204,7 @@ impl Veth {
             netlink.loopback_up()?;
             netlink.end_up(CALLER, CALLEE)?;
             netlink.route(CALLEES, CALLEE)?;
+            set_control();
             reuse_ports()
         };
         callee.inside(callee_up).map_err(error("the callee's namespace"))?;

@@ -59,6 +59,21 @@ pub(super) fn reuse_ports() -> io::Result<()> {
     fs::write("/proc/sys/net/ipv4/tcp_tw_reuse", "1")
 }
 
+/// Where the congestion control of the namespace of this thread is read and set.
+const CONTROL: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+
+/// Sets the congestion control that Linux has by default. A machine may have another one that paces what it
+/// sends: between two ends of one machine that is a timer for each write, which costs more than TLS. A
+/// kernel without it keeps its own.
+pub(super) fn set_control() {
+    drop(fs::write(CONTROL, "cubic"));
+}
+
+/// The congestion control of the namespace of this thread.
+pub(super) fn control() -> io::Result<String> {
+    Ok(fs::read_to_string(CONTROL)?.trim_end().to_owned())
+}
+
 fn apart<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, work)?;

@@ -47,6 +47,16 @@ fn the_callee_is_reached_at_all_of_its_addresses_and_nobody_else_is() {
 }
 
 #[test]
+fn whatever_the_machine_sets_nobody_is_paced_between_the_namespaces() {
+    joined(|network| {
+        let Network::Veth(veth) = network else { return };
+        assert_eq!(control().unwrap(), "cubic");
+        assert_eq!(veth.callee.inside(control).unwrap(), "cubic");
+        assert!(network.to_string().ends_with("; congestion control cubic"), "{network}");
+    });
+}
+
+#[test]
 fn only_the_thread_that_asked_is_moved() {
     let before = namespace();
     joined(move |network| {
@@ -64,7 +74,9 @@ fn what_may_be_loaded_is_on_loopback_or_the_callee_in_our_own_namespace() {
     let alone = Network::begin(Wanted::Loopback).unwrap();
     assert_eq!(alone.target(callee), Err(TargetError::NotLoopback(callee)));
     assert!(alone.target((Ipv6Addr::LOCALHOST, 80).into()).is_ok());
-    assert_eq!(alone.to_string(), "loopback: as was asked for");
+    let control = control().unwrap();
+    let words = format!("loopback: as was asked for; congestion control {control}");
+    assert_eq!(alone.to_string(), words);
 
     joined(move |network| {
         assert!(network.target(callee).is_ok());
