@@ -3,38 +3,33 @@
 mod line;
 
 use std::{
+    cell::RefCell,
     io::{self, Write},
+    mem,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, Thread},
     time::Duration,
 };
 
-use crossbeam_queue::ArrayQueue;
 use metrics::counter;
 use tracing_subscriber::{filter::Targets, prelude::*};
 
 use crate::flow::FlowRecord;
 
-/// Lines that wait for the writer. When it is full a line is dropped and counted (OBS-03).
-const QUEUE: usize = 16 * 1024;
+/// Bytes of lines that wait for the writer. A line that finds no room is dropped and counted (OBS-03).
+const HELD: usize = 8 * 1024 * 1024;
 
-/// Written lines whose memory is kept for the next ones: as many as come in one look of a busy sidecar.
-const SPARE: usize = 512;
+/// Bytes for which the writer is woken: few enough that what it does at once holds up nobody on its core.
+const FULL: usize = 192 * 1024;
 
-/// Lines for which the writer is woken: few enough that what it does at once holds up nobody on its core.
-const FULL: usize = 256;
-
-/// How long a line may wait in the queue, unless that fills up or the writer sleeps.
+/// How long a line may wait, unless there are that many, or the writer sleeps.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// About how many bytes are written at once.
-const BATCH: usize = 64 * 1024;
-
-/// About as long as a line is.
-const LINE: usize = 1024;
+/// Of the memory of lines that were written, so much is kept for the next ones.
+const KEPT: usize = 2 * FULL;
 
 /// Longest method or RPC name in a line (OBS-01).
 const MAX_TEXT: usize = 256;
@@ -68,7 +63,12 @@ fn targets(filter: &str) -> anyhow::Result<Targets> {
     Ok(said.collect::<Vec<_>>().join(",").parse()?)
 }
 
-/// The access log: never waits, never blocks a call. A call pushes its line and goes on. The writer
+thread_local! {
+    /// The line that a call writes: the lock is held for a copy of it, and for nothing that takes longer.
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The access log: never waits, never blocks a call. A call leaves its line and goes on. The writer
 /// looks by itself while there are lines, so only the first one after a pause pays for waking it.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
@@ -78,17 +78,14 @@ pub struct AccessLog {
 /// What the clones of a log have in common. With the last of them the writer ends.
 #[derive(Debug)]
 struct Handle {
-    queue: Arc<Queue>,
+    lines: Arc<Lines>,
     writer: Thread,
 }
 
 /// Lines on their way to the writer.
-#[derive(Debug)]
-struct Queue {
-    lines: ArrayQueue<Vec<u8>>,
-    /// Written, and empty again: what one thread allocates and another frees is dear for both. Full:
-    /// freed all the same.
-    spare: ArrayQueue<Vec<u8>>,
+#[derive(Debug, Default)]
+struct Lines {
+    waiting: Mutex<Vec<u8>>,
     /// The writer sleeps until somebody wakes it.
     asleep: AtomicBool,
     closed: AtomicBool,
@@ -101,28 +98,23 @@ impl AccessLog {
     ///
     /// When the thread cannot be started.
     pub fn start(out: impl Write + Send + 'static) -> io::Result<(Self, thread::JoinHandle<()>)> {
-        let queue = Arc::new(Queue {
-            lines: ArrayQueue::new(QUEUE),
-            spare: ArrayQueue::new(SPARE),
-            asleep: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-        });
-        let lines = queue.clone();
+        let lines = Arc::new(Lines::default());
+        let to_write = lines.clone();
         let writer = thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || lines.write_all(out))?;
-        let handle = Handle { queue, writer: writer.thread().clone() };
+            .spawn(move || to_write.write_all(out))?;
+        let handle = Handle { lines, writer: writer.thread().clone() };
         Ok((Self { handle: Arc::new(handle) }, writer))
     }
 
     pub(crate) fn write(&self, record: &FlowRecord) {
-        let Handle { queue, writer } = &*self.handle;
-        let mut line = queue.spare.pop().unwrap_or_else(|| Vec::with_capacity(LINE));
-        line::append(record, &mut line);
-        if queue.lines.push(line).is_err() {
-            counter!("cellwall_log_dropped_total").increment(1);
-        }
-        if queue.wants_to_be_looked_at() {
+        let Handle { lines, writer } = &*self.handle;
+        let is_wanted = LINE.with_borrow_mut(|line| {
+            line.clear();
+            line::append(record, line);
+            lines.push(line)
+        });
+        if is_wanted {
             writer.unpark();
         }
     }
@@ -130,101 +122,109 @@ impl AccessLog {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.queue.closed.store(true, Ordering::SeqCst);
+        self.lines.closed.store(true, Ordering::SeqCst);
         self.writer.unpark();
     }
 }
 
-impl Queue {
-    /// Whether the writer has to be woken for what was just pushed.
-    fn wants_to_be_looked_at(&self) -> bool {
-        self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst)
-            || self.lines.len() >= FULL
+impl Lines {
+    fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a line for the writer, and says whether that has to be woken.
+    fn push(&self, line: &[u8]) -> bool {
+        let mut waiting = self.waiting();
+        let held = waiting.len();
+        if held + line.len() > HELD {
+            counter!("cellwall_log_dropped_total").increment(1);
+        } else {
+            waiting.extend_from_slice(line);
+        }
+        let is_full = held < FULL && waiting.len() >= FULL;
+        drop(waiting);
+        is_full || self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst)
     }
 
     /// Writes to `out` until the log is closed.
     fn write_all(&self, out: impl Write) {
-        let mut batch = Batch::new(out);
+        let mut written = Written::to(out);
+        let mut lines = Vec::new();
         loop {
-            // Before the lines: what was pushed before the last handle went is still written.
+            // Before the lines: what was left before the last handle went is still written.
             let is_last = self.closed.load(Ordering::SeqCst);
-            let mut is_quiet = true;
-            while let Some(mut line) = self.lines.pop() {
-                is_quiet = false;
-                batch.push(&line);
-                line.clear();
-                if line.capacity() <= LINE {
-                    let _ = self.spare.push(line);
-                }
-            }
-            batch.write();
+            mem::swap(&mut lines, &mut *self.waiting());
+            written.write(&lines);
             if is_last {
                 return;
             }
+            let is_quiet = lines.is_empty();
+            lines.clear();
             if is_quiet {
-                while self.spare.pop().is_some() {}
+                lines = Vec::new();
                 self.sleep();
             } else {
+                lines.shrink_to(KEPT);
                 thread::park_timeout(LOOK);
             }
         }
     }
 
-    /// Sleeps until a line comes, or the log is closed.
+    /// Sleeps until a line comes, or the log is closed. Holds nothing meanwhile.
     fn sleep(&self) {
         self.asleep.store(true, Ordering::SeqCst);
-        // Whoever pushes after this look sees that we are asleep.
-        if self.lines.is_empty() && !self.closed.load(Ordering::SeqCst) {
+        let mut waiting = self.waiting();
+        // Whoever leaves a line after this look sees that we are asleep.
+        if waiting.is_empty() && !self.closed.load(Ordering::SeqCst) {
+            *waiting = Vec::new();
+            drop(waiting);
             thread::park();
         }
         self.asleep.store(false, Ordering::SeqCst);
     }
 }
 
-/// Lines that go to `out` at once.
-struct Batch<W> {
-    lines: Vec<u8>,
+/// Where lines go, and how the last one ended.
+struct Written<W> {
     out: W,
     /// The last line that was begun has no end.
     is_torn: bool,
 }
 
-impl<W: Write> Batch<W> {
-    fn new(out: W) -> Self {
-        Self { lines: Vec::with_capacity(BATCH), out, is_torn: false }
+impl<W: Write> Written<W> {
+    fn to(out: W) -> Self {
+        Self { out, is_torn: false }
     }
 
-    fn push(&mut self, line: &[u8]) {
-        if self.is_torn && self.lines.is_empty() {
-            self.lines.push(b'\n'); // what follows is whole again
-        }
-        self.lines.extend_from_slice(line);
-        if self.lines.len() >= BATCH {
-            self.write();
-        }
-    }
-
-    /// Writes what has come together. What cannot be written is lost, and counted.
-    fn write(&mut self) {
-        let mut written = 0;
-        while let Some(left) = self.lines.get(written..).filter(|left| !left.is_empty()) {
-            match self.out.write(left) {
-                Ok(0) => break,
-                Ok(more) => written += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
+    /// Writes whole lines. What cannot be written is lost, and counted.
+    fn write(&mut self, lines: &[u8]) {
+        let torn: &[u8] = if self.is_torn && !lines.is_empty() { b"\n" } else { b"" };
+        let left = match self.taken(torn) {
+            [] => self.taken(lines), // what follows is whole again
+            _ => lines,
+        };
         let _ = self.out.flush(); // what it took is no longer ours to count
-        let (whole, left) = self.lines.split_at_checked(written).unwrap_or_default();
-        if let Some(last) = whole.last() {
-            self.is_torn = *last != b'\n';
-        }
         let lost = left.iter().filter(|byte| **byte == b'\n').count();
         if lost > 0 {
             counter!("cellwall_log_dropped_total").increment(lost as u64);
         }
-        self.lines.clear();
+    }
+
+    /// What is left of `bytes`.
+    fn taken<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let mut left = bytes;
+        while !left.is_empty() {
+            match self.out.write(left) {
+                Ok(taken @ 1..) => {
+                    let (whole, more) = left.split_at_checked(taken).unwrap_or((left, &[]));
+                    self.is_torn = whole.last() != Some(&b'\n');
+                    left = more;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        left
     }
 }
 

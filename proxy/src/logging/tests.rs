@@ -9,7 +9,7 @@ use cellwall_mtls::Refusal;
 use clap::Parser as _;
 use tracing::Level;
 
-use super::{AccessLog, Batch, QUEUE, targets};
+use super::{AccessLog, HELD, KEPT, Written, targets};
 use crate::{
     CloseReason, Direction, Flows, Kind, app,
     args::{Cli, Command},
@@ -84,11 +84,12 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 fn a_line_is_written_although_no_other_follows_it() {
     let sink = Sink::default();
     let (log, writer) = AccessLog::start(sink.clone()).unwrap();
-    let queue = log.handle.queue.clone();
+    let queue = log.handle.lines.clone();
     let flows = Flows::new(log);
     for line in 1..=3 {
         // It wakes a writer that has nothing to do.
         wait_until("asleep", || queue.asleep.load(Ordering::SeqCst));
+        assert_eq!(queue.waiting().capacity(), 0, "held at rest");
         end(&flows);
         let lines = || sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
         wait_until("written", || lines() == line);
@@ -102,20 +103,47 @@ fn a_disk_that_hangs_holds_nobody_up_and_costs_the_lines_that_find_the_queue_ful
     // OBS-03
     let sink = Sink::default();
     let (log, writer) = AccessLog::start(sink.clone()).unwrap();
-    let queue = log.handle.queue.clone();
+    let lines = log.handle.lines.clone();
     let flows = Flows::new(log);
     let hangs = sink.0.lock().unwrap();
     end(&flows);
-    wait_until("taken", || queue.lines.is_empty());
-    for _ in 0..QUEUE + 100 {
+    wait_until("taken", || lines.waiting().is_empty());
+    let (mut held, mut left) = (0, 0);
+    for _ in 0..HELD {
         end(&flows);
+        let holds = lines.waiting().len();
+        if holds == held {
+            break;
+        }
+        (held, left) = (holds, left + 1);
     }
-    assert!(queue.lines.is_full());
+    assert!(held <= HELD && held > HELD - 4096, "{held}");
     drop(hangs);
     drop(flows);
     writer.join().unwrap();
     let lines = sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
-    assert_eq!(lines, 1 + QUEUE);
+    assert_eq!(lines, 1 + left);
+}
+
+#[test]
+fn a_busy_log_is_written_before_it_holds_much_and_keeps_little() {
+    let sink = Sink::default();
+    let (log, writer) = AccessLog::start(sink.clone()).unwrap();
+    let lines = log.handle.lines.clone();
+    let flows = Flows::new(log);
+    let mut most = 0;
+    for _ in 0..40_000 {
+        end(&flows);
+        most = most.max(lines.waiting().capacity());
+        if lines.waiting().len() > KEPT {
+            wait_until("written", || lines.waiting().len() < KEPT);
+        }
+    }
+    assert!(most <= 4 * KEPT, "{most}");
+    drop(flows);
+    writer.join().unwrap();
+    let written = sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(written, 40_000);
 }
 
 /// Takes as many bytes as it says, then fails once.
@@ -145,14 +173,10 @@ impl io::Write for Full {
 fn a_disk_that_was_full_in_the_middle_of_a_line_spoils_that_line_alone() {
     // OBS-01
     for takes in 0..=8 {
-        let mut batch = Batch::new(Full { takes, has: Vec::new() });
-        for line in [b"one\n", b"two\n"] {
-            batch.push(line);
-        }
-        batch.write();
-        batch.push(b"new\n");
-        batch.write();
-        let text = String::from_utf8(batch.out.has).unwrap();
+        let mut written = Written::to(Full { takes, has: Vec::new() });
+        written.write(b"one\ntwo\n");
+        written.write(b"new\n");
+        let text = String::from_utf8(written.out.has).unwrap();
         let mut lines: Vec<&str> = text.lines().collect();
         if takes == 8 {
             assert_eq!(lines, ["one", "two"], "it was full for the new one");

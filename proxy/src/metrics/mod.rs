@@ -60,7 +60,7 @@ fn describe() {
         ("cellwall_policy_store_failures_total", "Policies in force that are not on the disk."),
         ("cellwall_upstream_failures_total", "Calls that did not come back, by reason."),
         ("cellwall_retries_total", "Second attempts of declared calls, made or left out."),
-        ("cellwall_log_dropped_total", "Access-log lines that found the queue full."),
+        ("cellwall_log_dropped_total", "Access-log lines that found no room, or were not written."),
         ("cellwall_decision_dropped_total", "Decisions that were not reported, by reason."),
         ("cellwall_spans_exported_total", "Spans that the collector has."),
         ("cellwall_spans_dropped_total", "Spans that it will never have, by reason."),

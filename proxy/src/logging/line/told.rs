@@ -3,10 +3,7 @@
 use std::{cell::RefCell, sync::Arc};
 
 use super::{Line, field};
-use crate::{
-    flow::{Direction, FlowRecord, Party},
-    logging::LINE,
-};
+use crate::flow::{Direction, FlowRecord, Party};
 
 thread_local! {
     static INBOUND: RefCell<Told> = RefCell::default();
@@ -41,7 +38,7 @@ struct Told {
 impl Told {
     fn of(record: &FlowRecord) -> Self {
         let FlowRecord { environment, caller, caller_serial, callee, .. } = record;
-        let mut text = Vec::with_capacity(LINE / 2);
+        let mut text = Vec::new();
         let mut line = Line(&mut text);
         line.text(field!("cellwall.env"), environment);
         line.party([field!("cellwall.caller.workload"), field!("cellwall.caller.id")], caller);
