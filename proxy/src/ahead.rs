@@ -15,7 +15,7 @@ use tokio_util::io::poll_read_buf;
 
 /// What is read at once from a connection that has little to say, and from one that has much.
 const LEAST: usize = 4 * 1024;
-const MOST: usize = 64 * 1024;
+const MOST: usize = 128 * 1024;
 
 /// Reads as much as there is, and holds nothing while there is nothing.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl<IO> Ahead<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> Ahead<IO> {
-    /// Reads once, and more the next time where there was more than that.
+    /// Reads once, and more the next time where there was more than that, less where there was far less.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.read = BytesMut::with_capacity(self.size);
         let mut room = (&mut self.read).limit(self.size);
@@ -48,7 +48,11 @@ impl<IO: AsyncRead + Unpin> Ahead<IO> {
             self.read = BytesMut::new(); // it may be silent for long
             return polled.map_ok(drop);
         };
-        self.size = if read < self.size / 2 { LEAST } else { (self.size * 2).min(MOST) };
+        self.size = match read {
+            all if all == self.size => (self.size * 2).min(MOST),
+            few if few < self.size / 4 => (self.size / 2).max(LEAST),
+            _ => self.size,
+        };
         Poll::Ready(Ok(()))
     }
 }
@@ -160,9 +164,14 @@ mod tests {
         });
         assert!(silent.await);
         assert_eq!(ahead.read.capacity(), 0);
-        far.write_all(b"little").await.unwrap();
-        assert_eq!(ahead.read(&mut buffer).await.unwrap(), 6);
-        assert_eq!(ahead.size, LEAST);
+        let mut sizes = Vec::new();
+        while ahead.size > LEAST {
+            sizes.push(ahead.size);
+            far.write_all(b"little").await.unwrap();
+            assert_eq!(ahead.read(&mut buffer).await.unwrap(), 6);
+        }
+        // The last of the many was little beside what is read at once.
+        assert_eq!(sizes, [MOST / 2, MOST / 4, MOST / 8, MOST / 16]);
     }
 
     #[tokio::test]
