@@ -1,5 +1,7 @@
 //! How the sidecar is linked.
 
+#![expect(clippy::disallowed_methods, reason = "cargo says by variables what it builds")]
+
 use std::{env, process::Command};
 
 /// Since this release of the C library a program's relative relocations may be packed.
