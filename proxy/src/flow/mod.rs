@@ -36,7 +36,8 @@ struct Sinks {
 /// none is lost, none is written twice.
 #[derive(Debug)]
 pub(crate) struct Flow {
-    pub(crate) record: FlowRecord,
+    /// In a box: a flow goes from hand to hand.
+    pub(crate) record: Box<FlowRecord>,
     pub(crate) progress: Arc<Progress>,
     flows: Flows,
 }
@@ -65,7 +66,7 @@ impl Flows {
     }
 
     pub(crate) fn open(&self, kind: Kind, direction: Direction, remote: SocketAddr) -> Flow {
-        let record = FlowRecord::begun(kind, direction, remote);
+        let record = Box::new(FlowRecord::begun(kind, direction, remote));
         Flow { progress: Arc::new(Progress::of(&record)), record, flows: self.clone() }
     }
 
@@ -165,9 +166,9 @@ impl Flow {
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        let FlowRecord { kind, direction, remote, began, .. } = self.record;
-        let record = FlowRecord::of(kind, direction, (remote, began)); // costs no allocation
-        let record = std::mem::replace(&mut self.record, record);
+        let FlowRecord { kind, direction, remote, began, .. } = *self.record;
+        let nothing = Box::new(FlowRecord::of(kind, direction, (remote, began)));
+        let record = std::mem::replace(&mut self.record, nothing);
         self.progress.conclude(record, self.flows.clone());
     }
 }

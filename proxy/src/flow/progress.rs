@@ -48,7 +48,7 @@ pub(crate) enum Attempt {
 /// What the flow said last.
 #[derive(Debug)]
 struct Conclusion {
-    record: FlowRecord,
+    record: Box<FlowRecord>,
     flows: Flows,
 }
 
@@ -85,7 +85,7 @@ impl Progress {
     }
 
     /// The flow is over but for its bytes in transit.
-    pub(super) fn conclude(&self, record: FlowRecord, flows: Flows) {
+    pub(super) fn conclude(&self, record: Box<FlowRecord>, flows: Flows) {
         let _ = self.conclusion.set(Conclusion { record, flows }); // there is one flow
     }
 

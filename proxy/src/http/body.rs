@@ -24,7 +24,6 @@ use crate::{
     CloseReason,
     authority::Authority,
     flow::{Attempt, Flow, Progress},
-    places::Place,
 };
 
 /// A body of either direction.
@@ -47,16 +46,9 @@ enum Content {
 enum Role {
     Ours,
     Request(Option<(Arc<Progress>, Attempt)>),
-    Response(Option<Box<Answer>>),
+    Response(Option<Flow>),
     /// Nothing more in HTTP.
     Switched(Option<Box<Tunnel>>),
-}
-
-/// An answer in progress: its record, and its place on a connection.
-#[derive(Debug)]
-struct Answer {
-    flow: Flow,
-    _place: Option<Place>,
 }
 
 /// What a body in transit stands on. Each direction watches for itself: the other one may stand
@@ -64,7 +56,9 @@ struct Answer {
 #[derive(Debug)]
 struct Watched {
     authority: Authority,
-    /// Made for a body that does not come whole at its first poll.
+    /// A frame has passed.
+    is_begun: bool,
+    /// Made for a body of which there is more than its first frame and its end, or that is waited for.
     ended: Option<Ended>,
 }
 
@@ -114,20 +108,21 @@ impl Body {
         Self::passing(Source::Kept(kept), version, (role, None))
     }
 
-    /// A response's body on its way to the caller. `flow` ends when it does, and its place on the
-    /// connection is free; it is cut when `authority` ends before.
+    /// A response's body on its way to the caller. `flow` ends when it does; it is cut when `authority`
+    /// ends before.
     pub(super) fn response(
         (received, version): (Received, Version),
         flow: Flow,
-        (authority, place): (Authority, Option<Place>),
+        authority: Authority,
     ) -> Self {
-        let role = Role::Response(Some(Answer { flow, _place: place }.into()));
+        let role = Role::Response(Some(flow));
         Self::passing(Source::Passing(received), version, (role, Some(Watched::by(authority))))
     }
 
-    /// Ready when it has to be cut: also for whoever has no room for more of it.
+    /// Ready when it has to be cut, for whoever has no room for more of it.
     pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let watched = self.watched.as_mut().filter(|watched| watched.ended.is_some());
+        let is_at_end = self.is_end_stream();
+        let watched = self.watched.as_mut().filter(|watched| watched.is_made() || !is_at_end);
         let Some(watched) = watched else { return Poll::Pending };
         let reason = ready!(watched.poll(cx));
         self.role.end(reason);
@@ -152,9 +147,9 @@ impl Role {
                     progress.request(attempt).end(reason);
                 }
             }
-            Self::Response(answer) => {
-                if let Some(answer) = answer.take() {
-                    answer.flow.close(reason);
+            Self::Response(flow) => {
+                if let Some(flow) = flow.take() {
+                    flow.close(reason);
                 }
             }
         }
@@ -162,8 +157,8 @@ impl Role {
 
     /// Whether this is a gRPC answer that has not said how the call went.
     fn has_no_status(&self) -> bool {
-        let Self::Response(Some(answer)) = self else { return false };
-        let record = &answer.flow.record;
+        let Self::Response(Some(flow)) = self else { return false };
+        let record = &flow.record;
         record.protocol == Some(Protocol::Grpc) && record.grpc_status.is_none()
     }
 
@@ -176,11 +171,11 @@ impl Role {
             Self::Request(Some((progress, attempt))) => {
                 Some((Towards::Callee(*attempt), progress.clone()))
             }
-            Self::Response(Some(answer)) => {
+            Self::Response(Some(flow)) => {
                 if let Some(status) = frame.trailers_ref().and_then(headers::grpc_status) {
-                    answer.flow.record.grpc_status = Some(status);
+                    flow.record.grpc_status = Some(status);
                 }
-                Some((Towards::Caller, answer.flow.progress.clone()))
+                Some((Towards::Caller, flow.progress.clone()))
             }
             Self::Ours | Self::Request(None) | Self::Response(None) | Self::Switched(_) => None,
         };
@@ -201,7 +196,17 @@ impl Drop for Body {
 
 impl Watched {
     fn by(authority: Authority) -> Self {
-        Self { authority, ended: None }
+        Self { authority, is_begun: false, ended: None }
+    }
+
+    fn is_made(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Whether it has to be made for a body of which more may come. What is behind the first frame is most
+    /// often its end, and comes with it.
+    fn is_wanted(&mut self, is_waited_for: bool) -> bool {
+        is_waited_for || std::mem::replace(&mut self.is_begun, true)
     }
 
     /// Resolves when the body has to be cut although there is more to come.
@@ -229,7 +234,9 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         // First: a body that never pauses must not escape it.
-        if let Poll::Ready(reason) = self.poll_cut(cx) {
+        if self.watched.as_ref().is_some_and(Watched::is_made)
+            && let Poll::Ready(reason) = self.poll_cut(cx)
+        {
             return Poll::Ready(Some(Err(Cut::Ended(reason))));
         }
         let Self { content, role, watched } = &mut *self;
@@ -246,6 +253,7 @@ impl HttpBody for Body {
         if !matches!(polled, Poll::Ready(None | Some(Err(_))))
             && !is_at_end
             && let Some(watched) = watched
+            && watched.is_wanted(polled.is_pending())
             && let Poll::Ready(reason) = watched.poll(cx)
         {
             role.end(reason);

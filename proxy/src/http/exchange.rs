@@ -179,8 +179,7 @@ pub(crate) fn delivered(
         let kept = head.extensions.remove();
         Body::switched(Tunnel { flow, authority, caller, callee, kept })
     } else {
-        let place = head.extensions.remove();
-        Body::response((body, head.version), flow, (authority, place))
+        Body::response((body, head.version), flow, authority)
     };
     // RFC 9110 §6.2: a message of our own, with neither the callee's version nor its reason phrase.
     let mut answer = Response::new(body);

@@ -54,11 +54,12 @@ pub(crate) fn of_second_attempt(headers: &mut HeaderMap) {
 
 /// Identity, framing and words of ours have no place after a body, either way (HTTP-16, HTTP-19).
 pub(crate) fn scrub_trailers(trailers: &mut HeaderMap) {
-    remove(trailers, |name| is_identity(name) || is_sidecars(name));
+    remove(trailers, |name| {
+        is_identity(name)
+            || is_sidecars(name)
+            || matches!(name.as_str(), "authorization" | "content-length" | "cookie" | "host")
+    });
     remove_hop_by_hop(trailers);
-    for name in [header::CONTENT_LENGTH, header::HOST, header::AUTHORIZATION, header::COOKIE] {
-        trailers.remove(name);
-    }
 }
 
 /// The status of a gRPC call, from its trailers or, when there is no message, its headers.
@@ -75,11 +76,14 @@ pub(crate) fn outcome(headers: &HeaderMap) -> Option<Outcome> {
 
 fn scrub_request(headers: &mut HeaderMap) {
     remove(headers, |name| is_identity(name) || is_sidecars(name));
-    if !headers.keys().any(is_hop_by_hop) {
-        return;
-    }
+    let mut hops = headers.iter().filter(|(name, _)| is_hop_by_hop(name));
     // RFC 9110 §10.1.4: `trailers` is the one member of TE that is not about this hop alone, and
     // gRPC insists on it.
+    match (hops.next(), hops.next()) {
+        (None, _) => return,
+        (Some((name, value)), None) if name == header::TE && value == "trailers" => return,
+        _ => {}
+    }
     let trailers = headers.get_all(header::TE).iter().any(|value| value == "trailers");
     remove_hop_by_hop(headers);
     if trailers {

@@ -4,12 +4,11 @@
 use std::{
     convert::Infallible,
     future::{pending, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -17,7 +16,6 @@ use h2::{RecvStream, client::SendRequest};
 use http::{Method, Request, Response, header, request::Parts};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     body::Body,
@@ -161,39 +159,33 @@ impl Streams {
         // Nothing of it was sent.
         let not_done = |_| Unsent::Gone(SendError::not_done(CloseReason::UpstreamFailed));
         let (answer, stream) = sent.map_err(not_done)?;
-        let sending =
-            if is_whole { None } else { self.pump(Pump::new(body, stream), &place).await };
+        let mut sending = (!is_whole).then(|| Pump::new(body, stream));
+        let mut answer = pin!(answer);
+        let answered = poll_fn(|cx| {
+            if sending.as_mut().is_some_and(|pump| Pin::new(pump).poll(cx).is_ready()) {
+                sending = None;
+            }
+            answer.as_mut().poll(cx)
+        });
         let answer = match patience {
-            Some(patience) => tokio::time::timeout(patience, answer).await,
-            None => Ok(answer.await),
+            Some(patience) => tokio::time::timeout(patience, answered).await,
+            None => Ok(answered.await),
         };
         let answer = match answer {
-            Ok(Ok(answer)) => received(answer, place)?,
+            Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(Unsent::Gone(SendError::reset(&error))),
             Err(_) => return Err(Unsent::Gone(SendError::unknown(CloseReason::UpstreamTimeout))),
         };
-        // What is left of the body goes on beside the answer, and with nothing else.
-        drop(sending.map(DropGuard::disarm));
-        Ok(answer)
-    }
-
-    /// Sends as much of a body as there is, and the rest in a task, which ends with what is returned.
-    async fn pump(&self, mut pump: Pump, place: &Place) -> Option<DropGuard> {
-        let is_done = poll_fn(|cx| Poll::Ready(Pin::new(&mut pump).poll(cx).is_ready())).await;
-        if is_done {
-            return None;
+        let rest = sending.map(|pump| (pump, place.clone()));
+        let answer = received(answer, place)?;
+        // Most bodies are sent before there is an answer. The rest of another goes on beside it.
+        if let Some((pump, place)) = rest {
+            self.drain.spawn(async move {
+                pump.await;
+                drop(place);
+            });
         }
-        let unwanted = CancellationToken::new();
-        let guard = unwanted.clone().drop_guard();
-        let place = place.clone();
-        self.drain.spawn(async move {
-            let _taken = place;
-            tokio::select! {
-                () = pump => {}
-                () = unwanted.cancelled() => {}
-            }
-        });
-        Some(guard)
+        Ok(answer)
     }
 }
 
@@ -203,9 +195,8 @@ fn received(answer: Response<RecvStream>, place: Place) -> Result<Response<Recei
         return Err(Unsent::Gone(SendError::unknown(CloseReason::AnswerAmbiguous)));
     }
     place.hears();
-    let (mut head, stream) = answer.into_parts();
-    let body = Received::stream(stream, &head.headers, place.clone());
-    head.extensions.insert(place);
+    let (head, stream) = answer.into_parts();
+    let body = Received::stream(stream, &head.headers, place);
     Ok(Response::from_parts(head, body))
 }
 
