@@ -262,12 +262,11 @@ impl Served {
         (request, flow): (Request<Incoming>, &mut Flow),
     ) -> Result<Response<Received>, SendError> {
         let version = declared.version().ok_or(NOT_HTTP)?;
-        let request = web::carried(request, flow.progress.clone(), Some(authority));
+        let mut request = web::carried(request, flow.progress.clone(), Some(authority));
         let peer = authority.peer();
         let caller = Introduced::by(permit.introduction(), &peer);
-        let request = web::to_callee(request, (version, canonical), &caller)?;
-        // In a box from here on: it goes through several hands.
-        let request = Box::new(flow.stamp(request));
+        web::to_callee(&mut request, (version, canonical), &caller)?;
+        flow.stamp(&mut request);
         flow.leaves();
         let sent = Instant::now();
         let response = self.workload.send(permit, version, request).await;

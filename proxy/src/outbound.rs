@@ -137,14 +137,14 @@ impl Proxy {
         };
         let call = || canonical.call(protocol);
         let idempotent = route.as_ref().ok().and_then(|route| route.idempotent(call));
-        let (request, kept) = web::outgoing(request, &flow, idempotent);
+        let (mut request, kept) = web::outgoing(request, &flow, idempotent);
         flow.decided();
         flow.leaves();
         let sent = Instant::now();
-        let request = web::to_peer(request, &canonical);
-        let request = request.map(|request| Box::new(flow.stamp(request)));
-        let told = match (route, request) {
-            (Ok(route), Ok(request)) => {
+        let is_taken = web::to_peer(&mut request, &canonical);
+        let told = match (route, is_taken) {
+            (Ok(route), Ok(())) => {
+                flow.stamp(&mut request);
                 let progress = flow.progress.clone();
                 let twice =
                     kept.and_then(|kept| Repeat::of(kept, &request, progress, &destination.budget));

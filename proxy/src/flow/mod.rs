@@ -126,11 +126,10 @@ impl Flow {
     }
 
     /// Makes our span the parent of what comes next. Of a call that is not sampled nothing is touched.
-    pub(crate) fn stamp<B>(&self, mut request: Request<B>) -> Request<B> {
+    pub(crate) fn stamp<B>(&self, request: &mut Request<B>) {
         if let Some(sampled) = &self.record.span {
             sampled.write(request.headers_mut());
         }
-        request
     }
 
     /// From here on the other side may have acted.

@@ -49,45 +49,41 @@ pub(crate) fn read(
     Ok(canonical)
 }
 
-/// The request with its body on its way to the callee.
+/// The request with its body on its way to the callee. In a box from here on: it goes through several hands.
 pub(crate) fn carried(
     request: Request<Incoming>,
     progress: Arc<Progress>,
     authority: Option<&Authority>,
-) -> Request<Body> {
+) -> Box<Request<Body>> {
     let version = request.version();
-    request.map(|body| Body::request((body, version), progress, authority))
+    Box::new(request.map(|body| Body::request((body, version), progress, authority)))
 }
 
 /// Makes what is sent to our workload: what was authorised (HTTP-10), with the caller's ID and nobody
 /// else's.
 pub(crate) fn to_callee(
-    mut request: Request<Body>,
+    request: &mut Request<Body>,
     (version, canonical): (Version, &Canonical),
     caller: &Introduced<'_>,
-) -> Result<Request<Body>, SendError> {
+) -> Result<(), SendError> {
     // In this order no `Connection` token can name the host away.
     headers::to_callee(request.headers_mut(), caller).map_err(|_| AMBIGUOUS)?;
-    canonical.apply(&mut request, version).map_err(|_| AMBIGUOUS)?;
-    Ok(request)
+    canonical.apply(request, version).map_err(|_| AMBIGUOUS)
 }
 
 /// Makes what is sent to the callee's sidecar.
-pub(crate) fn to_peer(
-    mut request: Request<Body>,
-    canonical: &Canonical,
-) -> Result<Request<Body>, SendError> {
+pub(crate) fn to_peer(request: &mut Request<Body>, canonical: &Canonical) -> Result<(), SendError> {
     // HTTP-14: over HTTP/2 there would have to be a CONNECT.
     let version = canonical.upgrade().map_or(Version::HTTP_2, |_| Version::HTTP_11);
     headers::to_peer(request.headers_mut());
-    canonical.apply(&mut request, version).map_err(|_| AMBIGUOUS)?;
+    canonical.apply(request, version).map_err(|_| AMBIGUOUS)?;
     // The next sidecar's hyper would say 431 of it, without a word of what became of the call. HTTP/1.1
     // may bring one: its limit is that of a buffer, which the last read may overrun.
     let is_taken = match canonical.upgrade() {
-        None => list_size(&request) < MAX_LIST,
-        Some(_) => request.headers().len() < MAX_HEADERS && wire_size(&request) + STAMP <= MAX_HEAD,
+        None => list_size(request) < MAX_LIST,
+        Some(_) => request.headers().len() < MAX_HEADERS && wire_size(request) + STAMP <= MAX_HEAD,
     };
-    if is_taken { Ok(request) } else { Err(TOO_LONG) }
+    if is_taken { Ok(()) } else { Err(TOO_LONG) }
 }
 
 /// Sets a request of our workload on its way. That of a call that the policy declares idempotent is
@@ -96,7 +92,7 @@ pub(crate) fn outgoing(
     request: Request<Incoming>,
     flow: &Flow,
     by: Option<IdempotentBy>,
-) -> (Request<Body>, Option<Repeatable>) {
+) -> (Box<Request<Body>>, Option<Repeatable>) {
     let (version, progress) = (request.version(), flow.progress.clone());
     let is_repeatable = |by: &_| is_shown(*by, request.headers()) && !is_too_long(request.body());
     let Some(by) = by.filter(is_repeatable) else {
@@ -104,7 +100,7 @@ pub(crate) fn outgoing(
     };
     let (head, body) = request.into_parts();
     let keeper = Keeper::of(body, version);
-    let request = Request::from_parts(head, Body::kept(keeper.first(), progress));
+    let request = Box::new(Request::from_parts(head, Body::kept(keeper.first(), progress)));
     (request, Some(Repeatable { body: keeper, by }))
 }
 
@@ -210,10 +206,10 @@ mod tests {
         sent((0..fields).fold(request, add).body(Body::ours("")).unwrap())
     }
 
-    fn sent(request: Request<Body>) -> bool {
+    fn sent(mut request: Request<Body>) -> bool {
         let canonical = Canonical::read(&request, Tolerated::Nothing).unwrap();
-        match to_peer(request, &canonical) {
-            Ok(_) => true,
+        match to_peer(&mut request, &canonical) {
+            Ok(()) => true,
             Err(error) => {
                 assert_eq!(error, TOO_LONG);
                 false

@@ -69,15 +69,16 @@ fn check_sent(request: &Request<Body>, canonical: &Canonical, tolerated: Tolerat
                 check_path(&judged.replace("%2F", "/"));
             }
         }
-        let copy = copied(request);
-        let Ok(sent) = exchange::to_callee(copy, (version, canonical), &CALLER) else {
+        let mut sent = copied(request);
+        if exchange::to_callee(&mut sent, (version, canonical), &CALLER).is_err() {
             panic!("what was judged cannot be sent: {request:?}");
-        };
+        }
         check_target(&sent, &judged, query.as_deref());
         check_headers(sent.headers(), &TOLD, asked);
         check_again(&sent, canonical, tolerated);
     }
-    if let Ok(sent) = exchange::to_peer(copied(request), canonical) {
+    let mut sent = copied(request);
+    if exchange::to_peer(&mut sent, canonical).is_ok() {
         check_headers(sent.headers(), &[], asked);
         check_again(&sent, canonical, tolerated);
     }
