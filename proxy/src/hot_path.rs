@@ -270,7 +270,7 @@ impl Served {
         flow.leaves();
         let sent = Instant::now();
         let response = self.workload.send(permit, version, request).await;
-        flow.record.upstream = Some(sent.elapsed());
+        flow.answered(sent);
         response
     }
 }

@@ -1,7 +1,7 @@
 //! The other half of the hot path: what our workload sends to others. We make sure who answers;
 //! the callee's sidecar decides.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc};
 
 use cellwall_policy::{Protocol, Tolerated};
 use http::{Request, Response};
@@ -138,9 +138,8 @@ impl Proxy {
         let call = || canonical.call(protocol);
         let idempotent = route.as_ref().ok().and_then(|route| route.idempotent(call));
         let (mut request, kept) = web::outgoing(request, &flow, idempotent);
-        flow.decided();
+        let sent = flow.decided();
         flow.leaves();
-        let sent = Instant::now();
         let is_taken = web::to_peer(&mut request, &canonical);
         let told = match (route, is_taken) {
             (Ok(route), Ok(())) => {
@@ -160,7 +159,7 @@ impl Proxy {
             (Err(reason), _) => Sent(Err(SendError::not_done(reason))).alone(),
             (_, Err(refused)) => Sent(Err(refused)).alone(),
         };
-        flow.record.upstream = Some(sent.elapsed());
+        flow.answered(sent);
         let mut response = match told.sent.0 {
             Ok(response) => web::delivered(flow, response, asking),
             Err(error) => web::unanswered(flow, protocol, error),

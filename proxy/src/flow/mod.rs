@@ -3,7 +3,11 @@
 mod progress;
 mod record;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cellwall_mtls::Peer;
 use cellwall_policy::Snapshot;
@@ -40,6 +44,8 @@ pub(crate) struct Flow {
     pub(crate) record: Box<FlowRecord>,
     pub(crate) progress: Arc<Progress>,
     flows: Flows,
+    /// What this proxy itself has taken of it until its answer came.
+    overhead: Duration,
 }
 
 impl Flows {
@@ -67,7 +73,12 @@ impl Flows {
 
     pub(crate) fn open(&self, kind: Kind, direction: Direction, remote: SocketAddr) -> Flow {
         let record = Box::new(FlowRecord::begun(kind, direction, remote));
-        Flow { progress: Arc::new(Progress::of(&record)), record, flows: self.clone() }
+        Flow {
+            progress: Arc::new(Progress::of(&record)),
+            record,
+            flows: self.clone(),
+            overhead: Duration::ZERO,
+        }
     }
 
     /// Nothing of the flow is left: it is told.
@@ -137,9 +148,23 @@ impl Flow {
         self.record.fate = Outcome::Unknown;
     }
 
-    /// It is known where it goes.
-    pub(crate) fn decided(&mut self) {
-        self.record.decided = Some(self.progress.elapsed());
+    /// It is known where it goes: since now.
+    pub(crate) fn decided(&mut self) -> Instant {
+        let now = Instant::now();
+        self.record.decided = Some(now - self.progress.started());
+        now
+    }
+
+    /// What was sent then is answered, or is not.
+    pub(crate) fn answered(&mut self, sent: Instant) {
+        let now = Instant::now();
+        self.record.upstream = Some(now - sent);
+        self.overhead = sent - self.progress.started();
+    }
+
+    /// What this proxy itself has taken of a call until the head of its answer.
+    pub(crate) const fn overhead(&self) -> Duration {
+        self.overhead
     }
 
     pub(crate) fn permitted(&mut self, permit: &Permit) {

@@ -5,7 +5,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
@@ -34,6 +34,8 @@ pub(crate) struct Progress {
 pub(crate) struct Way {
     read: AtomicU64,
     passed: AtomicU64,
+    /// Whether it is told when the first of them were passed on.
+    is_timed: bool,
     first: OnceLock<Instant>,
     end: OnceLock<(CloseReason, Instant)>,
 }
@@ -59,15 +61,15 @@ impl Progress {
             started: Instant::now(),
             request: Way::default(),
             again: OnceLock::new(),
-            response: Way::default(),
+            response: Way { is_timed: true, ..Way::default() },
             conclusion: OnceLock::new(),
             _open: open,
         }
     }
 
-    /// How long it has taken.
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    /// When it began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// The request on its way, for the first time or for the second: of what the first one left
@@ -135,7 +137,9 @@ impl Way {
     pub(crate) fn pass(&self, bytes: usize) {
         if bytes > 0 {
             self.passed.fetch_add(bytes as u64, Ordering::Relaxed);
-            self.first.get_or_init(Instant::now);
+            if self.is_timed {
+                self.first.get_or_init(Instant::now);
+            }
         }
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Body {
     content: Content,
     role: Role,
     watched: Option<Watched>,
+    /// Whether there was nothing more when a frame was asked for last: to look takes a lock of h2.
+    was_at_end: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,7 @@ impl Body {
     pub(crate) fn ours(text: impl Into<bytes::Bytes>) -> Self {
         let text = text.into();
         let content = Content::Ours((!text.is_empty()).then_some(text));
-        Self { content, role: Role::Ours, watched: None }
+        Self { content, role: Role::Ours, watched: None, was_at_end: None }
     }
 
     /// The end of HTTP on the caller's connection.
@@ -130,7 +132,8 @@ impl Body {
     }
 
     fn passing(source: Source, version: Version, (role, watched): (Role, Option<Watched>)) -> Self {
-        let mut body = Self { content: Content::Passing(source, version), role, watched };
+        let content = Content::Passing(source, version);
+        let mut body = Self { content, role, watched, was_at_end: None };
         if body.is_end_stream() {
             body.role.end(CloseReason::Done);
         }
@@ -239,7 +242,7 @@ impl HttpBody for Body {
         {
             return Poll::Ready(Some(Err(Cut::Ended(reason))));
         }
-        let Self { content, role, watched } = &mut *self;
+        let Self { content, role, watched, was_at_end } = &mut *self;
         let (incoming, version) = match content {
             Content::Ours(text) => {
                 let frame = |text| Ok(Frame::data(Passing::new(text, None)));
@@ -248,7 +251,8 @@ impl HttpBody for Body {
             Content::Passing(incoming, version) => (incoming, *version),
         };
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
-        let is_at_end = incoming.is_end_stream(); // takes a lock of h2
+        let is_at_end = incoming.is_end_stream();
+        *was_at_end = Some(is_at_end);
         // More is to come, or may be: from now on it is watched.
         if !matches!(polled, Poll::Ready(None | Some(Err(_))))
             && !is_at_end
@@ -293,7 +297,9 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Ours(text) => text.is_none(),
-            Content::Passing(incoming, _) => incoming.is_end_stream(),
+            Content::Passing(incoming, _) => {
+                self.was_at_end.unwrap_or_else(|| incoming.is_end_stream())
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! One request and its answer, as the flow record sees them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use cellwall_policy::{IdempotentBy, Protocol, Tolerated};
 use http::{Request, Response, StatusCode, Version};
@@ -167,8 +167,7 @@ pub(crate) fn delivered(
     flow.record.fate = headers::outcome(&head.headers).unwrap_or(Outcome::Done);
     flow.record.status = Some(head.status.as_u16());
     flow.record.grpc_status = headers::grpc_status(&head.headers);
-    let upstream = flow.record.upstream.unwrap_or(Duration::ZERO);
-    metrics::overhead(flow.record.direction, flow.progress.elapsed().saturating_sub(upstream));
+    metrics::overhead(flow.record.direction, flow.overhead());
     let body = if let Some(upgrade) = upgrade {
         upgrade.write(&mut head.headers);
         flow.record.upgrade = Some(upgrade);
