@@ -39,6 +39,7 @@ mod policy_store;
 mod relay;
 mod reproof;
 mod route;
+mod seldom;
 mod spans;
 mod standing;
 mod tunnels;

@@ -15,6 +15,7 @@ use crate::{
     authority::{Authority, ended, late},
     heard::Heard,
     places::RESETS,
+    seldom::Seldom,
 };
 
 /// Which HTTP a connection speaks: between sidecars agreed by ALPN, never guessed.
@@ -141,30 +142,43 @@ where
 {
     let watch = drain.watch();
     let mut connection = std::pin::pin!(connection);
-    let mut ended = std::pin::pin!(ended(authority));
-    let mut next = std::pin::pin!(next);
-    let mut stop = std::pin::pin!(async {
+    let mut stop = Seldom::of(async {
         tokio::select! {
             () = watch.stopping() => {}
             () = late(authority) => {}
+        }
+    });
+    let mut end = Seldom::of(async {
+        tokio::select! {
+            reason = ended(authority) => End::Told(reason),
+            reason = next => End::AtOnce(reason),
+            () = watch.cut() => End::AtOnce(CloseReason::Drained),
         }
     });
     let mut stopping = false;
     loop {
         tokio::select! {
             done = connection.as_mut() => return Ok(done),
-            () = stop.as_mut(), if !stopping => {
+            () = &mut stop, if !stopping => {
                 stopping = true;
                 leave(connection.as_mut());
             }
-            reason = ended.as_mut() => {
-                // GOAWAY, and a moment for the calls in progress to say that they are cut.
-                leave(connection.as_mut());
-                let _ = tokio::time::timeout(LAST_WORDS, connection).await;
-                return Err(reason);
+            end = &mut end => match end {
+                End::AtOnce(reason) => return Err(reason),
+                End::Told(reason) => {
+                    // GOAWAY, and a moment for the calls in progress to say that they are cut.
+                    leave(connection.as_mut());
+                    let _ = tokio::time::timeout(LAST_WORDS, connection).await;
+                    return Err(reason);
+                }
             }
-            reason = next.as_mut() => return Err(reason),
-            () = watch.cut() => return Err(CloseReason::Drained),
         }
     }
+}
+
+/// How a connection is cut.
+enum End {
+    /// The other side is told.
+    Told(CloseReason),
+    AtOnce(CloseReason),
 }
