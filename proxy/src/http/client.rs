@@ -15,6 +15,7 @@ use super::{
 use crate::{
     CloseReason, Drain,
     authority::{Authority, ended},
+    seldom::Seldom,
 };
 
 /// What became of a request that has no answer.
@@ -97,12 +98,17 @@ pub(super) fn drive(
     let watch = drain.watch();
     // No work by itself: the calls on it are, and an idle one must not hold a drain up.
     drain.services().spawn(async move {
-        tokio::select! {
-            () = watch.cut() => {}
-            reason = ended(authority.as_ref()) => {
-                tracing::info!(reason = reason.as_str(), "upstream connection cut");
+        let end = Seldom::of(async {
+            tokio::select! {
+                () = watch.cut() => {}
+                reason = ended(authority.as_ref()) => {
+                    tracing::info!(reason = reason.as_str(), "upstream connection cut");
+                }
+                never = kept => match never {},
             }
-            never = kept => match never {},
+        });
+        tokio::select! {
+            () = end => {}
             end = connection => {
                 if let Err(error) = end {
                     tracing::debug!(%error, "upstream connection ended");

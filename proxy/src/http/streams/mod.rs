@@ -31,6 +31,7 @@ use crate::{
     CloseReason, Drain,
     places::{FRAMING, PULSE, Place, Places, Pulse, RESET_KEPT, RESETS, silent},
     reproof::Renewal,
+    seldom::Seldom,
 };
 
 /// How far a callee may run ahead of a slow caller (RES-05): per stream, and per connection.
@@ -94,7 +95,7 @@ async fn handshake(
     let whole = async move {
         let end = tokio::select! {
             end = connection => end.map_err(|error| error.to_string()),
-            () = silent(pings, &busy, pulse) => Err("no answer to a ping".to_owned()),
+            () = Seldom::of(silent(pings, &busy, pulse)) => Err("no answer to a ping".to_owned()),
         };
         over.store(true, Ordering::Relaxed);
         end
