@@ -230,8 +230,9 @@ impl Proxy {
         let what = (declared, &*canonical);
         let forwarded = served.forward(&permit, &authority, what, (request, &mut flow));
         let response = tokio::select! {
-            response = forwarded => response,
+            biased; // it may cut the request as well, and says why
             reason = authority.ended() => Err(SendError::unknown(reason)),
+            response = forwarded => response,
         };
         match response {
             Ok(response) => web::delivered(flow, (response, authority), asking),

@@ -92,7 +92,7 @@ impl Authority {
 
     /// Whether its connection goes on following, and it holds until that has looked again if the
     /// connection does.
-    fn is_at_rest(&self, now: SystemTime) -> bool {
+    pub(crate) fn is_at_rest(&self, now: SystemTime) -> bool {
         let is_followed = self.common.looks.followers.load(Ordering::SeqCst) > 0;
         let holds = |end: SystemTime| end > now + 2 * LOOK;
         is_followed && self.asked(&self.common.proved.borrow(), now).is_ok_and(holds)

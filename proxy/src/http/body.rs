@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::SystemTime,
 };
 
 use cellwall_policy::Protocol;
@@ -206,6 +207,11 @@ impl Watched {
         self.ended.is_some()
     }
 
+    /// Whether it is asked before another frame passes: once it is made, and where more may not come.
+    fn is_due(&self) -> bool {
+        self.is_made() || self.is_begun && !self.authority.is_at_rest(SystemTime::now())
+    }
+
     /// Whether it has to be made for a body of which more may come. What is behind the first frame is most
     /// often its end, and comes with it.
     fn is_wanted(&mut self, is_waited_for: bool) -> bool {
@@ -236,8 +242,8 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        // First: a body that never pauses must not escape it.
-        if self.watched.as_ref().is_some_and(Watched::is_made)
+        // First: a body that never pauses must not escape it, nor a last frame that nobody asked for.
+        if self.watched.as_ref().is_some_and(Watched::is_due)
             && let Poll::Ready(reason) = self.poll_cut(cx)
         {
             return Poll::Ready(Some(Err(Cut::Ended(reason))));

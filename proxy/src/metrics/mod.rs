@@ -90,7 +90,10 @@ fn describe() {
     }
     let histograms = [
         ("cellwall_request_duration_seconds", "A call, from its head to the end of both bodies."),
-        ("cellwall_proxy_overhead_seconds", "What this proxy adds until the head of the answer."),
+        (
+            "cellwall_proxy_overhead_seconds",
+            "What this proxy itself takes of a call until it sends it on.",
+        ),
         ("cellwall_tls_handshake_duration_seconds", "A handshake."),
     ];
     for (name, help) in histograms {

@@ -96,6 +96,7 @@ fn headers_of_one_hop_stay_on_it() {
         ("te", "gzip"),
         ("transfer-encoding", "chunked"),
         ("upgrade", "h2c"),
+        ("upgrade", "trailers"),
     ];
     for (name, value) in hop {
         let mut request = headers(&[(name, value), ("accept", "*")]);
@@ -146,6 +147,7 @@ fn trailers_carry_neither_identity_nor_framing() {
         ("x_spiffe_id", "a"),
         ("authorization", "Bearer t"),
         ("content-length", "3"),
+        ("cookie", "a=b"),
         ("host", "a"),
         ("transfer-encoding", "chunked"),
         ("cellwall-outcome", "not-done"),

@@ -13,7 +13,7 @@ use crate::{
     AccessLog, CloseReason, Direction, Drain, Flows, Kind,
     authority::{Authority, tests::standing},
     flow::Flow,
-    http::kept::tests::body,
+    http::{cut::Cut, kept::tests::body},
 };
 
 type Callee = h2::server::Connection<DuplexStream, bytes::Bytes>;
@@ -279,6 +279,60 @@ async fn the_rest_of_a_body_goes_on_beside_an_answer_that_has_begun() {
     let (answer, rest) = tokio::time::timeout(Duration::from_secs(8), both).await.unwrap();
     assert!(answer.is_ok());
     assert_eq!(rest, "spent");
+}
+
+/// What comes of the body of an answer after what it stands on has ended, of which `first` was taken before
+/// and all of `says` is there.
+async fn after_the_end(says: &[(&'static str, bool)], first: usize) -> Result<(), Cut> {
+    let (streams, mut callee) = connected().await;
+    let (authority, policy) = standing().await;
+    let serve = async {
+        let (_, mut respond) = callee.accept().await.unwrap().unwrap();
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        for (data, is_last) in says {
+            stream.send_data((*data).into(), *is_last).unwrap();
+        }
+        callee.accept().await; // what was said has to be sent
+    };
+    let call = async {
+        let answer = called(&streams, request()).await.ok().unwrap();
+        let (log, _writer) = AccessLog::start(std::io::sink()).unwrap();
+        let from = "127.0.0.1:1".parse().unwrap();
+        let flow = Flows::new(log).open(Kind::Call, Direction::Inbound, from);
+        let received = (answer.into_body(), Version::HTTP_2);
+        let mut body = Body::response(received, flow, authority.clone());
+        for _ in 0..first {
+            body.frame().await.unwrap().unwrap();
+        }
+        for _ in 0..64 {
+            tokio::task::yield_now().await; // the rest has come
+        }
+        policy.withdraw();
+        body.frame().await.unwrap().map(drop)
+    };
+    let both = async {
+        tokio::select! {
+            told = call => told,
+            () = serve => panic!("the connection ended"),
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(8), both).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_last_frame_of_a_body_does_not_pass_after_the_end_of_what_it_stands_on() {
+    // AZ-10: nobody has asked for it before, for example because the caller took nothing
+    let told = after_the_end(&[("money", false), ("spent", true)], 1).await;
+    assert!(matches!(told, Err(Cut::Ended(_))), "{told:?}");
+    let told = after_the_end(&[("money", false), ("is", false), ("spent", true)], 2).await;
+    assert!(matches!(told, Err(Cut::Ended(_))), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_body_of_which_nothing_comes_ends_with_what_it_stands_on() {
+    // AZ-10
+    let told = after_the_end(&[], 0).await;
+    assert!(matches!(told, Err(Cut::Ended(_))), "{told:?}");
 }
 
 #[tokio::test]
