@@ -1,4 +1,7 @@
-use std::{future::poll_fn, time::Duration};
+use std::{
+    future::poll_fn,
+    time::{Duration, Instant},
+};
 
 use h2::{Reason, server::SendResponse};
 use http::{Request, Response, Version};
@@ -316,7 +319,11 @@ async fn after_the_end(says: &[(&'static str, bool)], first: usize) -> Result<()
             () = serve => panic!("the connection ended"),
         }
     };
-    tokio::time::timeout(Duration::from_secs(8), both).await.unwrap()
+    let began = Instant::now();
+    let told = tokio::time::timeout(Duration::from_secs(8), both).await.unwrap();
+    // And not because the deadline asked once more.
+    assert!(began.elapsed() < Duration::from_secs(7));
+    told
 }
 
 #[tokio::test]
