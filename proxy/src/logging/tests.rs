@@ -9,10 +9,11 @@ use cellwall_mtls::Refusal;
 use clap::Parser as _;
 use tracing::Level;
 
-use super::{AccessLog, HELD, KEPT, Written, targets};
+use super::{AccessLog, HELD, KEPT, Lines, Written, targets};
 use crate::{
     CloseReason, Direction, Flows, Kind, app,
     args::{Cli, Command},
+    flow::Flow,
 };
 
 /// Collects what is written.
@@ -30,18 +31,55 @@ impl io::Write for Sink {
     }
 }
 
+impl Sink {
+    /// How many lines it has.
+    fn lines(&self) -> usize {
+        self.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count()
+    }
+}
+
+/// A log of flows that is written to a sink.
+struct Logged {
+    flows: Flows,
+    lines: Arc<Lines>,
+    sink: Sink,
+    writer: thread::JoinHandle<()>,
+}
+
+impl Logged {
+    fn begun() -> Self {
+        let sink = Sink::default();
+        let (log, writer) = AccessLog::start(sink.clone()).unwrap();
+        let lines = log.handle.lines.clone();
+        Self { flows: Flows::new(log), lines, sink, writer }
+    }
+
+    fn open(&self) -> Flow {
+        self.flows.open(Kind::Call, Direction::Inbound, "127.0.0.1:9".parse().unwrap())
+    }
+
+    /// Begins a flow and ends it.
+    fn add(&self) {
+        self.open().close(CloseReason::Done);
+    }
+
+    /// All that was written, when the writer has ended.
+    fn ended(self) -> Sink {
+        drop(self.flows);
+        self.writer.join().unwrap();
+        self.sink
+    }
+}
+
 /// Writes one flow and returns its line, parsed.
-fn line(edit: impl FnOnce(&mut crate::flow::Flow), close: CloseReason) -> serde_json::Value {
-    let sink = Sink::default();
-    let (log, writer) = AccessLog::start(sink.clone()).unwrap();
-    let flows = Flows::new(log);
-    let mut flow = flows.open(Kind::Call, Direction::Inbound, "127.0.0.1:9".parse().unwrap());
+fn line(edit: impl FnOnce(&mut Flow), close: CloseReason) -> serde_json::Value {
+    let log = Logged::begun();
+    let mut flow = log.open();
     edit(&mut flow);
     flow.progress.request.end(CloseReason::Done);
     flow.close(close);
-    drop(flows);
-    writer.join().unwrap();
-    let bytes = sink.0.lock().unwrap().clone();
+    let written = log.ended();
+    let bytes = written.0.lock().unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }
 
@@ -65,12 +103,6 @@ fn a_refused_handshake_says_why() {
     assert_eq!(line["level"], "warn");
 }
 
-/// Ends a flow.
-fn end(flows: &Flows) {
-    let flow = flows.open(Kind::Call, Direction::Inbound, "127.0.0.1:9".parse().unwrap());
-    flow.close(CloseReason::Done);
-}
-
 /// Waits until it is so.
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
@@ -82,36 +114,28 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 
 #[test]
 fn a_line_is_written_although_no_other_follows_it() {
-    let sink = Sink::default();
-    let (log, writer) = AccessLog::start(sink.clone()).unwrap();
-    let queue = log.handle.lines.clone();
-    let flows = Flows::new(log);
+    let log = Logged::begun();
     for line in 1..=3 {
         // It wakes a writer that has nothing to do.
-        wait_until("asleep", || queue.asleep.load(Ordering::SeqCst));
-        assert_eq!(queue.waiting().capacity(), 0, "held at rest");
-        end(&flows);
-        let lines = || sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
-        wait_until("written", || lines() == line);
+        wait_until("asleep", || log.lines.asleep.load(Ordering::SeqCst));
+        assert_eq!(log.lines.waiting().capacity(), 0, "held at rest");
+        log.add();
+        wait_until("written", || log.sink.lines() == line);
     }
-    drop(flows);
-    writer.join().unwrap();
+    log.ended();
 }
 
 #[test]
 fn a_disk_that_hangs_holds_nobody_up_and_costs_the_lines_that_find_the_queue_full() {
     // OBS-03
-    let sink = Sink::default();
-    let (log, writer) = AccessLog::start(sink.clone()).unwrap();
-    let lines = log.handle.lines.clone();
-    let flows = Flows::new(log);
-    let hangs = sink.0.lock().unwrap();
-    end(&flows);
-    wait_until("taken", || lines.waiting().is_empty());
+    let log = Logged::begun();
+    let hangs = log.sink.0.lock().unwrap();
+    log.add();
+    wait_until("taken", || log.lines.waiting().is_empty());
     let (mut held, mut left) = (0, 0);
     for _ in 0..HELD {
-        end(&flows);
-        let holds = lines.waiting().len();
+        log.add();
+        let holds = log.lines.waiting().len();
         if holds == held {
             break;
         }
@@ -119,31 +143,22 @@ fn a_disk_that_hangs_holds_nobody_up_and_costs_the_lines_that_find_the_queue_ful
     }
     assert!(held <= HELD && held > HELD - 4096, "{held}");
     drop(hangs);
-    drop(flows);
-    writer.join().unwrap();
-    let lines = sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
-    assert_eq!(lines, 1 + left);
+    assert_eq!(log.ended().lines(), 1 + left);
 }
 
 #[test]
 fn a_busy_log_is_written_before_it_holds_much_and_keeps_little() {
-    let sink = Sink::default();
-    let (log, writer) = AccessLog::start(sink.clone()).unwrap();
-    let lines = log.handle.lines.clone();
-    let flows = Flows::new(log);
+    let log = Logged::begun();
     let mut most = 0;
     for _ in 0..40_000 {
-        end(&flows);
-        most = most.max(lines.waiting().capacity());
-        if lines.waiting().len() > KEPT {
-            wait_until("written", || lines.waiting().len() < KEPT);
+        log.add();
+        most = most.max(log.lines.waiting().capacity());
+        if log.lines.waiting().len() > KEPT {
+            wait_until("written", || log.lines.waiting().len() < KEPT);
         }
     }
     assert!(most <= 4 * KEPT, "{most}");
-    drop(flows);
-    writer.join().unwrap();
-    let written = sink.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count();
-    assert_eq!(written, 40_000);
+    assert_eq!(log.ended().lines(), 40_000);
 }
 
 /// Takes as many bytes as it says, then fails once.
