@@ -139,6 +139,7 @@ impl Lines {
         if held + line.len() > HELD {
             counter!("cellwall_log_dropped_total").increment(1);
         } else {
+            make_room(&mut waiting, held + line.len());
             waiting.extend_from_slice(line);
         }
         let is_full = held < FULL && waiting.len() >= FULL;
@@ -181,6 +182,15 @@ impl Lines {
             thread::park();
         }
         self.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Makes room in `waiting` for so many bytes in all, of `HELD` at most. As a `Vec` does it, by twice what
+/// it has, but for the last time: it would take twice what may be held.
+fn make_room(waiting: &mut Vec<u8>, needed: usize) {
+    if needed > waiting.capacity() {
+        let capacity = needed.max(waiting.capacity() * 2).min(HELD);
+        waiting.reserve_exact(capacity - waiting.len());
     }
 }
 

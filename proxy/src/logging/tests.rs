@@ -7,9 +7,10 @@ use std::{
 
 use cellwall_mtls::Refusal;
 use clap::Parser as _;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use tracing::Level;
 
-use super::{AccessLog, HELD, KEPT, Lines, Written, targets};
+use super::{AccessLog, FULL, HELD, KEPT, Lines, Written, targets};
 use crate::{
     CloseReason, Direction, Flows, Kind, app,
     args::{Cli, Command},
@@ -159,6 +160,78 @@ fn a_busy_log_is_written_before_it_holds_much_and_keeps_little() {
     }
     assert!(most <= 4 * KEPT, "{most}");
     assert_eq!(log.ended().lines(), 40_000);
+}
+
+#[test]
+fn the_writer_is_woken_once_for_each_time_that_much_waits() {
+    let lines = Lines::default();
+    let line = [b'x'; 1024];
+    for _ in 0..3 {
+        let woken: Vec<usize> = (1..=2 * FULL / 1024).filter(|_| lines.push(&line)).collect();
+        assert_eq!(woken, [FULL / 1024]);
+        lines.waiting().clear();
+    }
+}
+
+#[test]
+fn what_waits_takes_no_more_memory_than_it_may_and_what_finds_no_room_is_counted() {
+    // OBS-03; nobody writes
+    const LINE: usize = 3000;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || {
+        let lines = Lines::default();
+        let (mut most, mut grown) = (0, 0);
+        for _ in 0..HELD / LINE + 2 {
+            lines.push(&[b'x'; LINE]);
+            let has = lines.waiting().capacity();
+            grown += usize::from(has != most);
+            most = most.max(has);
+        }
+        assert_eq!(lines.waiting().len(), HELD / LINE * LINE);
+        lines.push(&[b'x'; HELD % LINE]); // the room that is left
+        assert_eq!((lines.waiting().len(), most), (HELD, HELD));
+        assert!(grown < 16, "{grown}");
+        lines.push(b"\n");
+    });
+    let text = recorder.handle().render();
+    let dropped = text.lines().filter(|line| line.starts_with("cellwall_log_dropped_total"));
+    assert_eq!(dropped.collect::<Vec<_>>(), ["cellwall_log_dropped_total 3"]);
+}
+
+/// Leaves a line while much is written, and closes the log while that is. Notes what memory is there for
+/// the next ones each time.
+struct Looking<'a> {
+    lines: &'a Lines,
+    has: Vec<usize>,
+}
+
+impl io::Write for Looking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.has.push(self.lines.waiting().capacity());
+        if self.has.len() == 1 {
+            self.lines.push(b"\n");
+        } else {
+            self.lines.closed.store(true, Ordering::SeqCst);
+        }
+        thread::current().unpark(); // no pause
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn little_is_kept_of_the_memory_of_many_lines_that_were_written() {
+    let lines = Lines::default();
+    let line = [&[b'x'; 1023], &b"\n"[..]].concat();
+    while lines.waiting().len() < HELD {
+        lines.push(&line);
+    }
+    let mut looking = Looking { lines: &lines, has: Vec::new() };
+    lines.write_all(&mut looking);
+    assert_eq!(looking.has, [0, KEPT]);
 }
 
 /// Takes as many bytes as it says, then fails once.
