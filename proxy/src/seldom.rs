@@ -1,7 +1,7 @@
 //! What happens seldom, beside what happens for each call.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,9 +10,11 @@ use std::{
 };
 
 use atomic_waker::AtomicWaker;
+use tokio::task::unconstrained;
 
 /// A future that is polled when it was woken itself, and not whenever its task is: to ask a token, a timer
 /// or a watch whether it is due takes a lock or two, and a connection's task is woken for each call.
+/// Tokio's budget of the task does not count here: nothing that it does else puts off what is due.
 #[derive(Debug)]
 pub(crate) struct Seldom<F> {
     bell: Arc<Bell>,
@@ -45,7 +47,7 @@ impl<F: Future> Future for Seldom<F> {
             return Poll::Pending;
         }
         let Self { waker, future, .. } = &mut *self;
-        future.as_mut().poll(&mut Context::from_waker(waker))
+        pin!(unconstrained(future.as_mut())).poll(&mut Context::from_waker(waker))
     }
 }
 
@@ -65,12 +67,16 @@ mod tests {
     use std::{
         future::poll_fn,
         pin::pin,
-        sync::atomic::{AtomicUsize, Ordering},
-        task::{Context, Poll, Waker},
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::{Context, Poll, Wake, Waker},
+        thread,
         time::Duration,
     };
 
-    use tokio::sync::oneshot;
+    use tokio::{sync::oneshot, task::coop::consume_budget};
 
     use super::Seldom;
 
@@ -103,9 +109,59 @@ mod tests {
     async fn a_ring_of_another_thread_is_not_missed() {
         for _ in 0..500 {
             let (ring, rung) = oneshot::channel::<()>();
-            let ringing = std::thread::spawn(move || ring.send(()).unwrap());
+            let ringing = thread::spawn(move || ring.send(()).unwrap());
             tokio::time::timeout(Duration::from_secs(8), Seldom::of(rung)).await.unwrap().unwrap();
             ringing.join().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_due_is_told_although_its_task_has_had_its_share() {
+        let (ring, rung) = oneshot::channel();
+        let mut seldom = pin!(Seldom::of(rung));
+        ring.send(7).unwrap();
+        let told = poll_fn(|cx| {
+            while pin!(consume_budget()).poll(cx).is_ready() {}
+            Poll::Ready(seldom.as_mut().poll(cx))
+        });
+        assert_eq!(told.await, Poll::Ready(Ok(7)));
+    }
+
+    /// Counts how often a task was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_ring_wakes_the_task_that_asked_last() {
+        let (ring, rung) = oneshot::channel::<()>();
+        let mut seldom = pin!(Seldom::of(rung));
+        let tasks = [(); 3].map(|()| {
+            let woken = Arc::<Woken>::default();
+            let task = Waker::from(woken.clone());
+            assert!(seldom.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
+            woken
+        });
+        ring.send(()).unwrap();
+        assert_eq!(tasks.map(|woken| woken.0.load(Ordering::SeqCst)), [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_ring_while_it_is_asked_wakes_its_task() {
+        let mut seldom = pin!(Seldom::of(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        })));
+        for _ in 0..3 {
+            let woken = Arc::<Woken>::default();
+            let task = Waker::from(woken.clone());
+            assert!(seldom.as_mut().poll(&mut Context::from_waker(&task)).is_pending());
+            assert_eq!(woken.0.load(Ordering::SeqCst), 1);
         }
     }
 }

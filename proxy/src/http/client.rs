@@ -4,7 +4,6 @@
 use std::{convert::Infallible, fmt, time::Duration};
 
 use hyper::{Request, Response, body::Incoming, client::conn::TrySendError};
-use tokio::task::unconstrained;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -99,8 +98,7 @@ pub(super) fn drive(
     let watch = drain.watch();
     // No work by itself: the calls on it are, and an idle one must not hold a drain up.
     drain.services().spawn(async move {
-        // Nothing that the connection does else puts that off.
-        let end = Seldom::of(unconstrained(async {
+        let end = Seldom::of(async {
             tokio::select! {
                 () = watch.cut() => {}
                 reason = ended(authority.as_ref()) => {
@@ -108,7 +106,7 @@ pub(super) fn drive(
                 }
                 never = kept => match never {},
             }
-        }));
+        });
         tokio::select! {
             () = end => {}
             end = connection => {

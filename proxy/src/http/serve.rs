@@ -4,10 +4,7 @@ use std::{convert::Infallible, future::pending, pin::Pin, time::Duration};
 
 use hyper::{Request, Response, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::unconstrained,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     body::Body,
@@ -151,14 +148,13 @@ where
             () = late(authority) => {}
         }
     });
-    // Nothing that the connection does else puts that off.
-    let mut end = Seldom::of(unconstrained(async {
+    let mut end = Seldom::of(async {
         tokio::select! {
             reason = ended(authority) => End::Told(reason),
             reason = next => End::AtOnce(reason),
             () = watch.cut() => End::AtOnce(CloseReason::Drained),
         }
-    }));
+    });
     let mut stopping = false;
     loop {
         tokio::select! {
