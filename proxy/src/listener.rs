@@ -69,15 +69,21 @@ pub enum Callers {
     Others,
 }
 
+/// Connections of apps that are accepted in one turn. Nearly always all that wait: each turn is longer by
+/// the calls of those that were accepted, so that of a thousand the last would wait ten times as long as
+/// what a call takes then.
+const APPS_IN_A_TURN: usize = 1024;
+
+/// Connections of others that are accepted in one turn. A flood holds up nobody who is there already for
+/// long.
+const OTHERS_IN_A_TURN: usize = 64;
+
 impl Callers {
     /// How many are accepted before all else that is ready has its turn.
     const fn in_a_turn(self) -> usize {
         match self {
-            // Nearly always all that wait: each turn is longer by the calls of those that were accepted, so
-            // that of a thousand the last would wait ten times as long as what a call takes then.
-            Self::Apps => 1024,
-            // A flood holds up nobody who is there already for long.
-            Self::Others => 64,
+            Self::Apps => APPS_IN_A_TURN,
+            Self::Others => OTHERS_IN_A_TURN,
         }
     }
 }
