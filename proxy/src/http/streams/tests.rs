@@ -284,6 +284,42 @@ async fn the_rest_of_a_body_goes_on_beside_an_answer_that_has_begun() {
     assert_eq!(rest, "spent");
 }
 
+#[tokio::test]
+async fn a_call_has_its_place_until_the_rest_of_its_body_has_passed() {
+    // RES-05: also when its answer is whole before, and nobody has it any more
+    let (streams, mut callee) = connected().await;
+    let (half, mut app, _open) = half().await;
+    let request = Request::post("http://payments/v1/payments").body(half).unwrap();
+    let serve = async {
+        let (request, mut respond) = callee.accept().await.unwrap().unwrap();
+        let mut body = request.into_body();
+        let rest = async {
+            assert_eq!(body.data().await.unwrap().unwrap(), "money");
+            respond.send_response(Response::new(()), true).unwrap();
+            body.data().await.unwrap().unwrap()
+        };
+        tokio::select! {
+            rest = rest => rest,
+            _ = callee.accept() => panic!("the connection ended"),
+        }
+    };
+    let call = async {
+        drop(called(&streams, request).await.ok().unwrap());
+        for _ in 0..64 {
+            tokio::task::yield_now().await; // nothing else frees it
+        }
+        let held = streams.calls();
+        app.write_all(b"spent").await.unwrap();
+        while streams.calls() > 0 {
+            streams.changed().await;
+        }
+        held
+    };
+    let both = async { tokio::join!(call, serve) };
+    let (held, rest) = tokio::time::timeout(Duration::from_secs(8), both).await.unwrap();
+    assert_eq!((held, &*rest), (1, &b"spent"[..]));
+}
+
 /// What comes of the body of an answer after what it stands on has ended, of which `first` was taken before
 /// and all of `says` is there.
 async fn after_the_end(says: &[(&'static str, bool)], first: usize) -> Result<(), Cut> {
