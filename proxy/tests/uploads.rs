@@ -1,6 +1,6 @@
 //! What a caller sends is cut with its authority, whatever becomes of the answer (AZ-10).
 
-use std::{net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use cellwall_policy::SnapshotDocument;
@@ -16,7 +16,10 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::kit::{DEADLINE, Town, payments};
+use crate::{
+    kit::{DEADLINE, Town, eventually, payments},
+    played::accepting,
+};
 
 /// How the workload answers while the caller goes on sending, and how the caller reads.
 const ANSWERS: [(&str, &str, u32); 3] = [
@@ -60,7 +63,7 @@ async fn an_upload_ends_with_the_permission_whatever_the_answer_does() {
             .unwrap();
         let mut tasks = JoinSet::new();
         tasks.spawn(async { drop(connection.await) });
-        let (upload, body) = mpsc::channel::<Result<Frame<Bytes>, std::convert::Infallible>>(1);
+        let (upload, body) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
         let request = Request::post("http://a/v1/payments");
         let request = request.body(StreamBody::new(ReceiverStream::new(body))).unwrap();
         tasks.spawn(async move {
@@ -74,4 +77,54 @@ async fn an_upload_ends_with_the_permission_whatever_the_answer_does() {
         let cut = async { while came.recv().await.is_some() {} };
         assert!(tokio::time::timeout(DEADLINE, cut).await.is_ok(), "{name}: it goes on");
     }
+}
+
+#[tokio::test]
+async fn an_upload_that_loses_its_permission_is_never_told_as_an_error_of_the_workload() {
+    // AZ-10: the upload is cut in the same moment, and its call has an error of that as well
+    const UPLOADS: usize = 64;
+    let town = Town::new().await;
+    let (say, mut came) = mpsc::channel(UPLOADS);
+    let (address, _workload) = accepting(move |mut tcp| {
+        let say = say.clone();
+        async move {
+            let mut octets = Vec::new();
+            // Never answered.
+            while let Ok(1..) = tcp.read_buf(&mut octets).await {
+                if octets.ends_with(b"more\r\n") {
+                    say.send(()).await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    let (plan, policy) = payments();
+    let sidecar = town.beside(plan, address).await;
+    let sidecar = town.made_ready(sidecar, "payments", policy.clone()).await;
+    let io = TokioIo::new(sidecar.dial(&town.svid("checkout"), &["h2"]).await);
+    let (sender, connection) =
+        client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async { drop(connection.await) });
+    let mut uploads = Vec::new();
+    for _ in 0..UPLOADS {
+        let (upload, body) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(1);
+        upload.send(Ok(Frame::data(Bytes::from_static(b"more")))).await.unwrap();
+        let request = Request::post("http://a/v1/payments");
+        let request = request.body(StreamBody::new(ReceiverStream::new(body))).unwrap();
+        let mut sender = sender.clone();
+        tasks.spawn(async move { drop(sender.send_request(request).await) });
+        uploads.push(upload);
+    }
+    for _ in 0..UPLOADS {
+        tokio::time::timeout(DEADLINE, came.recv()).await.unwrap().unwrap();
+    }
+    town.publish(SnapshotDocument { rules: Vec::new(), ..policy });
+    let told = || {
+        let lines = sidecar.process.stdout().json().unwrap();
+        let calls = lines.into_iter().filter(|line| line["kind"] == "call");
+        calls.map(|line| line["cellwall.reason"].clone()).collect::<Vec<_>>()
+    };
+    eventually("told", async || told().len() == UPLOADS).await;
+    assert_eq!(told(), vec!["policy_revoked"; UPLOADS]);
 }
