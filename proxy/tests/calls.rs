@@ -5,7 +5,7 @@ use cellwall_testkit::{client, workload::Saw};
 use http_body_util::Full;
 use tokio::task::JoinSet;
 
-use crate::kit::{Plan, Town, checkout, destination, id, payments, policy};
+use crate::kit::{Plan, Sidecar, Town, checkout, destination, id, payments, policy};
 
 #[tokio::test]
 async fn a_payment_goes_through_both_sidecars_and_arrives_with_its_callers_id() {
@@ -220,4 +220,25 @@ async fn calls_that_wait_for_a_silent_address_fail_together() {
     let answered = tokio::time::timeout(crate::kit::DEADLINE, calls.join_all()).await;
     let answers = answered.expect("all within one handshake's deadline");
     assert!(answers.iter().all(|answer| answer.status() == 200));
+}
+
+#[tokio::test]
+async fn what_a_sidecar_takes_of_a_call_is_measured_once_of_each_that_is_answered() {
+    // Of one that was refused nothing was sent on.
+    let town = Town::new().await;
+    let (plan, policy) = payments();
+    let callee = town.sidecar(plan, policy).await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
+    for (call, expected) in
+        [("POST /v1/payments", 200), ("GET /v1/payments/p_1", 200), ("POST /v1/refunds", 403)]
+    {
+        assert_eq!(caller.reach("payments", call).await.0, expected, "{call}");
+    }
+    let measured = async |sidecar: &Sidecar, direction| {
+        let labels = [("direction", direction)];
+        sidecar.metrics().await.sum("cellwall_proxy_overhead_seconds_count", &labels)
+    };
+    assert_eq!(measured(&callee, "inbound").await, 2.0);
+    // To the caller's sidecar the other one's refusal is an answer.
+    assert_eq!(measured(&caller, "outbound").await, 3.0);
 }
