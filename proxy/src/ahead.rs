@@ -41,7 +41,10 @@ impl<IO> Ahead<IO> {
 impl<IO: AsyncRead + Unpin> Ahead<IO> {
     /// Reads once, and more the next time where there was more than that, less where there was far less.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.read = BytesMut::with_capacity(self.size);
+        self.read.clear();
+        if !self.read.try_reclaim(self.size) {
+            self.read = BytesMut::with_capacity(self.size);
+        }
         let mut room = (&mut self.read).limit(self.size);
         let polled = poll_read_buf(Pin::new(&mut self.io), cx, &mut room);
         let Poll::Ready(Ok(read @ 1..)) = polled else {
@@ -172,6 +175,21 @@ mod tests {
         }
         // The last of the many was little beside what is read at once.
         assert_eq!(sizes, [MOST / 2, MOST / 4, MOST / 8, MOST / 16]);
+    }
+
+    #[tokio::test]
+    async fn memory_is_used_again_while_there_is_more_to_read() {
+        let (mut far, near) = duplex(4 * LEAST);
+        let mut ahead = Ahead::of(near);
+        let mut piece = [0; 100];
+        far.write_all(&piece).await.unwrap();
+        ahead.read_exact(&mut piece).await.unwrap();
+        // Another one could only be elsewhere.
+        let _elsewhere: Vec<_> = (0..4).map(|_| vec![0_u8; LEAST]).collect();
+        let first = ahead.read.as_ptr().addr() - piece.len();
+        far.write_all(&piece).await.unwrap();
+        ahead.read_exact(&mut piece).await.unwrap();
+        assert_eq!(ahead.read.as_ptr().addr() - piece.len(), first);
     }
 
     #[tokio::test]

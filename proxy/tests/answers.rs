@@ -277,19 +277,44 @@ async fn a_head_that_one_door_takes_is_not_too_long_for_the_next() {
     let town = Town::new().await;
     let (_callee, workload) = played(&town).await;
     let caller = town.caller_of("payments", Protocol::Http).await;
-    let field = format!("x-pad: {}\r\n", "a".repeat(512));
-    let head = ASKS.replace("\r\n\r\n", &format!("\r\n{}\r\n", field.repeat(124)));
+    let field = |octets| format!("x-pad: {}\r\n", "a".repeat(octets));
+    let head = ASKS.replace("\r\n\r\n", &format!("\r\n{}\r\n", field(665).repeat(96)));
     assert!(head.len() > 63 * 1024 && head.len() < 64 * 1024, "{}", head.len());
     let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
     app.write_all(head.as_bytes()).await.unwrap();
     let answer = async {
         let mut stream = asked(&workload).await;
-        let fields = field.repeat(90);
+        let fields = field(512).repeat(90);
         let answer = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 2\r\n\r\nok");
         stream.write_all(answer.as_bytes()).await.unwrap();
         stream
     };
     let (got, _stream) = tokio::join!(got(&mut app), answer);
     assert!(got.starts_with("HTTP/1.1 200 "), "{got}");
-    assert_eq!(got.matches(&field).count(), 90);
+    assert_eq!(got.matches(&field(512)).count(), 90);
+}
+
+#[tokio::test]
+async fn a_head_of_more_than_a_hundred_fields_is_refused_and_reaches_nobody() {
+    // RES-04
+    let town = Town::new().await;
+    let (_callee, workload) = played(&town).await;
+    let caller = town.caller_of("payments", Protocol::Http).await;
+    let fields = ASKS.matches("\r\n").count() - 2;
+    let head = |all: usize| {
+        ASKS.replace("\r\n\r\n", &format!("\r\n{}\r\n", "x-pad: a\r\n".repeat(all - fields)))
+    };
+    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
+    app.write_all(head(101).as_bytes()).await.unwrap();
+    let refused = got(&mut app).await;
+    assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
+    let mut app = TcpStream::connect(caller.outbound["payments"]).await.unwrap();
+    app.write_all(head(100).as_bytes()).await.unwrap();
+    let answer = async {
+        let mut stream = asked(&workload).await; // the first that comes to it
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        stream
+    };
+    let (got, _stream) = tokio::join!(got(&mut app), answer);
+    assert!(got.starts_with("HTTP/1.1 200 "), "{got}");
 }

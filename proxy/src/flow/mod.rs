@@ -44,7 +44,7 @@ pub(crate) struct Flow {
     pub(crate) record: Box<FlowRecord>,
     pub(crate) progress: Arc<Progress>,
     flows: Flows,
-    /// What this proxy itself has taken of it until its answer came.
+    /// What this proxy itself has taken of it until it was sent.
     overhead: Duration,
 }
 
@@ -162,7 +162,7 @@ impl Flow {
         self.overhead = sent - self.progress.started();
     }
 
-    /// What this proxy itself has taken of a call until the head of its answer.
+    /// What this proxy itself has taken of a call until it was sent.
     pub(crate) const fn overhead(&self) -> Duration {
         self.overhead
     }

@@ -18,9 +18,11 @@ use super::{
     interim::Interim,
     patience::patience,
     received::Received,
-    serve::MAX_HEADERS,
 };
 use crate::{CloseReason, Drain, heard::Heard, relay::Plain, reproof::Renewal};
+
+/// Fields of another sidecar's answer: those of its workload, of which hyper takes a hundred, and its own.
+const MAX_FIELDS: usize = 128;
 
 /// Keeps a connection open beyond the certificates that it was opened with, until the last of these
 /// is dropped. Goes with the answer, as one of its extensions.
@@ -63,7 +65,7 @@ pub(crate) async fn alone(
     const FAILED: SendError = SendError::not_done(CloseReason::ConnectFailed);
     let mut speaking = http1::Builder::new();
     if renewal.is_some() {
-        speaking.max_headers(MAX_HEADERS); // of a workload's hundred, hyper's own limit, and a sidecar's
+        speaking.max_headers(MAX_FIELDS);
     }
     let (mut sender, connection) =
         speaking.handshake(TokioIo::new(io)).await.map_err(|_| FAILED)?;

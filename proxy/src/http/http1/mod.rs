@@ -27,7 +27,7 @@ pub(super) use self::silence::{Silence, Waits};
 use super::{
     body::Body,
     lingering::{LONGEST, Lingering, Unread},
-    serve::{MAX_HEAD, MAX_HEADERS, finish},
+    serve::{MAX_HEAD, finish},
     tunnel::Tunnel,
 };
 use crate::{CloseReason, Drain, authority::Authority, heard::Heard};
@@ -96,7 +96,6 @@ where
     let io = Lingering::new(io, unread.clone(), silence.clone());
     let connection = silence
         .waiting(&mut Builder::new())
-        .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
