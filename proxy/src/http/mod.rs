@@ -28,6 +28,7 @@ mod reply;
 mod serve;
 mod spoken;
 mod streams;
+mod together;
 mod tunnel;
 
 pub(crate) use alone::{alone, alone_at_workload};

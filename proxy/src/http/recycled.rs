@@ -2,18 +2,18 @@
 //! by the call that has it: no task and no queue lies between the two.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
-use crossbeam_queue::ArrayQueue;
 use http::{Request, Response, Version};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -27,11 +27,12 @@ use super::{
     interim::Interim,
     patience::{Timer, patience},
     received::Received,
+    together::in_turn,
 };
 use crate::{CloseReason, Drain};
 
 /// Idle connections kept, however many there were at once.
-const KEPT: usize = 256;
+const KEPT: usize = 32;
 
 /// Idle connections kept while they are in use: with fewer, those of a thousand calls at once would be
 /// opened and closed with each wave.
@@ -54,12 +55,23 @@ pub(crate) struct Line {
 /// The connections that wait for their next call.
 #[derive(Debug)]
 pub(crate) struct Recycled {
-    idle: Arc<ArrayQueue<Line>>,
-    /// The fewest that there were since somebody looked: so many have not been needed.
-    unneeded: Arc<AtomicUsize>,
+    idle: Idle,
     /// Somebody looks at them.
     watched: AtomicBool,
     drain: Drain,
+}
+
+/// What came back last is taken first: what it has in memory is still in the processor's cache, and
+/// what nobody needs stays where it is.
+#[derive(Clone, Debug, Default)]
+struct Idle(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// In the order in which they came back.
+    lines: VecDeque<Line>,
+    /// The fewest that there were since somebody looked: so many have not been needed.
+    unneeded: usize,
 }
 
 impl Line {
@@ -136,8 +148,7 @@ fn poll_over(connection: &mut Option<Box<Connection>>, cx: &mut Context<'_>) -> 
 
 impl Recycled {
     pub(crate) fn new(drain: Drain) -> Self {
-        let idle = Arc::new(ArrayQueue::new(MAX_IDLE));
-        Self { idle, unneeded: Arc::default(), watched: AtomicBool::new(false), drain }
+        Self { idle: Idle::default(), watched: AtomicBool::new(false), drain }
     }
 
     /// Sends `request` on an idle connection, or on a new one from `open`.
@@ -149,9 +160,9 @@ impl Recycled {
     where
         F: Future<Output = Result<Line, CloseReason>>,
     {
+        in_turn().await; // and then written at once, on a connection that was just seen to be open
         // Any number of idle connections may have been closed by the workload meanwhile.
-        while let Some(mut line) = self.idle.pop() {
-            self.unneeded.fetch_min(self.idle.len(), Ordering::Relaxed);
+        while let Some(mut line) = self.idle.take() {
             if !line.is_free().await {
                 continue;
             }
@@ -161,7 +172,6 @@ impl Recycled {
                 Err(Unsent::Gone(error)) => return Err(error),
             }
         }
-        self.unneeded.store(0, Ordering::Relaxed);
         let mut line = Box::pin(open()).await.map_err(SendError::not_done)?;
         self.watch();
         match line.exchange(request).await {
@@ -178,7 +188,7 @@ impl Recycled {
         let is_wanted = response.version() == Version::HTTP_11;
         let is_free = line.connection.is_some() && line.sender.is_ready();
         if is_wanted && is_free && !self.drain.is_stopping() {
-            let _ = self.idle.push(line); // full: one connection fewer
+            self.idle.put(line);
             return response;
         }
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
@@ -188,7 +198,7 @@ impl Recycled {
                 () = watch.cut() => false,
             };
             if freed && is_wanted && !watch.is_stopping() {
-                let _ = idle.push(line); // full: one connection fewer
+                idle.put(line);
             }
         });
         response
@@ -200,19 +210,19 @@ impl Recycled {
             return;
         }
         let (idle, watch) = (self.idle.clone(), self.drain.watch());
-        let unneeded = self.unneeded.clone();
         self.drain.services().spawn(async move {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(LOOK) => {}
                     () = watch.stopping() => return,
                 }
-                let_go(&idle, &unneeded);
+                idle.let_go();
+                // Once around: they are in the same order then.
                 for _ in 0..idle.len() {
-                    let Some(mut line) = idle.pop() else { break };
+                    let Some(mut line) = idle.oldest() else { break };
                     if line.is_free().await {
                         line.timer.forget();
-                        let _ = idle.push(line); // full: one connection fewer
+                        idle.put(line);
                     }
                 }
             }
@@ -220,13 +230,46 @@ impl Recycled {
     }
 }
 
-/// Closes half of what nobody has needed since it was called last: a wave that comes again soon finds
-/// the other half.
-fn let_go(idle: &ArrayQueue<Line>, unneeded: &AtomicUsize) {
-    let beyond = idle.len().saturating_sub(KEPT);
-    let surplus = unneeded.load(Ordering::Relaxed).min(beyond).div_ceil(2);
-    (0..surplus).for_each(|_| drop(idle.pop()));
-    unneeded.store(idle.len(), Ordering::Relaxed);
+impl Idle {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For a call: the last that came back. That there is none is remembered as well.
+    fn take(&self) -> Option<Line> {
+        let mut waiting = self.waiting();
+        let line = waiting.lines.pop_back();
+        waiting.unneeded = waiting.unneeded.min(waiting.lines.len());
+        line
+    }
+
+    fn len(&self) -> usize {
+        self.waiting().lines.len()
+    }
+
+    fn oldest(&self) -> Option<Line> {
+        self.waiting().lines.pop_front()
+    }
+
+    /// Closes it where there are enough.
+    fn put(&self, line: Line) {
+        let mut waiting = self.waiting();
+        if waiting.lines.len() < MAX_IDLE {
+            waiting.lines.push_back(line);
+        }
+    }
+
+    /// Closes half of what nobody has needed since this was called last, from the oldest on: a wave
+    /// that comes again soon finds the other half.
+    fn let_go(&self) {
+        let mut waiting = self.waiting();
+        let beyond = waiting.lines.len().saturating_sub(KEPT);
+        let surplus = waiting.unneeded.min(beyond).div_ceil(2);
+        let closed: Vec<Line> = waiting.lines.drain(..surplus).collect();
+        waiting.unneeded = waiting.lines.len();
+        drop(waiting);
+        drop(closed);
+    }
 }
 
 impl fmt::Debug for Line {
@@ -238,7 +281,7 @@ impl fmt::Debug for Line {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{Arc, Mutex, atomic::Ordering},
+        sync::{Arc, Mutex},
         time::Duration,
     };
 
@@ -250,7 +293,7 @@ mod tests {
         task::JoinSet,
     };
 
-    use super::{Body, KEPT, Line, Recycled, SendError, let_go};
+    use super::{Body, Idle, KEPT, Line, Recycled, SendError};
     use crate::{CloseReason, Drain};
 
     const SOON: Duration = Duration::from_secs(8);
@@ -282,11 +325,11 @@ mod tests {
         for _ in 0..KEPT + 8 {
             let (tcp, accepted) = tokio::join!(TcpStream::connect(at), listener.accept());
             workload.push(accepted.unwrap());
-            pool.idle.push(Line::new(tcp.unwrap()).await.unwrap()).unwrap();
+            pool.idle.put(Line::new(tcp.unwrap()).await.unwrap());
         }
         let mut left = Vec::new();
         for _ in 0..6 {
-            let_go(&pool.idle, &pool.unneeded);
+            pool.idle.let_go();
             left.push(pool.idle.len() - KEPT);
         }
         assert_eq!(left, [8, 4, 2, 1, 0, 0]);
@@ -300,22 +343,66 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_call_takes_the_connection_that_was_used_last_and_the_oldest_is_closed_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let idle = Idle::default();
+        let mut ends = Vec::new();
+        for _ in 0..=KEPT {
+            let (line, end) = line(&listener).await;
+            ends.push(end);
+            idle.put(line);
+        }
+        let last = idle.take().unwrap();
+        idle.put(last);
+        idle.let_go();
+        idle.let_go(); // nobody needed any since
+        let mut byte = [0];
+        assert_eq!(ends[0].read(&mut byte).await.unwrap(), 0);
+        drop(idle.take().unwrap());
+        assert_eq!(ends[KEPT].read(&mut byte).await.unwrap(), 0);
+        assert_eq!(idle.len(), KEPT - 1);
+    }
+
+    #[tokio::test]
+    async fn calls_that_are_ready_together_are_sent_together() {
+        let pool = Arc::new(Recycled::new(Drain::default()));
+        let happened = Arc::new(Mutex::new(Vec::new()));
+        let mut calls = JoinSet::new();
+        for call in 1..=3 {
+            let (pool, happened) = (pool.clone(), happened.clone());
+            calls.spawn(async move {
+                let note = |what| happened.lock().unwrap().push((what, call));
+                note("ready");
+                let open = || async {
+                    note("sent");
+                    Err(CloseReason::ConnectFailed)
+                };
+                assert!(pool.send(request(), open).await.is_err());
+            });
+        }
+        calls.join_all().await;
+        let ready = (1..=3).map(|call| ("ready", call));
+        let expected: Vec<_> = ready.chain((1..=3).map(|call| ("sent", call))).collect();
+        assert_eq!(*happened.lock().unwrap(), expected);
+    }
+
+    #[tokio::test]
     async fn how_many_connections_were_not_needed_is_known_by_the_calls() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let pool = Recycled::new(Drain::default());
-        let ((first, mut at_first), (second, _idle)) =
+        let ((first, _at_first), (second, mut at_second)) =
             (line(&listener).await, line(&listener).await);
-        pool.idle.push(first).unwrap();
-        pool.idle.push(second).unwrap();
-        let_go(&pool.idle, &pool.unneeded);
-        assert_eq!(pool.unneeded.load(Ordering::Relaxed), 2);
+        pool.idle.put(first);
+        pool.idle.put(second);
+        pool.idle.let_go();
+        assert_eq!(pool.idle.waiting().unneeded, 2);
         let nothing = || async { Err(CloseReason::ConnectFailed) };
-        let (told, ()) = tokio::join!(pool.send(request(), nothing), answer(&mut at_first));
+        let (told, ()) = tokio::join!(pool.send(request(), nothing), answer(&mut at_second));
         told.unwrap().into_body().collect().await.unwrap();
-        assert_eq!(pool.unneeded.load(Ordering::Relaxed), 1);
-        while pool.idle.pop().is_some() {}
+        assert_eq!(pool.idle.waiting().unneeded, 1);
+        pool.idle.waiting().lines.clear();
         assert!(pool.send(request(), nothing).await.is_err());
-        assert_eq!(pool.unneeded.load(Ordering::Relaxed), 0);
+        assert_eq!(pool.idle.waiting().unneeded, 0);
     }
 
     #[tokio::test]
@@ -330,7 +417,7 @@ mod tests {
         let mut kept = Vec::new();
         for _ in 0..KEPT + 8 {
             let (line, workload) = line(&listener).await;
-            pool.idle.push(line).unwrap();
+            pool.idle.put(line);
             kept.push(workload);
         }
         let until = async |most| {
@@ -472,7 +559,7 @@ mod tests {
         };
         let (answered, mut tcp) = tokio::join!(pool.send(request(), open), serve);
         let _body = answered.unwrap().into_body();
-        assert!(pool.idle.is_empty()); // HTTP-22
+        assert!(pool.idle.waiting().lines.is_empty()); // HTTP-22
         tokio::time::timeout(SOON, drain.drain(Duration::ZERO)).await.unwrap();
         let end = tokio::time::timeout(SOON, tcp.read(&mut [0])).await.unwrap();
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");

@@ -28,6 +28,7 @@ use super::{
     body::Body,
     lingering::{LONGEST, Lingering, Unread},
     serve::{MAX_HEAD, finish},
+    together::in_turn,
     tunnel::Tunnel,
 };
 use crate::{CloseReason, Drain, authority::Authority, heard::Heard};
@@ -77,6 +78,7 @@ where
         let response = answer(request);
         async move {
             let mut response = response.await;
+            in_turn().await; // hyper writes it at once
             if let Some(tunnel) = response.body_mut().tunnel() {
                 unread.set(false); // what comes now is the other protocol's
                 let _ = after.try_send(After::Tunnel(tunnel));
