@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -98,10 +98,11 @@ impl Line {
         .await
     }
 
-    /// Whether another call may begin on it now.
-    async fn is_free(&mut self) -> bool {
-        let is_over = poll_fn(|cx| Poll::Ready(self.poll_over(cx).is_ready())).await;
-        !is_over && self.sender.is_ready()
+    /// Whether another call may begin on it now. Nobody waits for it, and so nobody is woken by the
+    /// call that it carries next.
+    fn is_free(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.poll_over(&mut nobody).is_pending() && self.sender.is_ready()
     }
 
     /// One call. A connection that has no answer for it is dropped, and so closed.
@@ -163,7 +164,7 @@ impl Recycled {
         in_turn().await; // and then written at once, on a connection that was just seen to be open
         // Any number of idle connections may have been closed by the workload meanwhile.
         while let Some(mut line) = self.idle.take() {
-            if !line.is_free().await {
+            if !line.is_free() {
                 continue;
             }
             match line.exchange(request).await {
@@ -220,7 +221,7 @@ impl Recycled {
                 // Once around: they are in the same order then.
                 for _ in 0..idle.len() {
                     let Some(mut line) = idle.oldest() else { break };
-                    if line.is_free().await {
+                    if line.is_free() {
                         line.timer.forget();
                         idle.put(line);
                     }
