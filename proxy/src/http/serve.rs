@@ -85,7 +85,7 @@ pub(crate) async fn serve<IO, F>(
         }
         Version::Http2 => {
             let service = service_fn(|request| {
-                let response = answer(request);
+                let response = Box::pin(answer(request));
                 async move { Ok::<_, Infallible>(response.await) }
             });
             let io = TokioIo::new(Together::of(io));
