@@ -282,6 +282,8 @@ impl fmt::Debug for Line {
 #[cfg(test)]
 mod tests {
     use std::{
+        future::poll_fn,
+        pin::pin,
         sync::{Arc, Mutex},
         time::Duration,
     };
@@ -385,6 +387,25 @@ mod tests {
         let ready = (1..=3).map(|call| ("ready", call));
         let expected: Vec<_> = ready.chain((1..=3).map(|call| ("sent", call))).collect();
         assert_eq!(*happened.lock().unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_call_is_woken_for_its_turn_and_for_its_answer_and_not_by_itself() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pool = Recycled::new(Drain::default());
+        let (line, mut workload) = line(&listener).await;
+        pool.idle.put(line);
+        let mut polls = 0;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { answer(&mut workload).await });
+        let nothing = || async { Err(CloseReason::ConnectFailed) };
+        let mut called = pin!(pool.send(request(), nothing));
+        let told = poll_fn(|cx| {
+            polls += 1;
+            called.as_mut().poll(cx)
+        });
+        assert_eq!(told.await.unwrap().status(), 200);
+        assert_eq!(polls, 3);
     }
 
     #[tokio::test]
