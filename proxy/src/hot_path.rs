@@ -1,11 +1,11 @@
 //! The hot path: what happens to every connection and every call, in order.
 //!
 //! Read this file first. Each step is one line here and one module elsewhere, which says why.
-//! Nothing here takes a lock, waits for the control plane or reads a policy document: a step reads
+//! Nothing here waits for a lock, for the control plane or reads a policy document: a step reads
 //! what a [`crate::Live`] holds, and a [`Peer`] or a [`Permit`] in hand is the proof that the step
 //! before it was taken.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{future::ready, net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
 use cellwall_policy::{Call, Protocol, Snapshot, Tls, Tolerated};
@@ -268,6 +268,14 @@ impl Served {
         let caller = Introduced::by(permit.introduction(), &peer);
         web::to_callee(&mut request, (version, canonical), &caller)?;
         flow.stamp(&mut request);
+        if version == http::Version::HTTP_11 {
+            web::in_turn().await;
+            tokio::select! {
+                biased; // AZ-10: what has changed in that turn counts
+                reason = authority.ended() => return Err(SendError::not_done(reason)),
+                () = ready(()) => {}
+            }
+        }
         flow.leaves();
         let sent = Instant::now();
         let response = self.workload.send(permit, version, request).await;

@@ -46,6 +46,7 @@ pub(crate) use reply::Reply;
 pub(crate) use serve::{Version, serve, serve_app};
 pub(crate) use spoken::spoken;
 pub(crate) use streams::handshake_h2;
+pub(crate) use together::in_turn;
 
 pub(crate) use exchange::{
     carried, delivered, outgoing, read, refused, to_callee, to_peer, unanswered,

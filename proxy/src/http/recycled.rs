@@ -27,7 +27,6 @@ use super::{
     interim::Interim,
     patience::{Timer, patience},
     received::Received,
-    together::in_turn,
 };
 use crate::{CloseReason, Drain};
 
@@ -161,7 +160,6 @@ impl Recycled {
     where
         F: Future<Output = Result<Line, CloseReason>>,
     {
-        in_turn().await; // and then written at once, on a connection that was just seen to be open
         // Any number of idle connections may have been closed by the workload meanwhile.
         while let Some(mut line) = self.idle.take() {
             if !line.is_free() {
@@ -367,30 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_that_are_ready_together_are_sent_together() {
-        let pool = Arc::new(Recycled::new(Drain::default()));
-        let happened = Arc::new(Mutex::new(Vec::new()));
-        let mut calls = JoinSet::new();
-        for call in 1..=3 {
-            let (pool, happened) = (pool.clone(), happened.clone());
-            calls.spawn(async move {
-                let note = |what| happened.lock().unwrap().push((what, call));
-                note("ready");
-                let open = || async {
-                    note("sent");
-                    Err(CloseReason::ConnectFailed)
-                };
-                assert!(pool.send(request(), open).await.is_err());
-            });
-        }
-        calls.join_all().await;
-        let ready = (1..=3).map(|call| ("ready", call));
-        let expected: Vec<_> = ready.chain((1..=3).map(|call| ("sent", call))).collect();
-        assert_eq!(*happened.lock().unwrap(), expected);
-    }
-
-    #[tokio::test]
-    async fn a_call_is_woken_for_its_turn_and_for_its_answer_and_not_by_itself() {
+    async fn a_call_is_woken_for_its_answer_and_not_by_itself() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let pool = Recycled::new(Drain::default());
         let (line, mut workload) = line(&listener).await;
@@ -405,7 +380,7 @@ mod tests {
             called.as_mut().poll(cx)
         });
         assert_eq!(told.await.unwrap().status(), 200);
-        assert_eq!(polls, 3);
+        assert_eq!(polls, 2);
     }
 
     #[tokio::test]

@@ -9,7 +9,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{
     body::Body,
     http1::{Silence, Waits, awake, now_and_then},
-    together::Together,
 };
 use crate::{
     CloseReason, Drain,
@@ -88,8 +87,7 @@ pub(crate) async fn serve<IO, F>(
                 let response = Box::pin(answer(request));
                 async move { Ok::<_, Infallible>(response.await) }
             });
-            let io = TokioIo::new(Together::of(io));
-            let connection = by_http2(ends.0).serve_connection(io, service);
+            let connection = by_http2(ends.0).serve_connection(TokioIo::new(io), service);
             let leave = http2::Connection::graceful_shutdown;
             let _ = finish(connection, ends, leave, pending()).await;
         }

@@ -66,6 +66,7 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let (after, queue) = mpsc::channel(1); // HTTP ends with the first
+    let is_our_workload = authority.is_none();
     let (unread, asked) = (Unread::default(), AtomicBool::new(false));
     unread.set(silence.is_heard()); // should it be no request, more of it may come
     let service = service_fn(|request: Request<Incoming>| {
@@ -78,7 +79,9 @@ where
         let response = answer(request);
         async move {
             let mut response = response.await;
-            in_turn().await; // hyper writes it at once
+            if is_our_workload {
+                in_turn().await; // hyper writes it at once
+            }
             if let Some(tunnel) = response.body_mut().tunnel() {
                 unread.set(false); // what comes now is the other protocol's
                 let _ = after.try_send(After::Tunnel(tunnel));

@@ -26,7 +26,6 @@ use super::{
     patience::patience,
     pump::Pump,
     received::Received,
-    together::Together,
 };
 use crate::{
     CloseReason, Drain,
@@ -88,7 +87,7 @@ async fn handshake(
         .max_concurrent_reset_streams(RESETS)
         .reset_stream_duration(RESET_KEPT)
         .max_local_error_reset_streams(Some(RESETS))
-        .handshake::<_, Passing>(Together::of(io));
+        .handshake::<_, Passing>(io);
     let (sender, mut connection) = handshake.await.map_err(|_| CloseReason::ConnectFailed)?;
     let pings = connection.ping_pong();
     let (closed, places) = (Arc::new(AtomicBool::new(false)), Arc::<Places>::default());
