@@ -5,7 +5,7 @@
 //! what a [`crate::Live`] holds, and a [`Peer`] or a [`Permit`] in hand is the proof that the step
 //! before it was taken.
 
-use std::{future::ready, net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
 use cellwall_policy::{Call, Protocol, Snapshot, Tls, Tolerated};
@@ -269,12 +269,8 @@ impl Served {
         web::to_callee(&mut request, (version, canonical), &caller)?;
         flow.stamp(&mut request);
         if version == http::Version::HTTP_11 {
-            web::in_turn().await;
-            tokio::select! {
-                biased; // AZ-10: what has changed in that turn counts
-                reason = authority.ended() => return Err(SendError::not_done(reason)),
-                () = ready(()) => {}
-            }
+            // Calls that are ready are written together. What has ended meanwhile is not sent (AZ-10).
+            authority.in_turn().await.map_err(SendError::not_done)?;
         }
         flow.leaves();
         let sent = Instant::now();

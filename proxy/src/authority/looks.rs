@@ -16,7 +16,7 @@
 //!   does not hold, and what nobody follows for it, has watches and a timer of its own.
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::{Future as _, poll_fn, ready},
     pin::pin,
     sync::atomic::{AtomicUsize, Ordering},
     task::Poll,
@@ -26,7 +26,7 @@ use std::{
 use tokio::{sync::Notify, task::unconstrained};
 
 use super::{Authority, LOOK, grace};
-use crate::CloseReason;
+use crate::{CloseReason, http::in_turn};
 
 /// What a connection tells its calls.
 #[derive(Debug, Default)]
@@ -65,7 +65,17 @@ impl Authority {
         Box::pin(self.follow(None)).await
     }
 
-    /// The same, for the connection itself. Nothing that its task does else puts that off: its calls
+    /// Lets all that is ready have its turn, and looks at what has ended in it (AZ-10).
+    pub(crate) async fn in_turn(&self) -> Result<(), CloseReason> {
+        in_turn().await;
+        tokio::select! {
+            biased;
+            reason = self.ended() => Err(reason),
+            () = ready(()) => Ok(()),
+        }
+    }
+
+    /// The same as [`Self::ended`], for the connection itself. Nothing that its task does else puts that off: its calls
     /// rely on it.
     pub(super) async fn followed(&self) -> CloseReason {
         unconstrained(self.follow(Some(&self.common.looks))).await
@@ -229,6 +239,21 @@ mod tests {
         policy.publish(denying);
         let end = tokio::time::timeout(SOON, ended).await.unwrap();
         assert_eq!(end, CloseReason::PolicyRevoked);
+    }
+
+    #[tokio::test]
+    async fn what_ends_while_others_have_their_turn_is_not_sent() {
+        // AZ-10
+        let (call, policy, denying) = revocable().await;
+        let connection = connection(&call);
+        let mut followed = pin!(connection.followed());
+        begun(&mut followed).await;
+        assert_eq!(call.in_turn().await, Ok(()));
+        let mut waiting = pin!(call.in_turn());
+        assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+        policy.publish(denying);
+        // The connection has not heard of it.
+        assert_eq!(waiting.await, Err(CloseReason::PolicyRevoked));
     }
 
     #[tokio::test]
