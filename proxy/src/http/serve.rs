@@ -38,7 +38,7 @@ pub(super) const MAX_HEAD: usize = 64 * 1024;
 pub(super) const MAX_HEADERS: usize = 100;
 
 /// The same over HTTP/2, where each field counts 32 bytes more (RFC 9113 §6.5.2): what came over
-/// HTTP/1.1 is not too long for the next sidecar, which has up to 28 fields of ours besides.
+/// HTTP/1.1 is not too long for the next sidecar, with up to 28 fields of ours.
 pub(super) const MAX_LIST: usize = MAX_HEAD + 4 * 1024;
 
 /// Requests at once on one HTTP/2 connection (RES-04).
@@ -84,7 +84,7 @@ pub(crate) async fn serve<IO, F>(
         }
         Version::Http2 => {
             let service = service_fn(|request| {
-                let response = Box::pin(answer(request));
+                let response = answer(request);
                 async move { Ok::<_, Infallible>(response.await) }
             });
             let connection = by_http2(ends.0).serve_connection(TokioIo::new(io), service);
