@@ -1,7 +1,7 @@
 //! The hot path: what happens to every connection and every call, in order.
 //!
 //! Read this file first. Each step is one line here and one module elsewhere, which says why.
-//! Nothing here waits for a lock, for the control plane or reads a policy document: a step reads
+//! Nothing here waits for a lock or for the control plane, or reads a policy document: a step reads
 //! what a [`crate::Live`] holds, and a [`Peer`] or a [`Permit`] in hand is the proof that the step
 //! before it was taken.
 

@@ -75,8 +75,8 @@ impl Authority {
         }
     }
 
-    /// The same as [`Self::ended`], for the connection itself. Nothing that its task does else puts that off: its calls
-    /// rely on it.
+    /// The same as [`Self::ended`], for the connection itself. Nothing that its task does else puts that
+    /// off: its calls rely on it.
     pub(super) async fn followed(&self) -> CloseReason {
         unconstrained(self.follow(Some(&self.common.looks))).await
     }

@@ -255,24 +255,28 @@ async fn the_body_of_a_call_that_came_too_late_goes_no_further() {
     assert_eq!(reset, Some(Reason::INTERNAL_ERROR));
 }
 
+/// Answers the next call when the first piece of its body is there, with all of an answer or with its begin,
+/// and takes the next piece.
+async fn answering_early(callee: &mut Callee, with_all: bool) -> bytes::Bytes {
+    let (request, mut respond) = callee.accept().await.unwrap().unwrap();
+    let mut body = request.into_body();
+    let rest = async {
+        assert_eq!(body.data().await.unwrap().unwrap(), "money");
+        let _answer = respond.send_response(Response::new(()), with_all).unwrap();
+        body.data().await.unwrap().unwrap()
+    };
+    tokio::select! {
+        rest = rest => rest,
+        _ = callee.accept() => panic!("the connection ended"),
+    }
+}
+
 #[tokio::test]
 async fn the_rest_of_a_body_goes_on_beside_an_answer_that_has_begun() {
     let (streams, mut callee) = connected().await;
     let (half, mut app, _open) = half().await;
     let request = Request::post("http://payments/v1/payments").body(half).unwrap();
-    let serve = async {
-        let (request, mut respond) = callee.accept().await.unwrap().unwrap();
-        let mut body = request.into_body();
-        let rest = async {
-            assert_eq!(body.data().await.unwrap().unwrap(), "money");
-            let _answer = respond.send_response(Response::new(()), false).unwrap();
-            body.data().await.unwrap().unwrap()
-        };
-        tokio::select! {
-            rest = rest => rest,
-            _ = callee.accept() => panic!("the connection ended"),
-        }
-    };
+    let serve = answering_early(&mut callee, false);
     let call = async {
         let answer = called(&streams, request).await;
         app.write_all(b"spent").await.unwrap();
@@ -290,19 +294,7 @@ async fn a_call_has_its_place_until_the_rest_of_its_body_has_passed() {
     let (streams, mut callee) = connected().await;
     let (half, mut app, _open) = half().await;
     let request = Request::post("http://payments/v1/payments").body(half).unwrap();
-    let serve = async {
-        let (request, mut respond) = callee.accept().await.unwrap().unwrap();
-        let mut body = request.into_body();
-        let rest = async {
-            assert_eq!(body.data().await.unwrap().unwrap(), "money");
-            respond.send_response(Response::new(()), true).unwrap();
-            body.data().await.unwrap().unwrap()
-        };
-        tokio::select! {
-            rest = rest => rest,
-            _ = callee.accept() => panic!("the connection ended"),
-        }
-    };
+    let serve = answering_early(&mut callee, true);
     let call = async {
         drop(called(&streams, request).await.ok().unwrap());
         for _ in 0..64 {
