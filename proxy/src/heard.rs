@@ -5,15 +5,18 @@
 //! of an HTTP/2 server come when it is satisfied (RFC 9113 §3.4), so we wait for them.
 
 use std::{
+    future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much of what the other side says first is taken; the rest stays where it is.
-const FIRST: usize = 64;
+/// How much of what the other side says first is taken; the rest stays where it is. The head of nearly
+/// every request: whoever reads on has it in one piece.
+pub(crate) const FIRST: usize = 2048;
 
 /// Gives back what was heard, then the rest.
 #[derive(Debug)]
@@ -25,29 +28,51 @@ pub(crate) struct Heard<IO> {
 impl<IO: AsyncRead + Unpin> Heard<IO> {
     /// Waits for the other side to speak.
     pub(crate) async fn from(mut io: IO) -> io::Result<Self> {
-        let mut first = vec![0; FIRST];
-        let heard = io.read(&mut first).await?;
-        if heard == 0 {
+        let first = more(&mut io, Vec::new()).await?;
+        if first.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        first.truncate(heard);
         Ok(Self { first: io::Cursor::new(first), io })
     }
 
-    /// Waits for the other side to speak, and says whether it begins with all of `text`. No more is
-    /// taken than what shows that, however few bytes come at a time.
+    /// Waits for the other side to speak, and says whether it begins with `text`.
     pub(crate) async fn begins_with(mut io: IO, text: &[u8]) -> io::Result<(bool, Self)> {
-        let mut first = Vec::with_capacity(text.len());
+        let mut first = Vec::new();
         while first.len() < text.len() && text.starts_with(&first) {
-            let left = text.len().saturating_sub(first.len());
-            let wanted = u64::try_from(left).unwrap_or_default();
-            if (&mut io).take(wanted).read_buf(&mut first).await? == 0 {
+            let before = first.len();
+            first = more(&mut io, first).await?;
+            if first.len() == before {
                 break;
             }
         }
-        let is_all = first == text;
-        Ok((is_all, Self { first: io::Cursor::new(first), io }))
+        let begins = first.starts_with(text);
+        Ok((begins, Self { first: io::Cursor::new(first), io }))
     }
+
+    /// Waits for the other side to go on or to end, and says whether it went on.
+    pub(crate) async fn goes_on(&mut self) -> io::Result<bool> {
+        let left = self.first.get_ref().len();
+        let read = usize::try_from(self.first.position()).unwrap_or(usize::MAX);
+        if read < left {
+            return Ok(true);
+        }
+        let first = more(&mut self.io, Vec::new()).await?;
+        self.first = io::Cursor::new(first);
+        Ok(!self.first.get_ref().is_empty())
+    }
+}
+
+/// What there is to be read next, behind `heard`. A connection that waits for it has no room for it yet.
+async fn more(io: &mut (impl AsyncRead + Unpin), mut heard: Vec<u8>) -> io::Result<Vec<u8>> {
+    poll_fn(|cx| {
+        let mut room = [const { MaybeUninit::uninit() }; FIRST];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(Pin::new(&mut *io).poll_read(cx, &mut read))?;
+        heard.extend_from_slice(read.filled());
+        Poll::Ready(Ok(()))
+    })
+    .await
+    .map(|()| heard)
 }
 
 impl<IO> Heard<IO> {
@@ -121,7 +146,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Heard<IO> {
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
-    use super::Heard;
+    use super::{FIRST, Heard};
 
     /// Whether `said` begins with `text`, heard through a pipe of so many bytes; what is read after
     /// that is all of it.
@@ -150,6 +175,22 @@ mod tests {
                 assert!(!check(other, b"PRI *", pipe).await, "{other:?} {pipe}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_came_in_one_piece_is_read_in_one_piece() {
+        let head = [&b"GET / HTTP/1.1\r\n"[..], &[b'a'; 1500]].concat();
+        let (mut far, near) = duplex(2 * FIRST);
+        let mut room = [0; 2 * FIRST];
+        far.write_all(&head).await.unwrap();
+        let (_, mut heard) = Heard::begins_with(near, b"PRI *").await.unwrap();
+        assert_eq!(heard.read(&mut room).await.unwrap(), head.len());
+        // And so behind a pause.
+        far.write_all(&head).await.unwrap();
+        assert!(heard.goes_on().await.unwrap());
+        assert_eq!(heard.read(&mut room).await.unwrap(), head.len());
+        drop(far);
+        assert!(!heard.goes_on().await.unwrap());
     }
 
     #[tokio::test]

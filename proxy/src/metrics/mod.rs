@@ -192,7 +192,7 @@ pub(crate) struct Open(metrics::Gauge);
 
 impl Open {
     pub(crate) fn count(direction: Direction) -> Self {
-        Self::one_of(gauge!("cellwall_connections_open", "direction" => direction.as_str()))
+        Self::one_of(series::connections_open(direction))
     }
 
     pub(crate) fn call(direction: Direction) -> Self {

@@ -36,9 +36,10 @@ struct Series {
     decisions: Option<Counter>,
 }
 
-/// What is counted of every call.
+/// What is counted of every connection and every call.
 struct Always {
-    open: Gauge,
+    connections: Gauge,
+    calls: Gauge,
     overhead: Histogram,
 }
 
@@ -64,9 +65,14 @@ pub(super) fn decisions(record: &FlowRecord, decision: &Decision) -> Counter {
         "verdict" => decision.verdict.as_str(), "by" => decision.by.to_string())
 }
 
+/// The connections that are open.
+pub(super) fn connections_open(direction: Direction) -> Gauge {
+    always(direction, |always| always.connections.clone())
+}
+
 /// The calls that are open.
 pub(super) fn calls_open(direction: Direction) -> Gauge {
-    always(direction, |always| always.open.clone())
+    always(direction, |always| always.calls.clone())
 }
 
 /// Records what the proxy itself took of a call, in seconds.
@@ -127,7 +133,8 @@ impl Always {
     fn of(direction: Direction) -> Self {
         let direction = direction.as_str();
         Self {
-            open: gauge!("cellwall_calls_open", "direction" => direction),
+            connections: gauge!("cellwall_connections_open", "direction" => direction),
+            calls: gauge!("cellwall_calls_open", "direction" => direction),
             overhead: histogram!("cellwall_proxy_overhead_seconds", "direction" => direction),
         }
     }

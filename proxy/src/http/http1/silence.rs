@@ -22,7 +22,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until},
 };
 
@@ -32,9 +32,6 @@ use crate::{
     heard::Heard,
     http::{body::Body, lingering::Lingering},
 };
-
-/// How much of what breaks a silence is taken before hyper has the connection again.
-pub(super) const FIRST: usize = 64;
 
 /// So much later a call in progress is looked at again: each look wakes its connection.
 const RARELY: u32 = 8;
@@ -278,14 +275,12 @@ impl<IO: AsyncRead + Unpin> Silent<Heard<IO>> {
         let mut io = if read.is_empty() { io } else { io.after(&read) };
         drop(read);
         let watch = drain.watch();
-        let mut first = [0; FIRST];
-        let heard = tokio::select! {
+        let is_heard = tokio::select! {
             // Of an end hyper hears again, and of an error.
-            heard = io.read(&mut first) => heard.unwrap_or_default(),
-            () = watch.stopping() => 0,
-            () = sleep_until(until) => 0,
+            goes_on = io.goes_on() => goes_on.unwrap_or_default(),
+            () = watch.stopping() => false,
+            () = sleep_until(until) => false,
         };
-        let broken = Broken { until, is_heard: heard > 0 };
-        (if heard == 0 { io } else { io.after(first.get(..heard).unwrap_or_default()) }, broken)
+        (io, Broken { until, is_heard })
     }
 }

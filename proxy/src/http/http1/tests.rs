@@ -19,10 +19,10 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use super::{Waits, now_and_then, silence::FIRST};
+use super::{Waits, now_and_then};
 use crate::{
     Drain,
-    heard::Heard,
+    heard::{FIRST, Heard},
     http::Body,
     listener::{Callers, listen},
 };
