@@ -126,6 +126,8 @@ struct Run<'a> {
     stop: &'a CancellationToken,
     scenes: Scenes,
     backend: compare::BackendAt,
+    /// Where `cellwall-pair` goes on: issuing certificates and signing policies is no sidecar's work.
+    helper: Option<String>,
 }
 
 /// Where programs are found.
@@ -152,7 +154,11 @@ pub async fn curves(plan: &Plan, stop: &CancellationToken) -> Result<Curves, Cur
     let dark = plan.dark.is_some().then(|| scene(&dark)).transpose();
     let scenes = Scenes { usual, dark: dark.map_err(CompareError::Peer)? };
     let (_backend, backend) = compare::backend(&network).await.map_err(CompareError::Backend)?;
-    let run = Run { plan, stop, scenes, backend };
+    let helper = match &pinning {
+        Pinning::Cores { load, .. } => Some(format!("--core={load}")),
+        Pinning::None(_) => None,
+    };
+    let run = Run { plan, stop, scenes, backend, helper };
     let is_wanted =
         |curve: &Curve| plan.names.is_empty() || plan.names.iter().any(|name| *name == curve.name);
     let mut drawn = Vec::new();
@@ -249,6 +255,7 @@ impl Run<'_> {
         // The last of several equal options would be refused: ours alone say how many rules.
         let mut contender = self.plan.ours.clone();
         contender.pair.clone_from(&point.pair);
+        contender.pair.extend(self.helper.clone());
         let (by_name, error, report) = match Box::pin(trial.run(&row, &contender)).await {
             Ok(Tried::Measured(figures)) => {
                 let missing = point.missing(&figures.by_name);

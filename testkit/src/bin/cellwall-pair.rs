@@ -15,6 +15,10 @@ use cellwall_testkit::{
     x509::{Algorithm, Key},
 };
 use clap::{Parser, ValueEnum};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -79,6 +83,11 @@ struct Args {
     /// Connections of each sidecar in each direction.
     #[arg(long, default_value_t = 8192)]
     max_connections: usize,
+
+    /// The core, by number, on which this process goes on once the sidecars have begun; they stay
+    /// where they are. What it issues and signs takes them no time then.
+    #[arg(long)]
+    core: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -114,6 +123,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     pair.distribution.forget_reports();
     let denied = beside(&pair, &policy, args.denied.then_some("denied")).await?;
     let second = beside(&pair, &policy, args.second.then_some("second")).await?;
+    args.core.map(go_on).transpose().context("--core")?;
     let entry = |caller: &Option<Beside>| caller.as_ref().map(|caller| caller.entry);
     let line = json!({
         "ready": true,
@@ -139,6 +149,13 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     drop(pair.client.process.stop(ENDS).await);
     drop(pair.server.process.stop(ENDS).await);
     Ok(())
+}
+
+/// Of this thread alone, which is the one that works.
+fn go_on(core: usize) -> nix::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    sched_setaffinity(Pid::from_raw(0), &set)
 }
 
 fn every(milliseconds: Option<u64>) -> Option<Interval> {
