@@ -5,7 +5,7 @@
 //! what a [`crate::Live`] holds, and a [`Peer`] or a [`Permit`] in hand is the proof that the step
 //! before it was taken.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Instant};
 
 use cellwall_mtls::{Alpn, Peer, Refusal, Session};
 use cellwall_policy::{Call, Protocol, Snapshot, Tls, Tolerated};
@@ -140,7 +140,7 @@ impl Proxy {
         let _named = self.register.enter(binding, &authority);
         let mut workload = arrival.served.workload.connect(&permit).await?;
         flow.leaves();
-        let relayed = relay::both_ways(&mut stream, &mut workload, &flow.progress);
+        let relayed = pin!(relay::both_ways(&mut stream, &mut workload, &flow.progress));
         self.lasts(&authority, relayed).await
     }
 

@@ -1,13 +1,13 @@
 //! TCP connections that come to us as streams of one session: each is a call, like one that has a session
 //! of its own.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use cellwall_mtls::Session;
 use cellwall_policy::Protocol;
 use http::StatusCode;
 
-use super::{Asked, Target, serve};
+use super::{Asked, Target, serve, stream::Stream};
 use crate::{
     CloseReason, Identity, Proxy,
     authority::{Authority, Needs},
@@ -15,6 +15,7 @@ use crate::{
     flow::{Direction, Flow, Kind},
     hot_path::{Arrival, Caller, Inbound},
     metrics,
+    relay::Plain,
 };
 
 impl Proxy {
@@ -32,12 +33,12 @@ impl Proxy {
         let authority = connection.needing(&self.authz, Needs::Listener(arrival.declared));
         let _named = self.register.enter(binding, &authority);
         let caller = Arc::new((Caller { peer, authority: authority.clone(), arrival }, target));
-        let streams = |asked| self.clone().stream(caller.clone(), asked);
+        let streams = |asked| self.clone().stream(caller.clone(), Box::new(asked));
         Box::pin(serve(stream, (&self.drain, &authority), streams)).await;
     }
 
     /// One of them. Policy is asked anew for each.
-    async fn stream(self: Arc<Self>, caller: Arc<(Caller, Target)>, asked: Asked) {
+    async fn stream(self: Arc<Self>, caller: Arc<(Caller, Target)>, asked: Box<Asked>) {
         let (Caller { peer, arrival, .. }, _) = &*caller;
         let Ok(_place) = arrival.served.streams.try_acquire() else { return asked.leave() };
         let _open = metrics::Open::count(Direction::Inbound);
@@ -50,10 +51,24 @@ impl Proxy {
 
     async fn joined(
         &self,
-        (Caller { peer, authority, arrival }, target): &(Caller, Target),
-        mut asked: Asked,
+        caller: &(Caller, Target),
+        asked: Box<Asked>,
         flow: &mut Flow,
     ) -> Result<(), CloseReason> {
+        // In a box: to begin takes more than all that comes after it.
+        let Begun { mut stream, mut workload, authority } =
+            Box::pin(self.begun(caller, asked, flow)).await?;
+        let ways = (&flow.progress.response, &flow.progress.request);
+        let relayed = pin!(stream.relay(&mut workload, ways));
+        self.lasts(&authority, relayed).await
+    }
+
+    async fn begun(
+        &self,
+        (Caller { peer, authority, arrival }, target): &(Caller, Target),
+        mut asked: Box<Asked>,
+        flow: &mut Flow,
+    ) -> Result<Begun, CloseReason> {
         let at = arrival.declared;
         if !target.is_asked_for_by(&asked.request) {
             asked.refuse(StatusCode::BAD_REQUEST, None);
@@ -73,16 +88,42 @@ impl Proxy {
             () = asked.reset() => return Err(CloseReason::Cancelled),
             connected = arrival.served.workload.connect(&permit) => connected,
         };
-        let mut workload = match connected {
+        let workload = match connected {
             Ok(workload) => workload,
             Err(reason) => {
                 asked.refuse(StatusCode::SERVICE_UNAVAILABLE, None);
                 return Err(reason);
             }
         };
-        let mut stream = asked.take(place).map_err(|_| CloseReason::Cancelled)?;
+        let stream = asked.take(place).map_err(|_| CloseReason::Cancelled)?;
         flow.leaves();
-        let ways = (&flow.progress.response, &flow.progress.request);
-        self.lasts(&authority, stream.relay(&mut workload, ways)).await
+        Ok(Begun { stream, workload, authority })
+    }
+}
+
+/// A stream that was taken, and the workload's connection that it goes on over.
+struct Begun {
+    stream: Stream,
+    workload: Plain,
+    authority: Authority,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Asked, Caller, Proxy, Target};
+
+    /// The memory of one call of it.
+    fn of<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_stream_at_rest_takes_little_memory() {
+        let stream = |proxy: Arc<Proxy>, caller: Arc<(Caller, Target)>, asked: Box<Asked>| {
+            proxy.stream(caller, asked)
+        };
+        assert!(of(stream) <= 1024, "{}", of(stream));
     }
 }

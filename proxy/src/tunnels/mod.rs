@@ -17,7 +17,11 @@ mod target;
 
 use std::time::Duration;
 
-pub(crate) use self::{pool::Tunnels, reach::Way, session::Taken};
+pub(crate) use self::{
+    pool::Tunnels,
+    reach::{Own, Way},
+    session::Taken,
+};
 use self::{
     serve::{Asked, serve},
     target::Target,

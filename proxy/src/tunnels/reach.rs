@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A session of its own, with what keeps it open.
-pub(super) type Own = (TlsStream<Ahead<TcpStream>>, Renewal);
+pub(crate) type Own = (TlsStream<Ahead<TcpStream>>, Renewal);
 
 /// How a TCP connection goes on to the callee's sidecar.
 #[derive(Debug)]

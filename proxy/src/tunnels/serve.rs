@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Drain,
-    authority::{Authority, late},
+    authority::{Authority, ended, late},
     decision_id::DecisionId,
     flow::Outcome,
     http::OUTCOME,
@@ -122,7 +122,7 @@ pub(super) async fn serve_for<IO, F>(
     };
     let watch = drain.watch();
     let permitted = Arc::<Places>::default();
-    let mut ended = std::pin::pin!(authority.ended());
+    let mut ended = std::pin::pin!(ended(Some(authority))); // its streams rely on that
     let mut silent = std::pin::pin!(silent(session.ping_pong(), &permitted, patience.pulse));
     let mut stop = std::pin::pin!(async {
         tokio::select! {

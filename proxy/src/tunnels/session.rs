@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     CloseReason, Drain,
-    authority::Authority,
+    authority::{Authority, ended},
     places::{FRAMING, PULSE, Places, Pulse, RESET_KEPT, RESETS, silent},
     reproof::Renewal,
     route::PoolKey,
@@ -238,7 +238,8 @@ fn drive<IO>(
                 // Its streams are being cut as well: what they said last leaves.
                 let _ = tokio::time::timeout(LAST_WORDS, session).await;
             }
-            reason = authority.ended() => {
+            // Its streams rely on that.
+            reason = ended(Some(&authority)) => {
                 tracing::info!(reason = reason.as_str(), "session with a peer cut");
             }
             never = retired => match never {},

@@ -179,6 +179,34 @@ async fn a_session_without_a_permitted_stream_ends_soon_whatever_is_asked_on_it(
 }
 
 #[tokio::test]
+async fn a_session_follows_for_its_streams_on_both_sides() {
+    // AZ-10: they look when it does, and have no watches and no timer of their own
+    let (tunnel, _callee) = of_places(1, Weak::new()).await;
+    assert!(tunnel.authority.is_at_rest(SystemTime::now()));
+
+    let (far, near) = duplex(64 * 1024);
+    let ((authority, policy), drain) = (standing().await, Drain::default());
+    let is_at_rest = || authority.is_at_rest(SystemTime::now());
+    assert!(!is_at_rest());
+    let answer = |asked: Asked| async { asked.leave() };
+    let serving = Box::pin(serve_for(near, (&drain, &authority), answer, patience()));
+    let asking = async {
+        let (sender, session) = h2::client::handshake(far).await.unwrap();
+        let asking = async {
+            assert!(ask(&sender).await.is_err());
+            assert!(is_at_rest());
+            policy.withdraw();
+            ask(&sender).await.unwrap_err()
+        };
+        tokio::join!(asking, session).0
+    };
+    // And for itself: without a policy it ends.
+    let ends = async { tokio::join!(serving, asking).1 };
+    assert!(timeout(DEADLINE, ends).await.unwrap().is_go_away());
+    assert!(!is_at_rest());
+}
+
+#[tokio::test]
 async fn nor_does_it_help_to_say_nothing() {
     let (mut far, near) = duplex(64 * 1024);
     far.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();

@@ -270,17 +270,22 @@ pub(in crate::http) struct Silent<IO> {
 
 impl<IO: AsyncRead + Unpin> Silent<Heard<IO>> {
     /// Resolves when hyper has something to do: with the connection, and how it came to that.
-    pub(in crate::http) async fn broken(self, drain: &Drain) -> (Heard<IO>, Broken) {
+    pub(in crate::http) fn broken(
+        self,
+        drain: &Drain,
+    ) -> impl Future<Output = (Heard<IO>, Broken)> {
+        // Before it waits, so that it has room for the connection once.
         let Self { io, read, until } = self;
         let mut io = if read.is_empty() { io } else { io.after(&read) };
-        drop(read);
         let watch = drain.watch();
-        let is_heard = tokio::select! {
-            // Of an end hyper hears again, and of an error.
-            goes_on = io.goes_on() => goes_on.unwrap_or_default(),
-            () = watch.stopping() => false,
-            () = sleep_until(until) => false,
-        };
-        (io, Broken { until, is_heard })
+        async move {
+            let is_heard = tokio::select! {
+                // Of an end hyper hears again, and of an error.
+                goes_on = io.goes_on() => goes_on.unwrap_or_default(),
+                () = watch.stopping() => false,
+                () = sleep_until(until) => false,
+            };
+            (io, Broken { until, is_heard })
+        }
     }
 }
