@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use crate::{
     CloseReason, Proxy,
     flow::{Direction, Kind, Progress},
-    http::{self as web, Body, Canonical, Repeat, Reply, SendError, Sent, Told},
+    http::{self as web, Body, Canonical, Repeat, Reply, SendError, Sent, Told, Version},
     metrics,
     relay::{self, Plain},
     route::{Destination, Route},
@@ -33,9 +33,7 @@ impl Proxy {
             Ok(route) if route.protocol == Protocol::Tcp => {
                 Box::pin(self.send(app, from, &destination, route))
             }
-            Ok(route) => {
-                Box::pin(self.clone().pass((app, from), destination.clone(), route.protocol))
-            }
+            Ok(route) => Box::pin(self.pass(app, &from, &destination, route.protocol)),
             Err(reason) => {
                 let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
                 let snapshot = self.authz.snapshot();
@@ -94,22 +92,27 @@ impl Proxy {
 
     /// HTTP and gRPC: each request finds its own way.
     async fn pass(
-        self: Arc<Self>,
-        (app, from): (TcpStream, SocketAddr),
-        destination: Arc<Destination>,
+        self: &Arc<Self>,
+        app: TcpStream,
+        from: &SocketAddr,
+        destination: &Arc<Destination>,
         protocol: Protocol,
     ) {
         let drain = self.drain.watch();
-        let Ok((version, app)) = (tokio::select! {
-            spoken = web::spoken(app, protocol) => spoken,
-            () = drain.stopping() => return,
-        }) else {
-            return;
-        };
         // In a box: hyper moves what it is given several times.
         let calls =
-            |request| Box::pin(self.clone().request(destination.clone(), protocol, from, request));
-        web::serve_app(app, version, &self.drain, calls).await;
+            |request| Box::pin(self.clone().request(destination.clone(), protocol, *from, request));
+        let spoken = tokio::select! {
+            spoken = web::spoken(app, protocol) => spoken,
+            () = drain.stopping() => return,
+        };
+        match spoken {
+            Ok((Version::Http1, app)) => web::serve_app(app, &self.drain, calls).await,
+            Ok((Version::Http2, app)) => {
+                Box::pin(web::serve(app, Version::Http2, (&self.drain, None), calls)).await;
+            }
+            Err(_) => {}
+        }
     }
 
     /// One request of our workload. The callee's sidecar decides; we make sure who it is.
@@ -223,16 +226,17 @@ mod tests {
         size_of::<F>()
     }
 
+    type Destined = (&'static SocketAddr, &'static Arc<Destination>);
+
     #[test]
     fn a_connection_at_rest_takes_little_memory() {
-        assert!(of(Proxy::outbound) <= 224, "{}", of(Proxy::outbound));
+        assert!(of(Proxy::outbound) <= 256, "{}", of(Proxy::outbound));
         assert!(of(Proxy::inbound) <= 512, "{}", of(Proxy::inbound));
         // Boxes beside it, one of them on each side.
-        type Destined = Arc<Destination>;
-        let pass = |proxy: Arc<Proxy>, app: (TcpStream, SocketAddr), to: Destined, protocol| {
-            proxy.pass(app, to, protocol)
+        let pass = |proxy: &'static Arc<Proxy>, app, (from, to): Destined, protocol| {
+            proxy.pass(app, from, to, protocol)
         };
-        assert!(of(pass) <= 1024, "{}", of(pass));
+        assert!(of(pass) <= 896, "{}", of(pass));
         type App = (TcpStream, SocketAddr);
         let send = |proxy: &'static Proxy, (app, from): App, to: &'static Destination, route| {
             let route: &'static Route = route;

@@ -30,8 +30,8 @@ use super::{
 };
 use crate::{CloseReason, Drain};
 
-/// Idle connections kept, however many there were at once.
-const KEPT: usize = 32;
+/// Idle connections kept, however many there were at once: each has the memory of twenty apps at rest.
+const KEPT: usize = 4;
 
 /// Idle connections kept while they are in use: with fewer, those of a thousand calls at once would be
 /// opened and closed with each wave.

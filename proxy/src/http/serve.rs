@@ -94,23 +94,18 @@ pub(crate) async fn serve<IO, F>(
     }
 }
 
-/// The same for an app of our own workload, which may open many connections and use few.
-pub(crate) async fn serve_app<IO, F>(
+/// HTTP/1.1 for an app of our own workload, which may open many connections and use few.
+pub(crate) fn serve_app<IO, F>(
     app: Heard<IO>,
-    version: Version,
     drain: &Drain,
     answer: impl Fn(Request<Incoming>) -> F,
-) where
+) -> impl Future<Output = ()>
+where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    match version {
-        Version::Http1 => {
-            let waits = Waits { head: HEAD_DEADLINE, silence: Some(SILENCE) };
-            now_and_then(app, waits, drain, answer).await;
-        }
-        Version::Http2 => Box::pin(serve(app, version, (drain, None), answer)).await,
-    }
+    let waits = Waits { head: HEAD_DEADLINE, silence: Some(SILENCE) };
+    now_and_then(app, waits, drain, answer)
 }
 
 /// HTTP/2 within our limits.

@@ -34,23 +34,27 @@ use super::{
 use crate::{CloseReason, Drain, authority::Authority, heard::Heard};
 
 /// HTTP/1.1 whose memory, while nothing is asked, is that of the socket.
-pub(super) async fn now_and_then<IO, F>(
+pub(super) fn now_and_then<IO, F>(
     mut io: Heard<IO>,
     waits: Waits,
     drain: &Drain,
     answer: impl Fn(Request<Incoming>) -> F,
-) where
+) -> impl Future<Output = ()>
+where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let mut before = None;
-    loop {
-        let silence = Silence::new(waits, before);
-        let Some(silent) = Box::pin(awake(io, silence, (drain, None), &answer)).await else {
-            return;
-        };
-        let (next, broken) = silent.broken(drain).await;
-        (io, before) = (next, Some(broken));
+    // An `async fn` would have room twice for what it is given.
+    async move {
+        loop {
+            let silence = Silence::new(waits, before);
+            let Some(silent) = Box::pin(awake(io, silence, (drain, None), &answer)).await else {
+                return;
+            };
+            let (next, broken) = silent.broken(drain).await;
+            (io, before) = (next, Some(broken));
+        }
     }
 }
 
