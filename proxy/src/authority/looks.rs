@@ -75,8 +75,8 @@ impl Authority {
         }
     }
 
-    /// The same as [`Self::ended`], for the connection itself. Nothing that its task does else puts that
-    /// off: its calls rely on it.
+    /// The same as [`Self::ended`], for the connection itself. However much its task does else, it is looked
+    /// at in each of its turns: its calls rely on it.
     pub(super) async fn followed(&self) -> CloseReason {
         unconstrained(self.follow(Some(&self.common.looks))).await
     }
@@ -131,7 +131,11 @@ impl Authority {
                     if left.is_zero() {
                         return reason;
                     }
-                    left
+                    // AZ-10: what ends at once is not put off by what has a grace.
+                    match self.asked(&latest, now) {
+                        Ok(end) => end.duration_since(now).unwrap_or_default().min(left),
+                        Err(reason) => return reason,
+                    }
                 }
             };
             let policy_changed = async {
@@ -161,7 +165,7 @@ mod tests {
     use crate::{
         Authz, CloseReason, Live,
         authority::{
-            Needs,
+            GRACE, Needs,
             tests::{revocable, stranger},
         },
     };
@@ -222,6 +226,24 @@ mod tests {
         let ends = tokio::time::timeout(SOON, ends).await.unwrap();
         let withdrawn = CloseReason::TrustWithdrawn(Refusal::UnknownIssuer);
         assert_eq!(ends, (withdrawn, withdrawn));
+    }
+
+    #[tokio::test]
+    async fn a_grace_puts_off_no_policy() {
+        // AZ-10: trust is withdrawn, of which calls in progress have a while to end, and then the policy
+        // denies them
+        for is_before in [false, true] {
+            let (call, policy, denying) = revocable().await;
+            let mut ended = pin!(call.ended());
+            if is_before {
+                begun(&mut ended).await;
+            }
+            call.common.identities.hold(stranger());
+            begun(&mut ended).await;
+            policy.publish(denying);
+            let end = tokio::time::timeout(GRACE / 4, ended).await.unwrap();
+            assert_eq!(end, CloseReason::PolicyRevoked);
+        }
     }
 
     #[tokio::test]

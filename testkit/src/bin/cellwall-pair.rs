@@ -1,6 +1,7 @@
 //! Two sidecars in front of a server that is there already, for comparisons of proxies.
 //!
-//! The sidecars are real, the Workload API and the distribution server scripted: they rest meanwhile.
+//! The sidecars are real, the Workload API and the distribution server scripted: they rest meanwhile, unless
+//! certificates or the policy are to change.
 
 use std::{
     io::Write as _,
