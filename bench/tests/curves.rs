@@ -69,8 +69,9 @@ fn every_curve_is_measured_and_what_did_not_happen_is_said() {
     assert!(missed.contains("denied_seen") && missed.contains("measurements_failed"));
     let options = fs::read_to_string(peers.join("options")).unwrap();
     for option in [
-        "--rules=10 --denied",
-        "--callers=100 --rules=1000 --denied",
+        "--rules=10 ",
+        "--callers=100 --rules=1000 ",
+        " --denied",
         "--endpoints=5 ",
         "--rotate-every=1000 ",
         "--change-every=1000 ",
