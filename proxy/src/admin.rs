@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use crate::{
     DecisionRecord, Decisions, Directory, Drain, DrainWatch, Identities, Live, Standing,
@@ -20,7 +20,7 @@ use crate::{
     directory::Endpoints,
     http::{Body, Version, serve},
     listen,
-    listener::Callers,
+    listener::{Accepted, Callers},
     memory,
 };
 
@@ -29,7 +29,7 @@ const CONNECTIONS: usize = 32;
 
 /// How often the exporter empties its buckets: samples wait in memory until then. And how often the kernel
 /// gets back what is free.
-const UPKEEP: Duration = Duration::from_secs(5);
+const UPKEEP: Duration = Duration::from_secs(2);
 
 /// What `/config` shows: addresses and names, no secret.
 #[derive(Clone, Debug, Serialize)]
@@ -100,15 +100,15 @@ impl Admin {
     pub async fn serve(self, listener: TcpListener, drain: Drain) {
         let connections = drain.clone();
         let admin = Arc::new(self);
-        listen(listener, (Callers::Others, CONNECTIONS), drain, move |tcp: TcpStream, _| {
+        listen(listener, (Callers::Others, CONNECTIONS), drain, move |accepted: Accepted| {
             let (admin, drain) = (admin.clone(), connections.clone());
-            async move {
+            accepted.served(&connections, |tcp, _| async move {
                 let answer = |request| {
                     let admin = admin.clone();
                     async move { admin.answer(&request) }
                 };
                 serve(tcp, Version::Http1, (&drain, None), answer).await;
-            }
+            });
         })
         .await;
     }

@@ -95,12 +95,9 @@ impl Doors {
         let drain = &proxy.drain;
         for (destination, listener) in self.outbound {
             let proxy = proxy.clone();
-            drain.spawn(listen(
-                listener,
-                (Callers::Apps, limit),
-                drain.clone(),
-                move |tcp, from| proxy.clone().outbound(tcp, from, destination.clone()),
-            ));
+            drain.spawn(listen(listener, (Callers::Apps, limit), drain.clone(), move |accepted| {
+                proxy.clone().outbound(accepted, destination.clone());
+            }));
         }
         let known: Vec<_> = self.inbound.iter().map(|(it, _)| (it.workload, it.port)).collect();
         for (config, listener) in self.inbound {
@@ -113,7 +110,10 @@ impl Doors {
                 listener,
                 (Callers::Others, limit),
                 drain.clone(),
-                move |tcp, from| proxy.clone().inbound(tcp, from, served.clone()),
+                move |accepted| {
+                    let serve = |tcp, from| proxy.clone().inbound(tcp, from, served.clone());
+                    accepted.served(&proxy.drain, serve);
+                },
             ));
         }
         if let Some((config, listener)) = self.probes {
@@ -129,7 +129,10 @@ impl Doors {
                 listener,
                 (Callers::Others, probes::CONNECTIONS),
                 drain.clone(),
-                move |tcp, from| probes.clone().serve(tcp, from),
+                move |accepted| {
+                    let serve = |tcp, from| probes.clone().serve(tcp, from);
+                    accepted.served(&probes.drain, serve);
+                },
             ));
         }
     }

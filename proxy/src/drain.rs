@@ -54,6 +54,16 @@ impl Drain {
         self.all.watch.is_stopping()
     }
 
+    /// Resolves when no new work may start.
+    pub fn stopping(&self) -> impl Future<Output = ()> {
+        self.all.watch.stopping()
+    }
+
+    /// Resolves when work in progress must end at once.
+    pub fn cut(&self) -> impl Future<Output = ()> {
+        self.all.watch.cut()
+    }
+
     /// The signals to hand to a task.
     pub fn watch(&self) -> DrainWatch {
         self.all.watch.clone()
@@ -77,8 +87,8 @@ impl Drain {
 
 impl DrainWatch {
     /// Resolves when no new work may start.
-    pub async fn stopping(&self) {
-        self.stop.cancelled().await;
+    pub fn stopping(&self) -> impl Future<Output = ()> {
+        self.stop.cancelled()
     }
 
     /// Whether no new work may start.
@@ -87,8 +97,8 @@ impl DrainWatch {
     }
 
     /// Resolves when work in progress must end at once.
-    pub async fn cut(&self) {
-        self.cut.cancelled().await;
+    pub fn cut(&self) -> impl Future<Output = ()> {
+        self.cut.cancelled()
     }
 }
 

@@ -27,49 +27,48 @@ pub(crate) struct Heard<IO> {
 
 impl<IO: AsyncRead + Unpin> Heard<IO> {
     /// Waits for the other side to speak.
-    pub(crate) async fn from(mut io: IO) -> io::Result<Self> {
-        let first = more(&mut io, Vec::new()).await?;
-        if first.is_empty() {
+    pub(crate) async fn from(io: IO) -> io::Result<Self> {
+        let mut heard = Self::nothing(io);
+        if poll_fn(|cx| heard.poll_more(cx)).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        Ok(Self { first: io::Cursor::new(first), io })
+        Ok(heard)
     }
 
-    /// Waits for the other side to speak, and says whether it begins with `text`.
-    pub(crate) async fn begins_with(mut io: IO, text: &[u8]) -> io::Result<(bool, Self)> {
-        let mut first = Vec::new();
-        while first.len() < text.len() && text.starts_with(&first) {
-            let before = first.len();
-            first = more(&mut io, first).await?;
-            if first.len() == before {
-                break;
+    /// Waits for the other side to speak first, and says whether it begins with `text`.
+    pub(crate) fn begins_with(&mut self, text: &[u8]) -> impl Future<Output = io::Result<bool>> {
+        poll_fn(move |cx| {
+            loop {
+                let first = self.first.get_ref();
+                if first.len() >= text.len() || !text.starts_with(first) {
+                    return Poll::Ready(Ok(first.starts_with(text)));
+                }
+                if ready!(self.poll_more(cx))? == 0 {
+                    return Poll::Ready(Ok(false));
+                }
             }
-        }
-        let begins = first.starts_with(text);
-        Ok((begins, Self { first: io::Cursor::new(first), io }))
+        })
     }
 
     /// Waits for the other side to go on or to end, and says whether it went on.
-    pub(crate) async fn goes_on(&mut self) -> io::Result<bool> {
-        if self.first.position() < self.first.get_ref().len() as u64 {
-            return Ok(true);
-        }
-        self.first = io::Cursor::new(more(&mut self.io, Vec::new()).await?);
-        Ok(!self.first.get_ref().is_empty())
+    pub(crate) fn goes_on(&mut self) -> impl Future<Output = io::Result<bool>> {
+        poll_fn(move |cx| {
+            if self.first.position() < self.first.get_ref().len() as u64 {
+                return Poll::Ready(Ok(true));
+            }
+            self.first = io::Cursor::default();
+            self.poll_more(cx).map_ok(|read| read > 0)
+        })
     }
-}
 
-/// What there is to be read next, behind `heard`. A connection that waits for it has no room for it yet.
-async fn more(io: &mut (impl AsyncRead + Unpin), mut heard: Vec<u8>) -> io::Result<Vec<u8>> {
-    poll_fn(|cx| {
+    /// Takes what there is to be read next, and says how much. Who waits for it has no room for it yet.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut room = [const { MaybeUninit::uninit() }; FIRST];
         let mut read = ReadBuf::uninit(&mut room);
-        ready!(Pin::new(&mut *io).poll_read(cx, &mut read))?;
-        heard.extend_from_slice(read.filled());
-        Poll::Ready(Ok(()))
-    })
-    .await
-    .map(|()| heard)
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+        self.first.get_mut().extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
 }
 
 impl<IO> Heard<IO> {
@@ -154,7 +153,8 @@ mod tests {
             far.shutdown().await.unwrap();
         };
         let hear = async {
-            let (is_all, mut heard) = Heard::begins_with(near, text).await.unwrap();
+            let mut heard = Heard::nothing(near);
+            let is_all = heard.begins_with(text).await.unwrap();
             let mut all = Vec::new();
             heard.read_to_end(&mut all).await.unwrap();
             assert_eq!(all, said);
@@ -180,7 +180,8 @@ mod tests {
         let (mut far, near) = duplex(4096);
         let mut room = [0; 4096];
         far.write_all(&head).await.unwrap();
-        let (_, mut heard) = Heard::begins_with(near, b"PRI *").await.unwrap();
+        let mut heard = Heard::nothing(near);
+        assert!(!heard.begins_with(b"PRI *").await.unwrap());
         assert_eq!(heard.read(&mut room).await.unwrap(), head.len());
         // And so behind a pause.
         far.write_all(&head).await.unwrap();
@@ -203,8 +204,9 @@ mod tests {
         let (mut far, near) = duplex(64);
         far.write_all(b"G").await.unwrap();
         // Nothing more comes, and nobody hangs up.
-        let heard = Heard::begins_with(near, b"PRI *");
-        let heard = tokio::time::timeout(std::time::Duration::from_secs(8), heard).await;
-        assert!(!heard.unwrap().unwrap().0);
+        let mut heard = Heard::nothing(near);
+        let begins = heard.begins_with(b"PRI *");
+        let begins = tokio::time::timeout(std::time::Duration::from_secs(8), begins).await;
+        assert!(!begins.unwrap().unwrap());
     }
 }

@@ -56,7 +56,7 @@ pub use flow::{Direction, FlowRecord, Flows, Kind, Outcome, Party};
 pub use flow_feed::FlowFeed;
 pub use hot_path::{Proxy, Served};
 pub use identity::{Identities, Identity};
-pub use listener::{Callers, Declared, listen};
+pub use listener::{Accepted, Callers, Declared, listen};
 pub use live::{Live, Watch};
 pub use logging::AccessLog;
 pub use policy_feed::PolicyFeed;

@@ -102,17 +102,41 @@ pub(crate) fn offered(protocol: Protocol, tcp_sessions: TcpSessions) -> &'static
     }
 }
 
-/// Serves each connection of `listener` as a task of `drain`, `limit` at most at a time, until
-/// `drain` stops it.
-pub async fn listen<S, F>(
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub tcp: TcpStream,
+    /// Who opened it.
+    pub from: SocketAddr,
+    /// Its place among those that there may be at once: dropped when it is over.
+    pub slot: OwnedSemaphorePermit,
+}
+
+impl Accepted {
+    /// Serves it as a task of `drain` that has its place.
+    pub(crate) fn served<F>(self, drain: &Drain, serve: impl FnOnce(TcpStream, SocketAddr) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Self { tcp, from, slot } = self;
+        // In a box: the task would have room for it twice, here and where it is awaited.
+        let connection = Box::pin(serve(tcp, from));
+        drain.spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    }
+}
+
+/// Hands each connection of `listener` to `serve`, which starts a task for it, `limit` at most at a time,
+/// until `drain` stops it.
+pub async fn listen(
     listener: TcpListener,
     (callers, limit): (Callers, usize),
     drain: Drain,
-    serve: S,
-) where
-    S: Fn(TcpStream, SocketAddr) -> F,
-    F: Future<Output = ()> + Send + 'static,
-{
+    serve: impl Fn(Accepted),
+) {
     let slots = Arc::new(Semaphore::new(limit));
     let watch = drain.watch();
     let mut in_this_turn = 0;
@@ -126,14 +150,7 @@ pub async fn listen<S, F>(
         let next = unconstrained(next(&listener, &slots, &watch));
         let Some((slot, accepted)) = next.await else { return };
         match accepted {
-            Ok((tcp, from)) => {
-                // In a box: the task would have room for it twice, here and where it is awaited.
-                let connection = Box::pin(serve(tcp, from));
-                drain.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
-            }
+            Ok((tcp, from)) => serve(Accepted { tcp, from, slot }),
             Err(error) => {
                 // RES-02: without descriptors the listener pauses; it never ends and never spins.
                 counter!("cellwall_accept_failures_total").increment(1);
@@ -203,17 +220,12 @@ pub(crate) fn prepare(tcp: &impl AsFd) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        future::{pending, poll_fn},
-        pin::pin,
-        sync::atomic::{AtomicUsize, Ordering},
-        task::Poll,
-    };
+    use std::{future::poll_fn, pin::pin, sync::Mutex, task::Poll};
 
     use socket2::SockRef;
     use tokio::{net::TcpStream, sync::mpsc};
 
-    use super::{Callers, SILENCE, UNACKNOWLEDGED, bind, listen};
+    use super::{Accepted, Callers, SILENCE, UNACKNOWLEDGED, bind, listen};
     use crate::Drain;
 
     /// How many of the connections that wait have been accepted, after one turn and after two.
@@ -224,16 +236,13 @@ mod tests {
         for _ in 0..waiting {
             apps.push(TcpStream::connect(address).await.unwrap());
         }
-        let accepted = AtomicUsize::new(0);
-        let serve = |_, _| {
-            accepted.fetch_add(1, Ordering::Relaxed);
-            pending()
-        };
+        let accepted = Mutex::new(Vec::new());
+        let serve = |connection| accepted.lock().unwrap().push(connection);
         let mut listening = pin!(listen(listener, (callers, 1000), Drain::default(), serve));
         let mut all = [0; 2];
         for turn in &mut all {
             assert!(poll_fn(|cx| Poll::Ready(listening.as_mut().poll(cx).is_pending())).await);
-            *turn = accepted.load(Ordering::Relaxed);
+            *turn = accepted.lock().unwrap().len();
         }
         all
     }
@@ -249,10 +258,7 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, mut accepted) = mpsc::channel(1);
-        let serve = move |tcp: TcpStream, _| {
-            let tell = tell.clone();
-            async move { tell.send(tcp).await.unwrap() }
-        };
+        let serve = |connection: Accepted| tell.try_send(connection.tcp).unwrap();
         let accepted = tokio::select! {
             () = listen(listener, (Callers::Others, 1), Drain::default(), serve) => panic!("nobody stopped it"),
             accepted = async {

@@ -6,7 +6,15 @@ use std::hint::black_box;
 /// what has been free for a second, of all sizes; at rest it frees none by itself.
 const BLOCK: usize = 1024 * 1024;
 
-/// Gives back what has been free for a while. Cheap: the block is not touched.
+/// Blocks of this size are handed out where mimalloc counts. Once in a thousand it looks at the pages that
+/// are empty and the last of their size, and frees those that it has seen so for up to 16 times; at rest
+/// it would keep them all.
+const COUNTED: usize = 2048;
+
+/// Gives back what has been free for a while: most of it within three times. Cheap: no block is touched.
 pub(crate) fn give_back() {
+    for _ in 0..8_000 {
+        drop(black_box(Vec::<u8>::with_capacity(COUNTED)));
+    }
     drop(black_box(Vec::<u8>::with_capacity(BLOCK)));
 }

@@ -29,6 +29,7 @@ mod listeners;
 mod loosened;
 mod near_misses;
 mod outage;
+mod places;
 mod played;
 mod policy;
 mod pool;

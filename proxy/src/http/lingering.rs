@@ -146,8 +146,8 @@ mod tests {
 
     /// A connection as HTTP sees it.
     fn seen<IO>(io: IO) -> Lingering<Heard<IO>> {
-        let waits = Waits { head: Duration::ZERO, silence: None };
-        Lingering::new(Heard::nothing(io), Unread::default(), Silence::new(waits, None))
+        const WAITS: Waits = Waits { head: Duration::ZERO, silence: None };
+        Lingering::new(Heard::nothing(io), Unread::default(), Silence::new(&WAITS, None))
     }
 
     #[tokio::test]

@@ -66,6 +66,12 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// between calls that follow each other, so that these do not pay for it.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// How an app of our own workload is waited for.
+const NOW_AND_THEN: Waits = Waits { head: HEAD_DEADLINE, silence: Some(SILENCE) };
+
+/// How others are.
+const OFTEN: Waits = Waits { head: HEAD_DEADLINE, silence: None };
+
 /// Answers requests until the caller closes, or until a drain or the connection's `authority` lets
 /// the last answers finish. A loopback connection of our own workload has no authority to end.
 pub(crate) async fn serve<IO, F>(
@@ -79,8 +85,7 @@ pub(crate) async fn serve<IO, F>(
 {
     match version {
         Version::Http1 => {
-            let silence = Silence::new(Waits { head: HEAD_DEADLINE, silence: None }, None);
-            awake(io, silence, ends, &answer).await;
+            awake(io, Silence::new(&OFTEN, None), ends, &answer).await;
         }
         Version::Http2 => {
             let service = service_fn(|request| {
@@ -104,8 +109,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let waits = Waits { head: HEAD_DEADLINE, silence: Some(SILENCE) };
-    now_and_then(app, waits, drain, answer)
+    now_and_then(app, &NOW_AND_THEN, drain, answer)
 }
 
 /// HTTP/2 within our limits.

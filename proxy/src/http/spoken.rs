@@ -17,11 +17,11 @@ pub(crate) async fn spoken(
     app: TcpStream,
     protocol: Protocol,
 ) -> io::Result<(Version, Heard<Plain>)> {
-    if protocol == Protocol::Grpc {
-        return Ok((Version::Http2, Heard::nothing(Plain::framed(app))));
-    }
-    let told = tokio::time::timeout(HEAD_DEADLINE, Heard::begins_with(app, PREFACE));
-    let (is_http2, app) = told.await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let mut app = Heard::nothing(app);
+    let is_http2 = protocol == Protocol::Grpc
+        || tokio::time::timeout(HEAD_DEADLINE, app.begins_with(PREFACE))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)??;
     Ok(if is_http2 {
         (Version::Http2, app.over(Plain::framed))
     } else {

@@ -36,7 +36,7 @@ use crate::{CloseReason, Drain, authority::Authority, heard::Heard};
 /// HTTP/1.1 whose memory, while nothing is asked, is that of the socket.
 pub(super) fn now_and_then<IO, F>(
     mut io: Heard<IO>,
-    waits: Waits,
+    waits: &'static Waits,
     drain: &Drain,
     answer: impl Fn(Request<Incoming>) -> F,
 ) -> impl Future<Output = ()>
@@ -52,8 +52,9 @@ where
             let Some(silent) = Box::pin(awake(io, silence, (drain, None), &answer)).await else {
                 return;
             };
-            let (next, broken) = silent.broken(drain).await;
-            (io, before) = (next, Some(broken));
+            let broken;
+            (io, broken) = silent.into_parts();
+            before.insert(broken).by(&mut io, drain).await;
         }
     }
 }

@@ -60,7 +60,7 @@ pub(in crate::http) struct Silence(Arc<Seen>);
 
 #[derive(Debug)]
 struct Seen {
-    waits: Waits,
+    waits: &'static Waits,
     /// Where a silence was broken: how.
     before: Option<Broken>,
     /// What the next is counted from.
@@ -79,7 +79,7 @@ struct Seen {
 
 impl Silence {
     /// Of a connection that hyper has from now on, after a silence that was broken or from the begin.
-    pub(in crate::http) fn new(waits: Waits, before: Option<Broken>) -> Self {
+    pub(in crate::http) fn new(waits: &'static Waits, before: Option<Broken>) -> Self {
         Self(Arc::new(Seen {
             waits,
             before,
@@ -269,23 +269,25 @@ pub(in crate::http) struct Silent<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> Silent<Heard<IO>> {
-    /// Resolves when hyper has something to do: with the connection, and how it came to that.
-    pub(in crate::http) fn broken(
-        self,
-        drain: &Drain,
-    ) -> impl Future<Output = (Heard<IO>, Broken)> {
-        // Before it waits, so that it has room for the connection once.
+    /// The connection, and how its silence ends where nothing is heard.
+    pub(in crate::http) fn into_parts(self) -> (Heard<IO>, Broken) {
         let Self { io, read, until } = self;
-        let mut io = if read.is_empty() { io } else { io.after(&read) };
-        let watch = drain.watch();
-        async move {
-            let is_heard = tokio::select! {
-                // Of an end hyper hears again, and of an error.
-                goes_on = io.goes_on() => goes_on.unwrap_or_default(),
-                () = watch.stopping() => false,
-                () = sleep_until(until) => false,
-            };
-            (io, Broken { until, is_heard })
-        }
+        let io = if read.is_empty() { io } else { io.after(&read) };
+        (io, Broken { until, is_heard: false })
+    }
+}
+
+impl Broken {
+    /// Resolves when hyper has something to do for `io`.
+    pub(in crate::http) async fn by<IO>(&mut self, io: &mut Heard<IO>, drain: &Drain)
+    where
+        IO: AsyncRead + Unpin,
+    {
+        self.is_heard = tokio::select! {
+            // Of an end hyper hears again, and of an error.
+            goes_on = io.goes_on() => goes_on.unwrap_or_default(),
+            () = drain.stopping() => false,
+            () = sleep_until(self.until) => false,
+        };
     }
 }

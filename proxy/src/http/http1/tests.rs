@@ -24,7 +24,7 @@ use crate::{
     Drain,
     heard::{FIRST, Heard},
     http::Body,
-    listener::{Callers, listen},
+    listener::{Accepted, Callers, listen},
 };
 
 const SOON: Duration = Duration::from_secs(8);
@@ -140,6 +140,7 @@ impl App {
                     })
                 }
             };
+            let waits: &'static Waits = Box::leak(Box::new(waits));
             now_and_then(io, waits, &served, answer).await;
         });
         Self { app, reads, later, drain }
@@ -345,14 +346,14 @@ async fn a_silent_connection_that_the_app_closes_leaves_its_place_to_another() {
     let address = listener.local_addr().unwrap();
     let (reads, drain) = (Reads::default(), Drain::default());
     let (seen, served) = (reads.clone(), drain.clone());
-    let serve = move |tcp, _| {
+    let serve = move |accepted: Accepted| {
         let (reads, drain) = (seen.clone(), served.clone());
-        async move {
+        accepted.served(&served, |tcp, _| async move {
             let io = Heard::nothing(Watched { io: tcp, reads });
             let answer = |_: Request<Incoming>| async { Response::new(Body::ours("here")) };
-            let waits = Waits { head: LONG, silence: Some(SHORT) };
-            now_and_then(io, waits, &drain, answer).await;
-        }
+            const WAITS: Waits = Waits { head: LONG, silence: Some(SHORT) };
+            now_and_then(io, &WAITS, &drain, answer).await;
+        });
     };
     drain.spawn(listen(listener, (Callers::Apps, 1), drain.clone(), serve));
     for _ in 0..3 {
