@@ -3,6 +3,10 @@
 
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
+use cellwall_policy::{Protocol, Tolerated};
+use http::{Request, Response};
+use hyper::body::Incoming;
+
 use crate::{
     CloseReason, Proxy,
     flow::{Direction, Kind, Progress},
@@ -13,9 +17,6 @@ use crate::{
     route::{Destination, Route},
     tunnels::{Own, Taken, Way},
 };
-use cellwall_policy::{Protocol, Tolerated};
-use http::{Request, Response};
-use hyper::body::Incoming;
 
 /// Room that nobody uses, beside what a connection of HTTP needs. Without it that has a size (513 to 640
 /// bytes) of which two come and go with each call, heads of six fields: when a thousand apps rest, their
@@ -34,14 +35,15 @@ impl Proxy {
             Ok(route) => {
                 drain.spawn(Box::pin(self.pass(accepted, destination, route.protocol)));
             }
-            Err(reason) => {
-                let mut flow =
-                    self.flows.open(Kind::Connection, Direction::Outbound, accepted.from);
+            Err(reason) => drain.spawn(async move {
+                let Accepted { tcp, from, slot } = accepted;
+                let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
                 let snapshot = self.authz.snapshot();
                 flow.identify_callee(&destination.name, None, snapshot.as_deref());
-                drop(Plain::new(accepted.tcp));
+                drop(Plain::new(tcp));
                 flow.close(reason);
-            }
+                drop(slot);
+            }),
         }
     }
 
@@ -56,11 +58,11 @@ impl Proxy {
         destination: Arc<Destination>,
         route: Route,
     ) -> impl Future<Output = ()> + Send {
-        let place = (slot, metrics::Open::count(Direction::Outbound));
-        let mut app = Plain::new(tcp);
+        // What a tuple has is dropped in this order, when all of it is over.
+        let mut held = (Plain::new(tcp), metrics::Open::count(Direction::Outbound), slot);
         // An `async fn` would have room twice for what it is given.
         async move {
-            let _ = &place; // until all of it is over
+            let (app, ..) = &mut held;
             let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
             flow.record.protocol = Some(Protocol::Tcp);
             let snapshot = self.authz.snapshot();
@@ -76,14 +78,14 @@ impl Proxy {
                         let Taken { stream, authority, .. } = &mut *taken;
                         let ways = (&flow.progress.request, &flow.progress.response);
                         tokio::select! {
-                            end = stream.relay(&mut app, ways) => {
+                            end = stream.relay(app, ways) => {
                                 end.map_err(|reason| authority.explains(reason))
                             }
                             reason = authority.ended() => Err(reason),
                         }
                     }
                     // In a box: two sessions to relay between take more than a stream.
-                    Way::Own(own) => Box::pin(alone(*own, &mut app, &flow.progress)).await,
+                    Way::Own(own) => Box::pin(alone(*own, app, &flow.progress)).await,
                 }
             };
             let close = tokio::select! {
@@ -101,7 +103,7 @@ impl Proxy {
         destination: Arc<Destination>,
         protocol: Protocol,
     ) -> impl Future<Output = ()> + Send {
-        let place = (slot, metrics::Open::count(Direction::Outbound));
+        let place = (metrics::Open::count(Direction::Outbound), slot);
         let calls = Calls { proxy: self, from, destination, protocol };
         let apart = [0_u8; APART];
         // As above.
