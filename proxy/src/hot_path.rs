@@ -67,11 +67,10 @@ impl Proxy {
     /// A connection from another workload's sidecar to our workload.
     pub async fn inbound(self: Arc<Self>, tcp: TcpStream, from: SocketAddr, served: Arc<Served>) {
         let _open = metrics::Open::count(Direction::Inbound);
-        let drain = self.drain.watch();
         // In a box: the handshake takes more than all that comes after it.
         let accepted = tokio::select! {
             accepted = Box::pin(self.accept(tcp, &served)) => accepted,
-            () = drain.cut() => Err(CloseReason::Drained),
+            () = self.drain.cut() => Err(CloseReason::Drained),
         };
         let (session, identity, declared) = match accepted {
             Ok(accepted) => accepted,
@@ -85,7 +84,7 @@ impl Proxy {
                 let answer = reproof::answer(session, &identity, &self.register);
                 tokio::select! {
                     () = Box::pin(answer) => {}
-                    () = drain.cut() => {}
+                    () = self.drain.cut() => {}
                 }
             }
             (Alpn::H2, Protocol::Tcp) => Box::pin(self.share(session, &identity, arrival)).await,
@@ -165,11 +164,10 @@ impl Proxy {
         authority: &Authority,
         relayed: impl Future<Output = Result<(), CloseReason>>,
     ) -> Result<(), CloseReason> {
-        let drain = self.drain.watch();
         tokio::select! {
             biased; // it may have ended while we connected
             reason = authority.ended() => Err(reason),
-            () = drain.cut() => Err(CloseReason::Drained),
+            () = self.drain.cut() => Err(CloseReason::Drained),
             end = relayed => end.map_err(|reason| authority.explains(reason)),
         }
     }

@@ -14,7 +14,7 @@ use tokio::{
     task::{unconstrained, yield_now},
 };
 
-use crate::{Drain, DrainWatch, TcpSessions};
+use crate::{Drain, TcpSessions};
 
 /// One of our inbound listeners, as the policy declares it at one moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -138,7 +138,6 @@ pub async fn listen(
     serve: impl Fn(Accepted),
 ) {
     let slots = Arc::new(Semaphore::new(limit));
-    let watch = drain.watch();
     let mut in_this_turn = 0;
     loop {
         if in_this_turn == callers.in_a_turn() {
@@ -147,7 +146,7 @@ pub async fn listen(
         }
         in_this_turn += 1;
         // It is counted here how many have their turn, and not by tokio as well.
-        let next = unconstrained(next(&listener, &slots, &watch));
+        let next = unconstrained(next(&listener, &slots, &drain));
         let Some((slot, accepted)) = next.await else { return };
         match accepted {
             Ok((tcp, from)) => serve(Accepted { tcp, from, slot }),
@@ -156,7 +155,7 @@ pub async fn listen(
                 counter!("cellwall_accept_failures_total").increment(1);
                 tracing::warn!(%error, "accept failed");
                 tokio::select! {
-                    () = watch.stopping() => return,
+                    () = drain.stopping() => return,
                     () = tokio::time::sleep(ACCEPT_PAUSE) => {}
                 }
             }
@@ -168,14 +167,14 @@ pub async fn listen(
 async fn next(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-    watch: &DrainWatch,
+    drain: &Drain,
 ) -> Option<(OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>)> {
     let slot = tokio::select! {
-        () = watch.stopping() => return None,
+        () = drain.stopping() => return None,
         slot = slots.clone().acquire_owned() => slot.ok()?,
     };
     tokio::select! {
-        () = watch.stopping() => None,
+        () = drain.stopping() => None,
         accepted = listener.accept() => Some((slot, accepted)),
     }
 }

@@ -35,14 +35,12 @@ impl Proxy {
             Ok(route) => {
                 drain.spawn(Box::pin(self.pass(accepted, destination, route.protocol)));
             }
-            Err(reason) => drain.spawn(async move {
-                let Accepted { tcp, from, slot } = accepted;
+            Err(reason) => accepted.served(&drain, |tcp, from| async move {
                 let mut flow = self.flows.open(Kind::Connection, Direction::Outbound, from);
                 let snapshot = self.authz.snapshot();
                 flow.identify_callee(&destination.name, None, snapshot.as_deref());
                 drop(Plain::new(tcp));
                 flow.close(reason);
-                drop(slot);
             }),
         }
     }
@@ -103,12 +101,11 @@ impl Proxy {
         destination: Arc<Destination>,
         protocol: Protocol,
     ) -> impl Future<Output = ()> + Send {
-        let place = (metrics::Open::count(Direction::Outbound), slot);
+        let held = (metrics::Open::count(Direction::Outbound), slot, [0_u8; APART]);
         let calls = Calls { proxy: self, from, destination, protocol };
-        let apart = [0_u8; APART];
         // As above.
         async move {
-            let _ = (&place, &apart); // until all of it is over
+            let _ = &held; // until all of it is over
             let (calls, drain) = (&calls, &calls.proxy.drain);
             let (version, app) = tokio::select! {
                 spoken = web::spoken(tcp, protocol) => match spoken {

@@ -140,11 +140,10 @@ pub(super) async fn finish<C>(
 where
     C: Future,
 {
-    let watch = drain.watch();
     let mut connection = std::pin::pin!(connection);
     let mut stop = Seldom::of(async {
         tokio::select! {
-            () = watch.stopping() => {}
+            () = drain.stopping() => {}
             () = late(authority) => {}
         }
     });
@@ -152,7 +151,7 @@ where
         tokio::select! {
             reason = ended(authority) => End::Told(reason),
             reason = next => End::AtOnce(reason),
-            () = watch.cut() => End::AtOnce(CloseReason::Drained),
+            () = drain.cut() => End::AtOnce(CloseReason::Drained),
         }
     });
     let mut stopping = false;

@@ -28,11 +28,10 @@ impl Tunnel {
     /// Passes bytes on until both sides have closed, or until the call ends for another reason.
     pub(super) async fn run(self, drain: &Drain) {
         let Self { flow, authority, caller, callee, kept: _kept } = self;
-        let watch = drain.watch();
         let end = tokio::select! {
             biased; // it may have ended while the answer was on its way
             reason = authority.ended() => Err(reason),
-            () = watch.cut() => Err(CloseReason::Drained),
+            () = drain.cut() => Err(CloseReason::Drained),
             end = relayed(&flow, caller, callee) => end.map_err(|reason| authority.explains(reason)),
         };
         let reason = end.err().unwrap_or(CloseReason::Done);
@@ -168,7 +167,7 @@ mod tests {
         let OnItsWay { mut caller, workload, policy: _policy, drain, .. } = OnItsWay::new().await;
         drop(workload); // what is read is the 101, and then the end
         let read = async {
-            drain.watch().stopping().await;
+            drain.stopping().await;
             for _ in 0..16 {
                 tokio::task::yield_now().await; // whoever serves has heard of it, too
             }

@@ -120,13 +120,12 @@ pub(super) async fn serve_for<IO, F>(
     let Ok(Ok(mut session)) = timeout(HANDSHAKE_DEADLINE, builder().handshake(io)).await else {
         return;
     };
-    let watch = drain.watch();
     let permitted = Arc::<Places>::default();
     let mut ended = std::pin::pin!(ended(Some(authority))); // its streams rely on that
     let mut silent = std::pin::pin!(silent(session.ping_pong(), &permitted, patience.pulse));
     let mut stop = std::pin::pin!(async {
         tokio::select! {
-            () = watch.stopping() => {}
+            () = drain.stopping() => {}
             () = late(Some(authority)) => {}
         }
     });
@@ -165,7 +164,7 @@ pub(super) async fn serve_for<IO, F>(
                 let _ = timeout(LAST_WORDS, poll_fn(|cx| session.poll_closed(cx))).await;
                 return;
             }
-            () = watch.cut() => return,
+            () = drain.cut() => return,
         }
     }
 }

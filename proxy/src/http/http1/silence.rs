@@ -268,7 +268,7 @@ pub(in crate::http) struct Silent<IO> {
     until: Instant,
 }
 
-impl<IO: AsyncRead + Unpin> Silent<Heard<IO>> {
+impl<IO> Silent<Heard<IO>> {
     /// The connection, and how its silence ends where nothing is heard.
     pub(in crate::http) fn into_parts(self) -> (Heard<IO>, Broken) {
         let Self { io, read, until } = self;
