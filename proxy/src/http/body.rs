@@ -122,11 +122,20 @@ impl Body {
         Self::passing(Source::Passing(received), version, (role, Some(Watched::by(authority))))
     }
 
-    /// Ready when it has to be cut, for whoever has no room for more of it.
+    /// Ready when it has to be cut, for whoever has no room for more of it. Of its last frame its call hears by
+    /// itself.
     pub(super) fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        let is_at_end = self.is_end_stream();
-        let watched = self.watched.as_mut().filter(|watched| watched.is_made() || !is_at_end);
-        let Some(watched) = watched else { return Poll::Pending };
+        if self.watched.as_ref().is_some_and(Watched::is_made) || !self.is_end_stream() {
+            self.poll_ended(cx)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Ready when what it stands on has ended, for whoever has no room for the end of it, and no call to hear it
+    /// from.
+    pub(super) fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let Some(watched) = &mut self.watched else { return Poll::Pending };
         let reason = ready!(watched.poll(cx));
         self.role.end(reason);
         Poll::Ready(reason)

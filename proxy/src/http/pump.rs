@@ -20,11 +20,19 @@ pub(super) struct Pump {
     held: Option<(Passing, bool)>,
     /// The other side has all of it, or wants no more.
     is_done: bool,
+    /// Its call waits for it no more.
+    is_alone: bool,
 }
 
 impl Pump {
     pub(super) fn new(body: Body, stream: SendStream<Passing>) -> Self {
-        Self { body, stream, held: None, is_done: false }
+        Self { body, stream, held: None, is_done: false, is_alone: false }
+    }
+
+    /// The rest of it, beside an answer.
+    pub(super) fn alone(mut self) -> Self {
+        self.is_alone = true;
+        self
     }
 
     /// Sends what is there. `None`: it is over, because nobody takes it any more.
@@ -35,7 +43,9 @@ impl Pump {
         }
         if self.held.is_some() {
             // AZ-10: also while nobody takes it, who would get it later.
-            if self.body.poll_cut(cx).is_ready() {
+            let body = &mut self.body;
+            let cut = if self.is_alone { body.poll_ended(cx) } else { body.poll_cut(cx) };
+            if cut.is_ready() {
                 return Poll::Ready(None);
             }
             // Asked for with the body in hand: whoever asks before holds up the other streams.

@@ -177,7 +177,7 @@ impl Streams {
             Ok(Err(error)) => return Err(Unsent::Gone(SendError::reset(&error))),
             Err(_) => return Err(Unsent::Gone(SendError::unknown(CloseReason::UpstreamTimeout))),
         };
-        let rest = sending.map(|pump| (pump, place.clone()));
+        let rest = sending.map(|pump| (pump.alone(), place.clone()));
         let answer = received(answer, place)?;
         // Most bodies are sent before there is an answer. The rest of another goes on beside it.
         if let Some((pump, place)) = rest {
